@@ -1,0 +1,1 @@
+"""From files to tokens: formats, row shapes, templates, labels, order, packing. No torch, no transformers."""

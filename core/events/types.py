@@ -1,0 +1,212 @@
+"""Every event there is. Adding a field with a default is compatible; anything else raises `PROTOCOL_VERSION`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+PROTOCOL_VERSION = 1
+
+Phase = Literal["load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "import"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Always first: who answers. A reader of another protocol version must refuse."""
+
+    protocol: int
+    version: str
+    job: str
+    pid: int
+    python: str
+    torch: str = ""
+    device: str = ""
+    device_name: str = ""
+    world_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseStarted:
+    """A stretch of work begins; ``message`` is a sentence for people."""
+
+    phase: Phase
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFinished:
+    """A stretch of work is done."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the current phase is; ``total`` 0 means unknown."""
+
+    phase: Phase
+    done: float
+    total: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Training is about to take its first step; what is really in use, as observed, not as planned."""
+
+    step: int
+    steps: int
+    rows: int
+    validation_rows: int
+    trainable: int
+    total: int
+    quantization: str
+    compute_dtype: str
+    attention: str
+    loss_head: str
+    checkpointed_layers: int
+    micro_batch_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step is done.
+
+    Attributes:
+        loss: sum of token losses over supervised tokens of the whole step, all ranks.
+        applied: False when the step was skipped because something was not finite.
+        seconds: wall time of this step.
+        memory_bytes: peak so far on the device that trains (allocated on CUDA, resident on the CPU).
+    """
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens: int
+    supervised_tokens: int
+    seconds: float
+    memory_bytes: int
+    passes: int = 1
+    applied: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The validation loss (token-weighted mean) after ``step`` steps."""
+
+    step: int
+    loss: float
+    tokens: int
+    seconds: float
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A saved state is complete on disk. ``path`` is relative to the run folder."""
+
+    step: int
+    path: str
+    bytes: int
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The model answered a prompt. ``variant`` is "base" before any training, else "tuned"."""
+
+    step: int
+    index: int
+    prompt: str
+    text: str
+    tokens: int
+    seconds: float
+    variant: Literal["base", "tuned"] = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth knowing that is not an error; ``code`` is stable, ``message`` is for people."""
+
+    level: Literal["info", "warning"]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The process lives; ``idle_seconds`` is the age of the last real progress."""
+
+    idle_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Last event of a job that was asked to stop (or pause) and did; ``resumable`` when its state is saved."""
+
+    step: int
+    reason: Literal["stop", "pause", "signal"]
+    resumable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Last event of a job that failed; see `core.errors.FailureKind`."""
+
+    kind: str
+    message: str
+    hint: str
+    detail: str = ""
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Last event of a job that did all it was asked; ``result`` holds what the kind of job promises."""
+
+    step: int
+    seconds: float
+    message: str
+    result: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An event type that this reader does not know; kept, shown in the log, never an error."""
+
+    type: str
+    fields: Mapping[str, object]
+
+
+Body = (
+    Hello
+    | PhaseStarted
+    | PhaseFinished
+    | Progress
+    | Started
+    | Step
+    | Evaluated
+    | CheckpointSaved
+    | Sampled
+    | Notice
+    | Heartbeat
+    | Stopped
+    | Failed
+    | Completed
+    | Unknown
+)
+
+TERMINAL = (Stopped, Failed, Completed)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of ``events.jsonl``: a number that grows by one in each file, Unix time, the rank, and the body."""
+
+    seq: int
+    time: float
+    rank: int
+    body: Body

@@ -1,0 +1,1 @@
+"""What is true: readers of hardware, model files and their headers. Cheap, never torch."""

@@ -1,0 +1,175 @@
+"""The plan: every number and every automatic choice of a run, made before it starts; the engine re-derives nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from core.errors import Problem, Severity
+
+T = TypeVar("T")
+Verdict = Literal["fits", "tight", "does_not_fit", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[T]):
+    """A value and why it was taken; `by_user` when the spec said so outright."""
+
+    value: T
+    reason: str
+    by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One module that gets an adapter of its own rank; ``parameters`` counts A, B and DoRA's magnitudes."""
+
+    module: str
+    rank: int
+    in_features: int
+    out_features: int
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Exact counts: trained, frozen, both together (the base once, plus what is added)."""
+
+    trainable: int
+    frozen: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Trainable part of the total, 0 to 1."""
+        return self.trainable / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Every automatic choice, resolved.
+
+    Attributes:
+        device: "cuda:0" or "cpu".
+        quantization: "none", "nf4" or "int8".
+        compute_dtype: "bf16", "fp16" or "fp32".
+        attention: "flash", "sdpa" or "eager"; flash means per document, never across.
+        checkpointed_layers: how many blocks are recomputed in the backward pass.
+        micro_batch_tokens: budget of tokens for one pass; one longer row may exceed it alone.
+        packing: whether several rows share a pass.
+        threads: processor threads of the engine.
+    """
+
+    device: Chosen[str]
+    quantization: Chosen[str]
+    compute_dtype: Chosen[str]
+    attention: Chosen[str]
+    checkpointed_layers: Chosen[int]
+    micro_batch_tokens: Chosen[int]
+    packing: Chosen[bool]
+    optimizer: Chosen[str]
+    threads: Chosen[int]
+    evaluate_every: Chosen[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How rows become steps. A step always learns from `effective_batch` rows (the last of an epoch may have fewer).
+
+    Attributes:
+        tokens_per_step: expected mean, prompts included.
+        supervised_per_step: expected mean of tokens that carry loss.
+        passes_per_step: expected number of forward/backward passes.
+    """
+
+    rows: int
+    effective_batch: int
+    steps_per_epoch: int
+    steps: int
+    tokens_per_step: float
+    supervised_per_step: float
+    passes_per_step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The learning rate over the run; `core.plan.schedule.learning_rate` evaluates it."""
+
+    kind: Literal["cosine", "linear", "constant"]
+    peak: float
+    warmup_steps: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPart:
+    """One component of the peak, for the stacked bar; ``name`` is stable and `title` is for people."""
+
+    name: str
+    title: str
+    bytes: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peak memory of the run on the device that trains.
+
+    Attributes:
+        peak_bytes: the most likely peak; the sum of `parts`.
+        low_bytes, high_bytes: the band around it.
+        limit_bytes: what the device has; `free_bytes`: what of it is free now.
+    """
+
+    device: str
+    parts: tuple[MemoryPart, ...]
+    peak_bytes: int
+    low_bytes: int
+    high_bytes: int
+    limit_bytes: int
+    free_bytes: int
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What the run and its exports will take, and what is free where the run goes."""
+
+    checkpoint_bytes: int
+    adapter_bytes: int
+    merged_bytes: int
+    run_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Expected time, with its band and what it is based on."""
+
+    seconds: float
+    low_seconds: float
+    high_seconds: float
+    tokens_per_second: float
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will happen. Parts that need facts nobody has yet are None; `problems` says what is missing."""
+
+    choices: Choices
+    parameters: Parameters | None
+    targets: tuple[Target, ...]
+    batch: Batch | None
+    curve: Curve | None
+    memory: Memory | None
+    disk: Disk | None
+    duration: Duration | None
+    problems: tuple[Problem, ...]
+    template: str = ""
+    notes: Mapping[str, str] | None = None
+
+    @property
+    def can_start(self) -> bool:
+        """Whether nothing blocks the start."""
+        blocked = any(problem.severity is Severity.ERROR for problem in self.problems)
+        return not blocked and self.batch is not None and self.parameters is not None

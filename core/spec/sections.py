@@ -1,0 +1,600 @@
+"""Every setting there is, by section. Nothing else in the project states a default, a bound or a help text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from core.spec.fields import Bounds, Choice, Kind, When, setting
+
+Quantization = Literal["auto", "none", "nf4", "int8"]
+ComputeDtype = Literal["auto", "bf16", "fp16", "fp32"]
+RecordFormat = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "text"]
+TrainOn = Literal["completions", "all"]
+Packing = Literal["auto", "on", "off"]
+BadRows = Literal["stop", "skip"]
+Method = Literal["lora", "rslora", "dora", "full"]
+Schedule = Literal["cosine", "linear", "constant"]
+Optimizer = Literal["auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
+Device = Literal["auto", "cuda", "cpu"]
+Attention = Literal["auto", "flash", "sdpa", "eager"]
+ActivationCheckpointing = Literal["auto", "off", "layers", "all"]
+
+_ADAPTER_METHODS = ("lora", "rslora", "dora")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which base model is tuned and how its weights are held."""
+
+    base: str = setting(
+        "",
+        Kind.MODEL,
+        "Base model",
+        "The model to start from: a folder with config.json and safetensors files, a GGUF file, or the name of a "
+        "model that this application has imported (such as “starter”).",
+        affects=("memory", "speed", "quality"),
+    )
+    quantization: Quantization = setting(
+        "auto",
+        Kind.CHOICE,
+        "Load weights in",
+        "How the frozen base weights are held in memory. Fewer bits need less memory and cost some speed.",
+        choices=(
+            Choice("auto", "Automatic", "16 bits where they fit, 4 bits where only those fit."),
+            Choice("none", "Full precision", "The weights as they are: 16 or 32 bits each."),
+            Choice("nf4", "4-bit (NF4)", "QLoRA's 4-bit NormalFloat in blocks of 64: about a quarter of the memory."),
+            Choice("int8", "8-bit", "LLM.int8: about half of the memory."),
+        ),
+        affects=("memory", "speed"),
+    )
+    double_quant: bool = setting(
+        True,
+        Kind.FLAG,
+        "Double quantization",
+        "Quantizes the 4-bit scale factors as well: saves about 0.4 bits a weight at no measurable loss.",
+        advanced=True,
+        visible_when=When("model.quantization", ("auto", "nf4")),
+        affects=("memory",),
+    )
+    compute_dtype: ComputeDtype = setting(
+        "auto",
+        Kind.CHOICE,
+        "Compute in",
+        "The number format of activations and matrix products.",
+        choices=(
+            Choice("auto", "Automatic", "bfloat16 where the hardware is fast at it, else what it is fast at."),
+            Choice("bf16", "bfloat16", "16 bits with the range of 32; needs Ampere or newer, or AVX512-BF16."),
+            Choice("fp16", "float16", "16 bits for older GPUs; the loss is scaled to keep small gradients alive."),
+            Choice("fp32", "float32", "Exact and slow; needs twice the memory."),
+        ),
+        advanced=True,
+        affects=("memory", "speed"),
+    )
+    revision: str = setting(
+        "",
+        Kind.TEXT,
+        "Revision",
+        "Commit, branch or tag of a hub model; empty takes the newest one in the cache.",
+        advanced=True,
+    )
+    trust_remote_code: bool = setting(
+        False,
+        Kind.FLAG,
+        "Run the model's own code",
+        "Lets Python files inside the model folder run on this computer. Turn it on only for a source you trust as "
+        "much as a program you would install.",
+        advanced=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """What the model learns from."""
+
+    train: tuple[str, ...] = setting(
+        (),
+        Kind.FILES,
+        "Training files",
+        "One or more JSONL, JSON, CSV, TSV, Parquet or text files; their rows are trained together.",
+    )
+    validation: tuple[str, ...] = setting(
+        (),
+        Kind.FILES,
+        "Validation files",
+        "Rows that are never trained, only measured. Without files a share of the training rows is held back.",
+    )
+    validation_share: float = setting(
+        0.05,
+        Kind.NUMBER,
+        "Held back for validation",
+        "The share of training rows that is measured instead of trained when no validation files are given.",
+        bounds=Bounds(0.0, 0.5),
+        step=0.01,
+        zero_means="no validation",
+        affects=("speed",),
+    )
+    format: RecordFormat = setting(
+        "auto",
+        Kind.CHOICE,
+        "Row format",
+        "How a row becomes a conversation or a text.",
+        choices=(
+            Choice("auto", "Recognise", "Looks at the first rows and decides."),
+            Choice("messages", "Messages", "A list of messages with role and content, as in the OpenAI format."),
+            Choice("sharegpt", "ShareGPT", "A list of turns with “from” and “value”."),
+            Choice("alpaca", "Alpaca", "Columns instruction, input and output."),
+            Choice("prompt_completion", "Prompt and completion", "Columns prompt and completion."),
+            Choice("question_answer", "Question and answer", "Columns question and answer."),
+            Choice("text", "Plain text", "One column of running text; every token is trained."),
+        ),
+        advanced=True,
+    )
+    mapping: Mapping[str, str] = setting(
+        {},
+        Kind.MAPPING,
+        "Column mapping",
+        "Which column plays which part, for files with unusual names: prompt, completion, system, messages or text.",
+        advanced=True,
+    )
+    template: str = setting(
+        "auto",
+        Kind.TEXT,
+        "Chat template",
+        "“auto” takes the model's own; “none” joins prompt and completion as they are; a name takes a built-in one; "
+        "a path reads a Jinja file.",
+        advanced=True,
+        affects=("quality",),
+    )
+    max_length: int = setting(
+        2048,
+        Kind.INTEGER,
+        "Longest row",
+        "Rows with more tokens than this are cut at the end. Longer rows need more memory.",
+        unit="tokens",
+        bounds=Bounds(8, 1_048_576),
+        step=128,
+        log=True,
+        affects=("memory", "speed", "quality"),
+    )
+    train_on: TrainOn = setting(
+        "completions",
+        Kind.CHOICE,
+        "Train on",
+        "Which tokens carry loss.",
+        choices=(
+            Choice("completions", "Answers only", "The assistant's words and the end of its turn."),
+            Choice("all", "Everything", "Prompts as well; right for running text."),
+        ),
+        affects=("quality",),
+    )
+    packing: Packing = setting(
+        "auto",
+        Kind.CHOICE,
+        "Packing",
+        "Puts several rows into one pass without letting them see each other; no time goes to padding.",
+        choices=(
+            Choice("auto", "Automatic", "On, unless the architecture would mix rows."),
+            Choice("on", "On", "Several rows a pass."),
+            Choice("off", "Off", "One row a pass."),
+        ),
+        advanced=True,
+        affects=("speed", "memory"),
+    )
+    bad_rows: BadRows = setting(
+        "stop",
+        Kind.CHOICE,
+        "Rows that cannot be read",
+        "What happens when a row is broken or does not fit the format.",
+        choices=(
+            Choice("stop", "Name them and stop", "Nothing is trained until the file is mended."),
+            Choice("skip", "Skip them", "The other rows are trained; the skipped ones are listed."),
+        ),
+        advanced=True,
+    )
+    max_rows: int = setting(
+        0,
+        Kind.INTEGER,
+        "Use at most",
+        "Trains only this many rows, chosen by the seed; for a quick try on a large set.",
+        unit="rows",
+        bounds=Bounds(0, None),
+        zero_means="all rows",
+        advanced=True,
+        affects=("speed",),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """What is trained: low-rank adapters on chosen modules, or everything."""
+
+    method: Method = setting(
+        "lora",
+        Kind.CHOICE,
+        "Method",
+        "How the model is changed.",
+        choices=(
+            Choice("lora", "LoRA", "Adds (alpha/rank)·B·A to chosen weights; the base stays frozen."),
+            Choice("rslora", "rsLoRA", "LoRA scaled by alpha/√rank: steadier at high ranks."),
+            Choice("dora", "DoRA", "LoRA that learns length and direction apart: a little better, slower."),
+            Choice("full", "Full fine-tuning", "Trains every weight; needs about ten times the memory."),
+        ),
+        affects=("memory", "speed", "quality"),
+    )
+    rank: int = setting(
+        16,
+        Kind.INTEGER,
+        "Rank",
+        "The width of the adapters. More rank learns more and needs more memory; 8 to 64 serves most tasks.",
+        bounds=Bounds(1, 1024),
+        step=1,
+        log=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "quality", "disk"),
+    )
+    alpha: float = setting(
+        32.0,
+        Kind.NUMBER,
+        "Alpha",
+        "The strength of the adapters: their output is multiplied by alpha/rank. Twice the rank is a good start.",
+        bounds=Bounds(0.001, 8192.0),
+        step=1,
+        log=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("quality",),
+    )
+    dropout: float = setting(
+        0.0,
+        Kind.NUMBER,
+        "Dropout",
+        "The share of adapter inputs that is zeroed at random. 0 is fastest; small sets may gain from 0.05.",
+        bounds=Bounds(0.0, 0.9),
+        step=0.05,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "speed", "quality"),
+    )
+    targets: tuple[str, ...] = setting(
+        ("all-linear",),
+        Kind.NAMES,
+        "Target modules",
+        "Which linear layers get adapters: “all-linear” (all but the head), “attention”, “mlp”, or module names such "
+        "as q_proj.",
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "speed", "quality", "disk"),
+    )
+    layers: str = setting(
+        "all",
+        Kind.TEXT,
+        "Layers",
+        "Which blocks get adapters: “all”, “last 8”, “first 4”, or numbers such as “0-11, 20”.",
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "quality", "disk"),
+    )
+    rank_pattern: Mapping[str, int] = setting(
+        {},
+        Kind.RANKS,
+        "Ranks by module",
+        "Other ranks for some modules: a module name (down_proj) or a layer and name (11.down_proj) and its rank.",
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "quality", "disk"),
+    )
+    modules_to_save: tuple[str, ...] = setting(
+        (),
+        Kind.NAMES,
+        "Modules trained in full",
+        "Modules that are trained as they are beside the adapters, such as embed_tokens and lm_head for new tokens.",
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("memory", "disk"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """How long, how fast and how carefully."""
+
+    epochs: float = setting(
+        2.0,
+        Kind.NUMBER,
+        "Epochs",
+        "How often every row is seen. One to three are usual; small sets overfit soon after.",
+        bounds=Bounds(0.01, 1000.0),
+        step=0.5,
+        visible_when=When("training.max_steps", (0,)),
+        affects=("speed", "quality"),
+    )
+    max_steps: int = setting(
+        0,
+        Kind.INTEGER,
+        "Steps",
+        "Trains exactly this many optimizer steps, whatever the number of epochs.",
+        unit="steps",
+        bounds=Bounds(0, 10_000_000),
+        zero_means="as many as the epochs need",
+        advanced=True,
+        affects=("speed",),
+    )
+    effective_batch: int = setting(
+        16,
+        Kind.INTEGER,
+        "Rows a step",
+        "How many rows one optimizer step learns from. It does not change memory: rows are worked off in parts.",
+        unit="rows",
+        bounds=Bounds(1, 65_536),
+        log=True,
+        affects=("speed", "quality"),
+    )
+    micro_batch_tokens: int = setting(
+        0,
+        Kind.INTEGER,
+        "Tokens a pass",
+        "How many tokens go through the model at once. More is faster until the hardware is busy, and needs memory.",
+        unit="tokens",
+        bounds=Bounds(0, 1_048_576),
+        step=512,
+        zero_means="automatic",
+        advanced=True,
+        affects=("memory", "speed"),
+    )
+    learning_rate: float = setting(
+        2e-4,
+        Kind.NUMBER,
+        "Learning rate",
+        "The size of each step. 2e-4 suits LoRA, 2e-5 full fine-tuning; halve it when the loss jumps.",
+        bounds=Bounds(1e-8, 1.0),
+        log=True,
+        affects=("quality",),
+    )
+    schedule: Schedule = setting(
+        "cosine",
+        Kind.CHOICE,
+        "Schedule",
+        "How the learning rate moves after the warm-up.",
+        choices=(
+            Choice("cosine", "Cosine", "Falls to zero along half a cosine."),
+            Choice("linear", "Linear", "Falls to zero along a line."),
+            Choice("constant", "Constant", "Stays where it is."),
+        ),
+        affects=("quality",),
+    )
+    warmup: float = setting(
+        0.05,
+        Kind.NUMBER,
+        "Warm-up",
+        "The share of steps in which the learning rate rises from zero.",
+        bounds=Bounds(0.0, 0.5),
+        step=0.01,
+        affects=("quality",),
+    )
+    weight_decay: float = setting(
+        0.0,
+        Kind.NUMBER,
+        "Weight decay",
+        "Pulls weights towards zero (AdamW's decoupled decay). Adapters rarely need it.",
+        bounds=Bounds(0.0, 1.0),
+        step=0.01,
+        advanced=True,
+        affects=("quality",),
+    )
+    optimizer: Optimizer = setting(
+        "auto",
+        Kind.CHOICE,
+        "Optimizer",
+        "The rule that turns gradients into steps and the memory it keeps.",
+        choices=(
+            Choice("auto", "Automatic", "AdamW for adapters; paged 8-bit AdamW where full fine-tuning would not fit."),
+            Choice("adamw", "AdamW", "Fused AdamW with 32-bit states."),
+            Choice("adamw_8bit", "8-bit AdamW", "States in 8 bits: a quarter of the memory."),
+            Choice("paged_adamw", "Paged AdamW", "32-bit states that move to RAM when the GPU is full."),
+            Choice("paged_adamw_8bit", "Paged 8-bit AdamW", "8-bit states that move to RAM when the GPU is full."),
+        ),
+        advanced=True,
+        affects=("memory", "speed"),
+    )
+    max_grad_norm: float = setting(
+        1.0,
+        Kind.NUMBER,
+        "Gradient clipping",
+        "Gradients longer than this are shortened to it before the step.",
+        bounds=Bounds(0.0, 1000.0),
+        step=0.1,
+        zero_means="no clipping",
+        advanced=True,
+        affects=("quality",),
+    )
+    seed: int = setting(
+        42,
+        Kind.INTEGER,
+        "Seed",
+        "Fixes the order of rows, the adapters' start and all other chance. The same seed gives the same run.",
+        bounds=Bounds(0, 2**32 - 1),
+        advanced=True,
+    )
+    evaluate_every: int = setting(
+        0,
+        Kind.INTEGER,
+        "Evaluate every",
+        "How often the validation loss is measured. It is always measured at the start and at the end.",
+        unit="steps",
+        bounds=Bounds(0, 10_000_000),
+        zero_means="about ten times a run",
+        advanced=True,
+        affects=("speed",),
+    )
+    early_stopping: int = setting(
+        0,
+        Kind.INTEGER,
+        "Stop early after",
+        "Ends the run when the validation loss has not improved in this many evaluations.",
+        unit="evaluations",
+        bounds=Bounds(0, 1000),
+        zero_means="never",
+        advanced=True,
+        affects=("quality",),
+    )
+    checkpoint_minutes: float = setting(
+        10.0,
+        Kind.NUMBER,
+        "Save every",
+        "How often the whole state of the run is saved, so that a crash or power cut costs at most this much.",
+        unit="minutes",
+        bounds=Bounds(0.0, 1440.0),
+        step=1,
+        zero_means="only at the end and on Stop",
+        advanced=True,
+        affects=("disk",),
+    )
+    keep_checkpoints: int = setting(
+        2,
+        Kind.INTEGER,
+        "Keep saved states",
+        "How many of the newest checkpoints stay on disk.",
+        bounds=Bounds(1, 1000),
+        advanced=True,
+        affects=("disk",),
+    )
+    max_bad_steps: int = setting(
+        5,
+        Kind.INTEGER,
+        "Give up after",
+        "Ends the run when the loss or the gradients were not finite in this many steps in a row. Such steps change "
+        "nothing.",
+        unit="steps",
+        bounds=Bounds(1, 1000),
+        advanced=True,
+    )
+    sample_prompts: tuple[str, ...] = setting(
+        (),
+        Kind.PARAGRAPHS,
+        "Sample prompts",
+        "Prompts that the model answers before, during and after the training, so that the change can be read.",
+    )
+    sample_every: int = setting(
+        0,
+        Kind.INTEGER,
+        "Sample every",
+        "How often the prompts are answered during the training.",
+        unit="steps",
+        bounds=Bounds(0, 10_000_000),
+        zero_means="only before and after",
+        advanced=True,
+        affects=("speed",),
+    )
+    sample_tokens: int = setting(
+        80,
+        Kind.INTEGER,
+        "Sample length",
+        "The longest answer to a sample prompt.",
+        unit="tokens",
+        bounds=Bounds(1, 4096),
+        advanced=True,
+        affects=("speed",),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareSpec:
+    """Where and how the work is done; none of it changes what is learned."""
+
+    device: Device = setting(
+        "auto",
+        Kind.CHOICE,
+        "Device",
+        "What computes.",
+        choices=(
+            Choice("auto", "Automatic", "The GPU with the most free memory, else the processor."),
+            Choice("cuda", "NVIDIA GPU", "Refuses to start without one."),
+            Choice("cpu", "Processor", "Slow but everywhere; fit for models up to about 2 B parameters."),
+        ),
+        affects=("speed", "memory"),
+    )
+    attention: Attention = setting(
+        "auto",
+        Kind.CHOICE,
+        "Attention",
+        "The kernel that computes attention. The one that really ran is shown in the run.",
+        choices=(
+            Choice("auto", "Automatic", "Flash attention wherever the hardware and the model allow it."),
+            Choice("flash", "Flash", "Flash attention or a refusal with the reason."),
+            Choice("sdpa", "PyTorch SDPA", "PyTorch chooses the kernel; rows are separated by a mask."),
+            Choice("eager", "Plain", "The definition, written out: slow, for comparison."),
+        ),
+        advanced=True,
+        affects=("speed", "memory"),
+    )
+    activation_checkpointing: ActivationCheckpointing = setting(
+        "auto",
+        Kind.CHOICE,
+        "Activation checkpointing",
+        "Forgets activations and computes them again in the backward pass: less memory, up to half more time.",
+        choices=(
+            Choice("auto", "Automatic", "Only as many layers as memory demands."),
+            Choice("off", "Off", "Fastest, needs the most memory."),
+            Choice("layers", "Some layers", "The first so many layers."),
+            Choice("all", "All layers", "Needs the least memory."),
+        ),
+        advanced=True,
+        affects=("memory", "speed"),
+    )
+    checkpointed_layers: int = setting(
+        0,
+        Kind.INTEGER,
+        "Checkpointed layers",
+        "How many layers are computed again in the backward pass.",
+        unit="layers",
+        bounds=Bounds(0, 10_000),
+        advanced=True,
+        visible_when=When("hardware.activation_checkpointing", ("layers",)),
+        affects=("memory", "speed"),
+    )
+    processes: int = setting(
+        1,
+        Kind.INTEGER,
+        "Processes",
+        "How many engine processes share the work, one for each GPU.",
+        bounds=Bounds(1, 1024),
+        advanced=True,
+        affects=("speed",),
+    )
+    threads: int = setting(
+        0,
+        Kind.INTEGER,
+        "Processor threads",
+        "How many threads the engine computes with.",
+        unit="threads",
+        bounds=Bounds(0, 1024),
+        zero_means="all physical cores",
+        advanced=True,
+        affects=("speed",),
+    )
+    deterministic: bool = setting(
+        False,
+        Kind.FLAG,
+        "Deterministic kernels",
+        "Uses only kernels that give the same bits every time; slower on a GPU, always so on the processor.",
+        advanced=True,
+        affects=("speed",),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """Where the run goes and what it is called."""
+
+    name: str = setting(
+        "",
+        Kind.TEXT,
+        "Run name",
+        "What the run is called in lists; empty makes one from the model, the data and the time.",
+    )
+    folder: str = setting(
+        "",
+        Kind.FOLDER,
+        "Runs folder",
+        "The folder in which the run's own folder is made.",
+        zero_means="the application's runs folder",
+        advanced=True,
+        affects=("disk",),
+    )
