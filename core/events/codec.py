@@ -68,11 +68,11 @@ def _read_body(name: str, fields: dict[str, object]) -> Body:
     cls = EVENT_TYPES.get(name)
     if cls is None:
         return Unknown(name, fields)
-    if cls is Hello and fields.get("protocol") != PROTOCOL_VERSION:
-        return _foreign_hello(fields)
     scalars = _SCALAR_FIELDS.get(cls)
     if scalars is not None and all(type(fields.get(key)) is kind for key, kind in scalars):
         body = cls(**{key: fields[key] for key, _ in scalars})  # the usual case, five times as fast as `from_plain`
+    elif cls is Hello and fields.get("protocol") != PROTOCOL_VERSION:
+        body = _foreign_hello(fields)
     else:
         body = from_plain(cls, fields, path=name)
     return typing.cast("Body", body)

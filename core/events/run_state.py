@@ -167,20 +167,18 @@ def _clocked(state: RunState, first: float, last: float) -> RunState:
 
 
 def _steps(state: RunState, events: list[Event]) -> RunState:
-    history = state.history.extend((event.time, event.body) for event in events if isinstance(event.body, Step))
-    last = events[-1].body
-    assert isinstance(last, Step)
-    peak = max(event.body.memory_bytes for event in events if isinstance(event.body, Step))
+    steps = [event.body for event in events if isinstance(event.body, Step)]
+    history = state.history.extend((event.time, step) for event, step in zip(events, steps, strict=True))
     moved = replace(
         state,
         history=history,
-        attempt_row=min(state.attempt_row, len(history) - 1),
-        step=last.step,
-        epoch=last.epoch,
-        memory_peak=max(state.memory_peak, peak),
+        attempt_row=min(state.attempt_row, len(history.before(min(step.step for step in steps)))),
+        step=steps[-1].step,
+        epoch=steps[-1].epoch,
+        memory_peak=max(state.memory_peak, *(step.memory_bytes for step in steps)),
         idle_seconds=0.0,
     )
-    return _clocked(moved, events[0].time, events[-1].time)
+    return _clocked(moved, events[0].time, max(event.time for event in events))
 
 
 def _hello(state: RunState, hello: Hello) -> RunState:
