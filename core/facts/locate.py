@@ -1,0 +1,185 @@
+"""Finds base models on this computer: by path, by imported name, or in the local Hugging Face cache. No network."""
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core import paths
+from core.errors import UserError, error
+from core.facts.model_config import read_config
+from core.facts.model_folder import CONFIG_FILE
+from core.facts.safetensors_header import INDEX_FILE, SINGLE_FILE
+
+STARTER = "starter"
+Origin = Literal["imported", "hub cache"]
+_SETTING = "model.base"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*")
+_MIN_COMMIT = 7
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A base model that can be chosen by name, and where it came from."""
+
+    name: str
+    path: Path
+    origin: Origin
+
+
+def find_model(base: str, revision: str = "") -> Path:
+    """The folder or GGUF file that a spec's ``model.base`` means.
+
+    Looked for in this order: a path, a model in the application's own folder, a hub model in the local cache.
+
+    Raises:
+        UserError: nothing is there; the message says what was looked for and where.
+    """
+    wanted = base.strip()
+    if not wanted or "\0" in wanted:
+        raise UserError(error(_SETTING, "No base model is chosen.", "Choose a folder, a GGUF file or a model's name."))
+    path = Path(wanted).expanduser()
+    if path.exists():
+        return path.absolute()
+    is_name = path.name == wanted and wanted not in (".", "..")
+    own = paths.models_dir() / wanted
+    if is_name and own.exists():
+        return own
+    if wanted == STARTER:
+        raise UserError(
+            error(
+                _SETTING,
+                f"The starter model is not there yet: {own} does not exist.",
+                "Fetch it with “lowrank models --fetch starter”, or run the demo, which fetches it too.",
+            )
+        )
+    if path.is_absolute() or wanted.startswith((".", "~")) or not _is_hub_name(wanted):
+        raise UserError(
+            error(_SETTING, f"There is no model at {path.absolute()}.", _suggest(path.absolute(), path.parent))
+        )
+    return _find_in_cache(wanted, revision.strip(), own if is_name else path.absolute())
+
+
+def list_models() -> tuple[InstalledModel, ...]:
+    """Every causal language model with safetensors weights in the application's folder and in the hub cache.
+
+    Folders that hold something else, or something broken, are left out; choosing one by path says what is wrong.
+    """
+    found = [InstalledModel(path.name, path, "imported") for path in _folders(paths.models_dir()) if _is_model(path)]
+    for path in _folders(cache_folder()):
+        if path.name.startswith("models--"):
+            snapshot = _snapshot(path, "")
+            if snapshot is not None and _is_model(snapshot):
+                name = path.name.removeprefix("models--").replace("--", "/", 1)
+                found.append(InstalledModel(name, snapshot, "hub cache"))
+    return tuple(found)
+
+
+def cache_folder() -> Path:
+    """Where Hugging Face libraries keep downloaded models, by the variables that they obey."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(name):
+            return Path(os.environ[name]).expanduser()
+    home = os.environ.get("HF_HOME")
+    if home:
+        return Path(home).expanduser() / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface" / "hub"
+
+
+def _is_hub_name(text: str) -> bool:
+    return bool(_HUB_NAME.fullmatch(text)) and ".." not in text and "--" not in text
+
+
+def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
+    cache = cache_folder()
+    repository = cache / f"models--{name.replace('/', '--')}"
+    if not repository.is_dir():
+        known = [model.name for model in list_models()]
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        raise UserError(
+            error(
+                _SETTING,
+                f"There is no model “{name}”: neither {tried} nor {repository} exists.",
+                f"Did you mean “{close[0]}”?" if close else "Download the model first, then choose its folder.",
+            )
+        )
+    snapshot = _snapshot(repository, revision)
+    if snapshot is None:
+        wanted = f"the revision “{revision}”" if revision else "a complete revision"
+        raise UserError(
+            error(
+                "model.revision" if revision else _SETTING,
+                f"The cache has the model “{name}”, but not {wanted} of it: looked in {repository / 'snapshots'}.",
+                "Download it again, or choose one of: " + ", ".join(_revisions(repository))
+                if _revisions(repository)
+                else "Download the model again.",
+            )
+        )
+    return snapshot
+
+
+def _snapshot(repository: Path, revision: str) -> Path | None:
+    """The folder of one revision: a branch or tag by its ref, a commit by its name or the beginning of it."""
+    if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
+        return None
+    snapshots = repository / "snapshots"
+    ref = repository / "refs" / (revision or "main")
+    if ref.is_file():
+        commit = _first_line(ref)
+        if re.fullmatch(r"\w+", commit) and (snapshots / commit).is_dir():
+            return snapshots / commit
+    folders = _folders(snapshots)
+    if revision:
+        matches = [path for path in folders if path.name.startswith(revision) and len(revision) >= _MIN_COMMIT]
+        return matches[0] if len(matches) == 1 else None
+    return max(folders, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _revisions(repository: Path) -> list[str]:
+    refs = repository / "refs"
+    named = sorted(str(path.relative_to(refs).as_posix()) for path in refs.rglob("*") if path.is_file())
+    return named or [path.name[:12] for path in _folders(repository / "snapshots")]
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(200).decode("ascii", "replace").strip()
+    except OSError:  # an unreadable ref points nowhere
+        return ""
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # no folder, no models
+        return []
+
+
+def _is_model(folder: Path) -> bool:
+    if not (folder / SINGLE_FILE).is_file() and not (folder / INDEX_FILE).is_file():
+        return False
+    try:
+        read_config(folder / CONFIG_FILE)
+    except UserError:
+        return False
+    return True
+
+
+def _suggest(path: Path) -> str:
+    names = [child.name for child in _children(path.parent)]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {path.parent / close[0]}?"
+    return "Check the path, or choose an installed model by its name."
+
+
+def _children(parent: Path) -> list[Path]:
+    try:
+        return list(parent.iterdir())
+    except OSError:  # only used for suggestions
+        return []

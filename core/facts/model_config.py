@@ -1,0 +1,217 @@
+"""What config.json says, under all the names that families use for the same thing, as numbers that can be trusted."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import Problem, UserError, error
+from core.facts.architectures import Family, family_of, refusal
+from core.facts.json_files import read_json_object
+from core.facts.tensors import Tensor
+
+_MAX_NUMBER = 2**40
+_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads")
+_CONTEXT = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "context_length",
+)
+# Settings that differ between copies of one model.
+_VOLATILE = frozenset(("transformers_version", "_name_or_path", "use_cache", "dtype", "torch_dtype", "auto_map"))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The settings of config.json (or of a GGUF file's metadata) that facts need; 0 and None mean that it is silent.
+
+    Attributes:
+        path: the file they come from, for complaints.
+        embedding_size: columns of the embeddings; the hidden size unless the config says otherwise.
+        tied: what it says about head and embeddings.
+        extra_layers: stored layers that are not loaded (they predict further tokens while pre-training).
+    """
+
+    path: str
+    model_type: str
+    architecture: str
+    family: Family
+    hidden_size: int
+    embedding_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+    tied: bool | None
+    sliding_window: int
+    stateful: bool
+    extra_layers: int = 0
+    remote_code: bool = False
+
+
+def read_config(path: Path) -> tuple[ModelConfig, Mapping[str, Any]]:
+    """The settings of a config.json, and its raw content.
+
+    Raises:
+        UserError: the file is broken, its numbers make no sense, or the model is no causal language model.
+    """
+    raw = read_json_object(path)
+    return parse_config(raw, str(path)), raw
+
+
+def parse_config(raw: Mapping[str, Any], path: str) -> ModelConfig:
+    """`read_config` for content that was read already.
+
+    Raises:
+        UserError: numbers make no sense, or the model is no causal language model.
+    """
+    model_type = _text(raw, "model_type")
+    names = raw.get("architectures")
+    architecture = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    if not model_type and not architecture:
+        raise UserError(
+            error(
+                path,
+                "The config names neither a model_type nor an architecture, so nobody can tell how to load the model.",
+                "Take config.json from the model's source again.",
+            )
+        )
+    reason = refusal(model_type, architecture, encoder_decoder=raw.get("is_encoder_decoder") is True)
+    if reason:
+        raise UserError(
+            error(
+                path,
+                f"This is a {model_type or architecture} model, which cannot be tuned here: {reason}.",
+                "Choose a causal language model, such as Llama, Qwen, Mistral, Gemma or SmolLM.",
+            )
+        )
+    nested = raw.get("text_config")
+    reader = _Reader({**raw, **nested} if isinstance(nested, Mapping) else raw, path)
+    config = _numbers(reader, raw, model_type, architecture)
+    if reader.problems:
+        raise UserError(*reader.problems)
+    return config
+
+
+def fingerprint(raw: Mapping[str, Any], tensors: Iterable[Tensor]) -> str:
+    """SHA-256 over the settings and the names, shapes and formats of the tensors, whatever files they lie in."""
+    settings = {key: value for key, value in raw.items() if key not in _VOLATILE}
+    shapes = sorted((tensor.name, tensor.shape, tensor.dtype) for tensor in tensors)
+    blob = json.dumps([settings, shapes], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Reader:
+    """Looks settings up by all their names and collects what makes no sense."""
+
+    def __init__(self, values: Mapping[str, Any], path: str) -> None:
+        self.values = values
+        self.path = path
+        self.problems: list[Problem] = []
+
+    def count(self, *names: str) -> int:
+        for name in names:
+            value = self.values.get(name)
+            if value is None:
+                continue
+            if isinstance(value, list | Mapping):
+                return 0  # one value for each layer: there is no single number to report
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
+                self.problems.append(
+                    error(
+                        self.path,
+                        f"The config says {name} = {str(value)[:40]}, which is not a sensible number.",
+                        "Take config.json from the model's source again.",
+                    )
+                )
+                return 0
+            return value
+        return 0
+
+
+def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architecture: str) -> ModelConfig:
+    family = family_of(model_type)
+    values = reader.values
+    hidden, heads = reader.count(*_HIDDEN), reader.count(*_HEADS)
+    kv_heads = reader.count(*_KV_HEADS) or heads
+    if values.get("multi_query") is True and not values.get("new_decoder_architecture"):
+        kv_heads = 1
+    return ModelConfig(
+        path=reader.path,
+        model_type=model_type,
+        architecture=family.architecture or architecture,
+        family=family,
+        hidden_size=hidden,
+        embedding_size=reader.count("word_embed_proj_dim") or hidden,
+        intermediate_size=reader.count("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff"),
+        num_layers=reader.count(*_LAYERS),
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=reader.count("head_dim", "attention_head_dim", "kv_channels") or family.head_dim,
+        vocab_size=reader.count("vocab_size"),
+        context_length=_context(reader),
+        tied=_tied(raw, values),
+        sliding_window=_window(reader, family),
+        stateful=_is_stateful(values),
+        extra_layers=reader.count("num_nextn_predict_layers"),
+        remote_code=isinstance(raw.get("auto_map"), Mapping) and bool(raw["auto_map"]),
+    )
+
+
+def _text(raw: Mapping[str, Any], name: str) -> str:
+    value = raw.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _tied(raw: Mapping[str, Any], values: Mapping[str, Any]) -> bool | None:
+    for source in (raw, values):
+        if isinstance(source.get("tie_word_embeddings"), bool):
+            return bool(source["tie_word_embeddings"])
+    return None
+
+
+def _context(reader: _Reader) -> int:
+    """The longest row the positions allow, stretched as far as the config's rope settings say.
+
+    Most configs state the stretched length already; those with YaRN often state the original one and a factor.
+    """
+    length = reader.count(*_CONTEXT)
+    for name in ("rope_scaling", "rope_parameters"):
+        rope = reader.values.get(name)
+        if not isinstance(rope, Mapping):
+            continue
+        original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
+        if isinstance(original, int) and isinstance(factor, int | float) and 1 <= factor < _MAX_NUMBER:
+            length = max(length, int(min(original, _MAX_NUMBER) * factor))
+    return length
+
+
+def _window(reader: _Reader, family: Family) -> int:
+    values = reader.values
+    kinds = values.get("layer_types")
+    # Qwen keeps a window in its configs that is off unless another setting turns it on.
+    if not values.get("use_sliding_window", not str(values.get("model_type")).startswith("qwen")):
+        return 0
+    if isinstance(kinds, list) and kinds and not any("sliding" in str(kind) for kind in kinds):
+        return 0
+    if "sliding_window" not in values:
+        return family.window
+    return reader.count("sliding_window")
+
+
+def _is_stateful(values: Mapping[str, Any]) -> bool:
+    kinds = values.get("layer_types")
+    listed = kinds if isinstance(kinds, list) else ()
+    return any(str(kind) in ("linear_attention", "mamba", "conv", "recurrent", "hybrid") for kind in listed)
