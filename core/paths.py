@@ -123,3 +123,17 @@ def staged_folder(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def replace_folder(fresh: Path, target: Path) -> None:
+    """Puts a finished folder in the place of an older one; a crash in between leaves one of the two whole."""
+    import shutil
+
+    if target.exists():
+        retired = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+        os.replace(target, retired)
+        os.replace(fresh, target)
+        shutil.rmtree(retired, ignore_errors=True)
+    else:
+        os.replace(fresh, target)
+    sync_folder(target.parent)

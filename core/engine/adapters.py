@@ -1,0 +1,96 @@
+"""Which parameters learn: PEFT adapters on exactly the modules that the plan names, or everything."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.errors import FailureKind, JobError
+from core.plan.types import Target
+from core.spec.sections import AdapterSpec
+
+
+def attach(model: nn.Module, spec: AdapterSpec, targets: Sequence[Target]) -> nn.Module:
+    """Freezes the base and adds adapters; a full fine-tuning instead frees every floating-point parameter.
+
+    B starts at zero, so the model answers as before until the first step (LoRA, arXiv 2106.09685, section 4.1).
+
+    Raises:
+        JobError: a planned module is not in the loaded model.
+    """
+    if spec.method == "full":
+        for parameter in model.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
+        return model
+    from peft import get_peft_model
+
+    present = {name for name, _ in model.named_modules()}
+    missing = [target.module for target in targets if target.module not in present]
+    if missing:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            f"The plan trains {missing[0]}, but the loaded model has no such module ({len(missing)} are missing).",
+            "Make the plan again: the model's files have changed, or its family is not known well enough. "
+            "Naming the target modules by hand helps in the second case.",
+        )
+    wrapped = get_peft_model(model, peft_config(spec, targets))
+    module: nn.Module = wrapped
+    return module
+
+
+def peft_config(spec: AdapterSpec, targets: Sequence[Target]) -> Any:
+    """PEFT's description of the adapters, with the plan's modules by their full names."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # fractions too: PEFT only divides it
+        lora_dropout=spec.dropout,
+        target_modules=[target.module for target in targets],
+        rank_pattern=_other_ranks(spec, targets),
+        use_rslora=spec.method == "rslora",
+        use_dora=spec.method == "dora",
+        modules_to_save=list(spec.modules_to_save) or None,
+        bias="none",
+    )
+
+
+def _other_ranks(spec: AdapterSpec, targets: Sequence[Target]) -> dict[str, int]:
+    """Ranks by full module name; anchored, because PEFT matches these keys as the end of a name."""
+    return {"^" + re.escape(target.module): target.rank for target in targets if target.rank != spec.rank}
+
+
+def check_counts(trained: int, planned: int) -> None:
+    """Refuses to train other parameters than the ones the user was shown.
+
+    Raises:
+        JobError: the counts differ.
+    """
+    if trained != planned:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            f"The plan trains {planned:,} parameters, the loaded model would train {trained:,}.",
+            "Please report this with the model's config.json: the counts must agree before anything is trained.",
+        )
+
+
+def adapter_tensors(model: nn.Module, masters: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The trained tensors under the names of PEFT's adapter file, from the float32 masters."""
+    from peft import get_peft_model_state_dict
+
+    full = {name: tensor.cpu() for name, tensor in masters.items()}
+    state = get_peft_model_state_dict(model, state_dict=full, save_embedding_layers=False)
+    return {name: tensor.contiguous() for name, tensor in state.items()}
+
+
+def adapter_settings(model: Any) -> dict[str, Any]:
+    """The adapter's configuration as plain data, ready for ``adapter_config.json``."""
+    config = model.peft_config["default"].to_dict()
+    config["inference_mode"] = True
+    for key in ("target_modules", "exclude_modules", "modules_to_save"):
+        if isinstance(config.get(key), set):
+            config[key] = sorted(config[key])
+    return {key: getattr(value, "value", value) for key, value in config.items()}

@@ -1,0 +1,226 @@
+"""Attention within documents: rows that share a pass never see each other, and no mask of T x T is ever built.
+
+Registered with transformers as one more attention implementation. Which documents a pass holds is set around it by
+`documents`; the backward pass (and recomputation in it) must happen inside the same block. Outside of any block the
+whole input is one document, which is what generation needs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+KERNELS = ("flash", "sdpa", "eager")
+# transformers takes any name with “flash” in it for a package to import, so ours avoid the word.
+_NAMES = {"flash": "lowrank_fused", "sdpa": "lowrank_torch", "eager": "lowrank_plain"}
+_FLASH_FIRST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Where the documents of a pass begin and end: ``bounds`` on the host, ``offsets`` on the device for varlen."""
+
+    bounds: tuple[int, ...]
+    offsets: torch.Tensor
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest document."""
+        return max(end - start for start, end in self.spans())
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """(start, end) of each document."""
+        yield from zip(self.bounds[:-1], self.bounds[1:], strict=True)
+
+    @classmethod
+    def of_lengths(cls, lengths: tuple[int, ...], device: torch.device) -> "Documents":
+        """The bounds of documents of these lengths, one after another."""
+        bounds = [0]
+        for length in lengths:
+            bounds.append(bounds[-1] + length)
+        return cls(tuple(bounds), torch.tensor(bounds, dtype=torch.int32, device=device))
+
+
+_current: Documents | None = None
+
+
+@contextmanager
+def documents(held: Documents) -> Iterator[None]:
+    """Tells attention which documents the pass inside this block holds."""
+    global _current  # noqa: PLW0603 (activation checkpointing recomputes layers far from any argument we could pass)
+    before, _current = _current, held
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def register(kernel: str) -> str:
+    """Makes document attention known to transformers and returns the name to load a model with.
+
+    Args:
+        kernel: ``flash`` (varlen on CUDA, one flash call per document elsewhere), ``sdpa`` (PyTorch chooses, one call
+            per document) or ``eager`` (the definition, for comparison).
+    """
+    from transformers import AttentionInterface
+
+    name = _NAMES[kernel]
+    AttentionInterface.register(name, _implementation(kernel))
+    return name
+
+
+def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
+    """An attention function as transformers calls it, by document.
+
+    query, key and value are (1, heads, tokens, width), the result is (1, tokens, heads, width). Masks are ignored: a
+    pass has no padding, and what a document may see follows from its bounds.
+    """
+
+    def attend(
+        _module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        _mask: torch.Tensor | None,
+        *,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+        **_: object,
+    ) -> tuple[torch.Tensor, None]:
+        scoring = _Scoring(scaling, dropout, sliding_window, softcap)
+        if kernel == "eager":
+            return _joined([_written_out(*part, scoring) for part in _documents_of(query, key, value)]), None
+        if kernel == "sdpa":
+            return _by_document(query, key, value, scoring), None
+        held = _current
+        plain = softcap is None and dropout == 0.0
+        if held is not None and plain and query.is_cuda and _varlen_fits(query, held):
+            return _varlen(query, key, value, held, scoring), None
+        # Flash where it can, the next best where a mask or a width forbids it; the self-check says which one ran.
+        with sdpa_kernel(_FLASH_FIRST):
+            return _by_document(query, key, value, scoring), None
+
+    return attend
+
+
+@dataclass(frozen=True, slots=True)
+class _Scoring:
+    """How scores are made: factor, dropout on the weights, sliding window, soft cap."""
+
+    scaling: float | None
+    dropout: float
+    window: int | None
+    softcap: float | None
+
+
+def _documents_of(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    if _current is None:
+        yield query, key, value
+        return
+    for start, end in _current.spans():
+        yield query[:, :, start:end], key[:, :, start:end], value[:, :, start:end]
+
+
+def _by_document(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scoring: _Scoring,
+) -> torch.Tensor:
+    parts = []
+    for part in _documents_of(query, key, value):
+        if scoring.softcap is not None:  # no fused kernel knows Gemma 2's capped scores
+            parts.append(_written_out(*part, scoring))
+            continue
+        asked, kept = part[0].shape[2], part[1].shape[2]
+        mask = None
+        if (scoring.window is not None and kept > scoring.window) or 1 < asked < kept:
+            mask = _visible(asked, kept, scoring.window, query.device)
+        parts.append(
+            functional.scaled_dot_product_attention(
+                *part,
+                attn_mask=mask,
+                dropout_p=scoring.dropout,
+                is_causal=mask is None and asked > 1,
+                scale=scoring.scaling,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+        )
+    return _joined(parts)
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+    return whole.transpose(1, 2).contiguous()
+
+
+def _written_out(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scoring: _Scoring,
+) -> torch.Tensor:
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scale = query.shape[-1] ** -0.5 if scoring.scaling is None else scoring.scaling
+    scores = torch.matmul(query, key.transpose(2, 3)) * scale
+    if scoring.softcap is not None:
+        scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
+    visible = _visible(query.shape[2], key.shape[2], scoring.window, query.device)
+    scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    weights = functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.matmul(functional.dropout(weights, scoring.dropout, training=scoring.dropout > 0), value)
+
+
+def _visible(asked: int, kept: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """(asked, kept) booleans: position i of the last `asked` sees positions up to itself, within the window."""
+    rows = torch.arange(kept - asked, kept, device=device)[:, None]
+    columns = torch.arange(kept, device=device)[None]
+    seen = columns <= rows
+    return seen if window is None else seen & (columns > rows - window)
+
+
+def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
+    """Ampere or newer and 16 bits; int32 offsets inside the kernel's backward pass bound the size of a pass."""
+    padded = query.shape[2] + 128 * (len(held.bounds) - 1)
+    width = -(-query.shape[3] // 32) * 32
+    small = padded * query.shape[1] * width < 2**31
+    modern = torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return small and modern and query.dtype in (torch.float16, torch.bfloat16)
+
+
+def _varlen(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    held: Documents,
+    scoring: _Scoring,
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    def flat(states: torch.Tensor) -> torch.Tensor:
+        return states[0].transpose(0, 1).contiguous()
+
+    left = -1 if scoring.window is None else scoring.window - 1
+    attended = varlen_attn(
+        flat(query),
+        flat(key),
+        flat(value),
+        held.offsets,
+        held.offsets,
+        held.longest,
+        held.longest,
+        scale=scoring.scaling,
+        window_size=(left, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(attended, torch.Tensor)  # a pair only when the log-sum-exp is asked for
+    return attended[None]

@@ -1,0 +1,56 @@
+"""From an exception to words: what failed, why, and what to do next."""
+
+import errno
+import traceback
+
+import torch
+
+from core.errors import Failure, FailureKind, JobError, UserError
+
+
+def describe(error: BaseException) -> Failure:
+    """The failure behind an exception; unknown ones are internal and keep their traceback."""
+    detail = "".join(traceback.format_exception(error))
+    if isinstance(error, JobError):
+        known = error.failure
+        return Failure(known.kind, known.message, known.hint, detail)
+    if isinstance(error, UserError):
+        first = error.problems[0]
+        more = f" ({len(error.problems) - 1} more problems are in engine.log.)" if len(error.problems) > 1 else ""
+        return Failure(FailureKind.BAD_DATA, f"{first.path}: {first.message}{more}", first.advice, detail)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _is_host_out_of_memory(error):
+        return Failure(
+            FailureKind.OUT_OF_MEMORY,
+            "The memory ran out.",
+            "Load the base in 4 bits, lower training.micro_batch_tokens or data.max_length, or turn on activation "
+            "checkpointing; “lowrank plan” shows what each change saves.",
+            detail,
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure(
+            FailureKind.DISK_FULL,
+            f"The disk is full; {error.filename or 'a file'} could not be written.",
+            "Free some space and resume the run: its last checkpoint is whole.",
+            detail,
+        )
+    return Failure(
+        FailureKind.INTERNAL,
+        f"The engine failed unexpectedly: {type(error).__name__}: {_first_line(error)}",
+        "engine.log in the run's folder has the whole story; a report with it is welcome.",
+        detail,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller pass might have gone through."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _is_host_out_of_memory(error)
+
+
+def _is_host_out_of_memory(error: BaseException) -> bool:
+    """The CPU allocator has no exception class of its own."""
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else "no message"

@@ -1,0 +1,103 @@
+"""What a run leaves behind: the adapter in PEFT's format or the whole tuned model, with a card on what was done."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core import __version__
+from core.engine.adapters import adapter_settings, adapter_tensors
+from core.engine.session import Session
+from core.events.run_state import fold
+from core.events.tail import EventTail
+from core.export.adapter import write_adapter
+from core.export.card import model_card
+from core.export.companions import copy_companions
+from core.paths import replace_folder, staged_folder, write_atomic, write_json
+from core.spec.codec import to_mapping
+
+_LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+
+
+def write_result(session: Session) -> Path:
+    """Writes the run's ``adapter`` folder from the masters; an older one is replaced only when the new one is whole."""
+    target = session.context.folder.adapter
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    if session.order.spec.adapter.method == "full":
+        _write_full_model(session, fresh)
+    else:
+        masters = dict(session.masters.named())
+        write_adapter(
+            fresh,
+            tensors=adapter_tensors(session.model, masters),
+            config={**adapter_settings(session.model), "base_model_name_or_path": session.order.model.path},
+            card=_card(session),
+            manifest=_manifest(session),
+        )
+    replace_folder(fresh, target)
+    return target
+
+
+def _write_full_model(session: Session, target: Path) -> None:
+    """The tuned model in the base's own precision, with tokenizer, template and generation settings."""
+    model: Any = session.model
+    dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(session.order.model.dtype, torch.float32)
+    state = _state_from_masters(session.model, dict(session.masters.named()), dtype)
+    base = Path(session.order.model.path)
+    with staged_folder(target) as staging:
+        model.config.use_cache = True
+        model.config.dtype = dtype
+        model.save_pretrained(staging, state_dict=state, safe_serialization=True)
+        model.config.use_cache = False
+        copy_companions(base, staging)
+        write_atomic(staging / "README.md", _card(session))
+        write_json(staging / "lowrank.json", _manifest(session))
+
+
+def _state_from_masters(
+    model: nn.Module, masters: dict[str, torch.Tensor], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """The model's own state with every trained tensor replaced by its master, rounded once; tied tensors stay tied."""
+    by_storage = {
+        parameter.data_ptr(): masters[name] for name, parameter in model.named_parameters() if name in masters
+    }
+    rounded: dict[int, torch.Tensor] = {}
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        address = tensor.data_ptr()
+        if address in by_storage:
+            if address not in rounded:
+                rounded[address] = by_storage[address].detach().to("cpu", dtype)
+            state[name] = rounded[address]
+        else:
+            state[name] = tensor.detach().cpu()
+    return state
+
+
+def _card(session: Session) -> str:
+    order = session.order
+    state = fold(EventTail(session.context.folder.events()).read())
+    return model_card(spec=order.spec, facts=order.facts, plan=order.plan, state=state, versions=_versions())
+
+
+def _manifest(session: Session) -> dict[str, object]:
+    order = session.order
+    return {
+        "base_path": order.model.path,
+        "base_fingerprint": order.model.fingerprint,
+        "data_fingerprint": order.data.fingerprint,
+        "step": session.counters.step,
+        "steps": order.batch.steps,
+        "best_loss": session.counters.best_loss,
+        "template": session.template.source,
+        "spec": to_mapping(order.spec, full=True),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"lowrank-studio": __version__, **{name: version(name) for name in _LIBRARIES}}

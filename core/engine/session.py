@@ -1,0 +1,235 @@
+"""A training run's moving parts, built in the order in which they depend on each other."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.data.dataset import Dataset, load_dataset
+from core.data.templates import ChatTemplate, choose_template
+from core.data.tokenizer import Tokenizer
+from core.engine import adapters, bootstrap
+from core.engine.checkpoints import Counters, Fingerprints
+from core.engine.context import JobContext
+from core.engine.loading import checkpoint_layers, load_base
+from core.engine.loss import LossHead, make_loss_head
+from core.engine.masters import Masters
+from core.engine.optimizer import make_optimizer
+from core.engine.scaling import LossScale
+from core.engine.selfcheck import self_check
+from core.errors import FailureKind, JobError
+from core.events.types import Notice
+from core.facts.model_files import read_model
+from core.facts.types import DataFacts, Facts, ModelFacts
+from core.plan.types import Batch, Curve, Parameters, Plan
+from core.records import to_plain
+from core.runs.store import load_facts, load_plan, load_spec
+from core.spec.codec import to_mapping
+from core.spec.run_spec import RunSpec
+
+# Settings that change neither what is learned nor in which order; a resumed run may have others.
+_FREE_SETTINGS = {
+    "training": {
+        "checkpoint_minutes", "keep_checkpoints", "sample_prompts", "sample_every", "sample_tokens", "max_bad_steps",
+        "micro_batch_tokens",
+    },
+}  # fmt: skip
+_FREE_SECTIONS = {"output", "hardware"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked and planned, with everything a start needs known to be there."""
+
+    spec: RunSpec
+    facts: Facts
+    plan: Plan
+    model: ModelFacts
+    data: DataFacts
+    batch: Batch
+    curve: Curve
+    parameters: Parameters
+
+
+@dataclass(slots=True)
+class Session:
+    """Everything the loop touches; `counters` is what a step replaces, `evaluated_step` when the loss was measured."""
+
+    context: JobContext
+    order: Order
+    device: torch.device
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    dataset: Dataset
+    model: nn.Module
+    head: LossHead
+    masters: Masters
+    optimizer: torch.optim.Optimizer
+    scale: LossScale
+    fingerprints: Fingerprints
+    packing: bool
+    attention: str
+    counters: Counters = field(default_factory=Counters)
+    evaluated_step: int = -1
+
+
+def read_order(context: JobContext) -> Order:
+    """The run folder's spec, facts and plan.
+
+    Raises:
+        JobError: the plan cannot be started.
+    """
+    folder = context.folder
+    spec, facts, plan = load_spec(folder), load_facts(folder), load_plan(folder)
+    parts = (facts.model, facts.data, plan.batch, plan.curve, plan.parameters)
+    model, data, batch, curve, parameters = parts
+    if model is None or data is None or batch is None or curve is None or parameters is None or not plan.can_start:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            "The plan in this folder cannot be started: something was missing or did not fit when it was made.",
+            "Make the plan again; “lowrank plan” names what is missing.",
+        )
+    return Order(spec, facts, plan, model, data, batch, curve, parameters)
+
+
+def build(context: JobContext) -> Session:
+    """Reads the data, loads the model, adds the adapters and proves the setup on a small piece of both."""
+    order = read_order(context)
+    choices = order.plan.choices
+    device = torch.device(choices.device.value)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            "The plan uses an NVIDIA GPU, but this PyTorch build finds none.",
+            "Set hardware.device to cpu, or install a PyTorch build with CUDA; “lowrank doctor” says which is needed.",
+        )
+    bootstrap.use_threads(choices.threads.value)
+    if order.spec.hardware.deterministic:
+        bootstrap.be_deterministic()
+    if device.type == "cpu":
+        bootstrap.lower_priority()
+
+    with context.phase("data", "Reading the data and turning it into tokens"):
+        tokenizer, template, dataset = _read_data(context, order)
+    with context.phase("load", f"Loading {Path(order.model.path).name}"):
+        bootstrap.quiet_libraries()
+        model = load_base(
+            Path(order.model.path),
+            device=device,
+            compute_dtype=choices.compute_dtype.value,
+            quantization=choices.quantization.value,
+            double_quant=order.spec.model.double_quant,
+            kernel=choices.attention.value,
+            trust_remote_code=order.spec.model.trust_remote_code,
+        )
+    with context.phase("adapt", "Adding the adapters and checking the setup"):
+        return _assemble(context, order, device, tokenizer, template, dataset, model)
+
+
+def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTemplate, Dataset]:
+    folder = Path(order.model.path)
+    now = read_model(folder)
+    if now.fingerprint != order.model.fingerprint:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            f"The base model in {folder} is not the one the plan was made for: its files have changed.",
+            "Put the files back, or make a new plan and start a new run.",
+        )
+    tokenizer = Tokenizer.load(folder)
+    template = choose_template(order.spec.data.template, order.model, tokenizer)
+    dataset = load_dataset(
+        order.spec.data,
+        order.spec.training.seed,
+        order.model,
+        on_progress=lambda done, total: context.progress("data", done, total, "rows"),
+    )
+    if dataset.facts.fingerprint != order.data.fingerprint:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            "The training data is not what the plan was made for: a file, the template or the tokenizer has changed.",
+            "Put the files back, or make a new plan and start a new run.",
+        )
+    return tokenizer, template, dataset
+
+
+def _assemble(
+    context: JobContext,
+    order: Order,
+    device: torch.device,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    dataset: Dataset,
+    base: nn.Module,
+) -> Session:
+    choices, training = order.plan.choices, order.spec.training
+    bootstrap.seed_everything(training.seed)  # right before the adapters are made: their start depends on nothing else
+    model = adapters.attach(base, order.spec.adapter, order.plan.targets)
+    masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
+    adapters.check_counts(masters.count, order.parameters.trainable)
+    recomputed = checkpoint_layers(base, choices.checkpointed_layers.value)
+    if recomputed < min(choices.checkpointed_layers.value, order.model.num_layers):
+        message = "This model's layers cannot be recomputed one by one, so more memory is needed than planned."
+        context.emit(Notice("warning", "no_activation_checkpointing", message))
+    checked = self_check(make_loss_head(base), dataset.train, packing=choices.packing.value, device=device)
+    if choices.packing.value and not checked.packing:
+        message = "Rows would see each other in a shared pass of this model, so each row gets a pass of its own."
+        context.emit(Notice("warning", "packing_off", message))
+    if checked.head.kind == "stock" and make_loss_head(base).kind == "chunked":
+        message = "This model's loss head does more than a projection, so its own head is used; it needs more memory."
+        context.emit(Notice("info", "stock_head", message))
+    if choices.attention.value == "flash" and choices.attention.by_user and "flash" not in checked.attention:
+        raise JobError(
+            FailureKind.UNSUPPORTED,
+            f"Flash attention was asked for, but {checked.attention} ran for this model on this device.",
+            "Set hardware.attention to auto, or use 16-bit compute on a GPU of the Ampere generation or newer.",
+        )
+    model.train()
+    return Session(
+        context=context,
+        order=order,
+        device=device,
+        tokenizer=tokenizer,
+        template=template,
+        dataset=dataset,
+        model=model,
+        head=checked.head,
+        masters=masters,
+        optimizer=make_optimizer(
+            choices.optimizer.value,
+            masters.masters,
+            learning_rate=training.learning_rate,
+            weight_decay=training.weight_decay,
+        ),
+        scale=LossScale(enabled=choices.compute_dtype.value == "fp16"),
+        fingerprints=_fingerprints(order, masters),
+        packing=checked.packing,
+        attention=checked.attention,
+        counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
+    )
+
+
+def _fingerprints(order: Order, masters: Masters) -> Fingerprints:
+    """Hashes of everything that decides the numbers of a run."""
+    settings = {
+        section: {
+            key: value for key, value in to_plain(values).items() if key not in _FREE_SETTINGS.get(section, frozenset())
+        }
+        for section, values in to_mapping(order.spec, full=True).items()
+        if section not in _FREE_SECTIONS and isinstance(values, dict)
+    }
+    choices = order.plan.choices
+    settings["chosen"] = {
+        "quantization": choices.quantization.value,
+        "compute_dtype": choices.compute_dtype.value,
+        "optimizer": choices.optimizer.value,
+        "steps": order.batch.steps,
+    }
+    shapes = [(name, list(tensor.shape)) for name, tensor in masters.named()]
+    return Fingerprints(order.model.fingerprint, order.data.fingerprint, _hash(settings), _hash(shapes))
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,316 @@
+"""Supervised fine-tuning, top to bottom: build, continue where a saved state left off, train, report, save.
+
+A step learns from `effective_batch` rows, whatever the size of a pass: their losses are summed over all supervised
+tokens of the step and divided once. Nothing in a pass waits for the device; the one wait of a step is the check that
+its gradients are finite.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from core.data.order import step_rows
+from core.data.prompts import encode_prompt
+from core.data.types import Encoded
+from core.engine import checkpoints, results
+from core.engine.attention import documents
+from core.engine.context import JobContext
+from core.engine.evaluation import evaluate
+from core.engine.failures import is_out_of_memory
+from core.engine.memory import peak_bytes
+from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
+from core.engine.passes import make_passes
+from core.engine.sampling import Sampling, answer
+from core.engine.session import Session, build
+from core.errors import FailureKind, JobError
+from core.events.types import CheckpointSaved, Completed, Evaluated, Notice, Sampled, Started, Step, Stopped
+from core.paths import write_json
+from core.plan.schedule import learning_rate
+
+Ending = Literal["stop", "pause", "signal"]
+
+
+def train(context: JobContext) -> None:
+    """Runs (or continues) the training of a run folder until it is done, stopped or failed."""
+    began = time.monotonic()
+    session = build(context)
+    _continue_from_checkpoint(session)
+    _announce(session)
+    if session.counters.step == 0:
+        _evaluate(session)
+        _sample(session)
+    session.model.train()
+    last_save = time.monotonic()
+    steps = session.order.batch.steps
+    while session.counters.step < steps:
+        reason = _obey_requests(session)
+        if reason is not None:
+            _end_early(session, reason)
+            return
+        _take_step(session)
+        done = session.counters.step
+        if _is_due(done, session.order.plan.choices.evaluate_every.value) and done < steps and _evaluate(session):
+            break
+        if _is_due(done, session.order.spec.training.sample_every) and done < steps:
+            _sample(session)
+        minutes = session.order.spec.training.checkpoint_minutes
+        if minutes and time.monotonic() - last_save >= 60 * minutes:
+            _save(session, "time")
+            last_save = time.monotonic()
+    _save(session, "end")  # before the last evaluation and samples: they may be interrupted, the learning is done
+    _evaluate(session)
+    _sample(session)
+    with context.phase("save", "Writing the finished model"):
+        folder = results.write_result(session)
+    seconds = time.monotonic() - began
+    result = {"path": str(folder), "best_loss": session.counters.best_loss, "skipped": session.counters.skipped_steps}
+    context.emit(Completed(session.counters.step, seconds, f"Trained {session.counters.step} steps.", result))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What one optimizer step came to."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+    supervised: int
+    passes: int
+
+
+def _take_step(session: Session) -> None:
+    """One optimizer step and its event; a step that does not fit is taken again in smaller passes."""
+    began = time.monotonic()
+    order, counters = session.order, session.counters
+    dataset, training = session.dataset, order.spec.training
+    chosen = step_rows(len(dataset.train), order.batch.effective_batch, training.seed, counters.step)
+    rows = [dataset.train[index] for index in chosen]
+    rate = learning_rate(order.curve, counters.step)
+    set_learning_rate(session.optimizer, rate)
+    outcome = _gradients(session, rows)
+    finite = math.isfinite(outcome.loss) and math.isfinite(outcome.grad_norm)
+    if finite:
+        session.optimizer.step()
+        session.masters.publish()
+    session.masters.clear_gradients()
+    explained = session.scale.after_step(finite)
+    bad = 0 if finite or explained else counters.bad_steps + 1
+    seconds = time.monotonic() - began
+    session.counters = replace(
+        session.counters,
+        step=counters.step + 1,
+        tokens=counters.tokens + outcome.tokens,
+        supervised_tokens=counters.supervised_tokens + outcome.supervised,
+        bad_steps=bad,
+        skipped_steps=counters.skipped_steps + (not finite),
+        seconds=counters.seconds + seconds,
+    )
+    session.context.emit(
+        Step(
+            step=counters.step + 1,
+            epoch=(counters.step + 1) / order.batch.steps_per_epoch,
+            loss=outcome.loss,
+            learning_rate=rate,
+            grad_norm=outcome.grad_norm,
+            tokens=outcome.tokens,
+            supervised_tokens=outcome.supervised,
+            seconds=seconds,
+            memory_bytes=peak_bytes(session.device),
+            passes=outcome.passes,
+            applied=finite,
+        )
+    )
+    if bad >= training.max_bad_steps:
+        raise JobError(
+            FailureKind.NON_FINITE,
+            f"The loss or the gradients were not finite in {bad} steps in a row.",
+            "Lower training.learning_rate, or compute in bf16 or fp32; the last checkpoint is from before.",
+        )
+
+
+def _gradients(session: Session, rows: list[Encoded]) -> _Outcome:
+    """Gradients of the mean loss over all supervised tokens of ``rows``, clipped; retried smaller when memory ends."""
+    while True:
+        try:
+            return _accumulate(session, rows)
+        except (RuntimeError, MemoryError) as error:
+            smaller = session.counters.micro_batch_tokens // 2
+            longest = max(len(row.tokens) for row in rows)
+            if not is_out_of_memory(error) or smaller < 64 or session.counters.micro_batch_tokens <= longest:
+                raise
+        session.masters.clear_gradients()
+        if session.device.type == "cuda":
+            torch.cuda.empty_cache()
+        session.counters = replace(session.counters, micro_batch_tokens=smaller)
+        message = f"The memory ran out; the step is taken again with {smaller} tokens a pass. Nothing else changes."
+        session.context.emit(Notice("warning", "smaller_passes", message))
+
+
+def _accumulate(session: Session, rows: list[Encoded]) -> _Outcome:
+    supervised = sum(row.supervised for row in rows)
+    weight = session.scale.factor / max(supervised, 1)
+    total = torch.zeros((), dtype=torch.float32, device=session.device)
+    passes = 0
+    for one in make_passes(rows, session.counters.micro_batch_tokens, session.packing, session.device):
+        with documents(one.documents):  # the backward pass too: recomputed layers ask for the documents again
+            loss = session.head.summed(one) * weight
+            loss.backward()
+        total += loss.detach()
+        passes += 1
+    if session.scale.enabled:
+        session.masters.scale_gradients(1.0 / session.scale.factor)
+    limit = session.order.spec.training.max_grad_norm
+    norm = torch.nn.utils.clip_grad_norm_(session.masters.masters, limit if limit > 0 else math.inf)
+    loss_value, norm_value = torch.stack([total / session.scale.factor, norm.float()]).tolist()  # the step's one wait
+    return _Outcome(loss_value, norm_value, sum(len(row.tokens) for row in rows), supervised, passes)
+
+
+def _evaluate(session: Session) -> bool:
+    """Measures the validation loss; returns whether early stopping says that it is enough."""
+    rows = session.dataset.validation
+    if not rows or session.evaluated_step == session.counters.step:
+        return False
+    context, counters = session.context, session.counters
+
+    def on_pass(done: int, total: int) -> bool:
+        context.progress("evaluate", done, total, "passes")
+        return not context.interrupted
+
+    with context.phase("evaluate", f"Measuring the loss on {len(rows)} validation rows"):
+        budget = counters.micro_batch_tokens
+        measured = evaluate(
+            session.head, rows, budget=budget, packing=session.packing, device=session.device, on_pass=on_pass
+        )
+    if measured is None:
+        return False
+    session.evaluated_step = counters.step
+    best = counters.best_loss is None or measured.loss < counters.best_loss
+    since_best = 0 if best else counters.evaluations_since_best + 1
+    session.counters = replace(
+        counters,
+        best_loss=measured.loss if best else counters.best_loss,
+        best_step=counters.step if best else counters.best_step,
+        evaluations_since_best=since_best,
+    )
+    context.emit(Evaluated(counters.step, measured.loss, measured.tokens, measured.seconds, best))
+    patience = session.order.spec.training.early_stopping
+    if patience and since_best >= patience:
+        message = f"The validation loss has not improved in {since_best} evaluations, so the training ends here."
+        context.emit(Notice("info", "early_stop", message))
+        return True
+    return False
+
+
+def _sample(session: Session) -> None:
+    """Answers the sample prompts with the model as it is now."""
+    training, context = session.order.spec.training, session.context
+    if not training.sample_prompts:
+        return
+    step = session.counters.step
+    said = []
+    with context.phase("sample", "Answering the sample prompts"):
+        for index, prompt in enumerate(training.sample_prompts):
+            if context.interrupted:
+                return
+            spoken = answer(
+                session.model,
+                session.tokenizer,
+                encode_prompt(prompt, session.tokenizer, session.template),
+                stop_ids=session.template.stop_ids(session.tokenizer),
+                sampling=Sampling(max_new_tokens=training.sample_tokens, seed=training.seed),
+                device=session.device,
+                keep_going=lambda: not context.interrupted,
+            )
+            body = Sampled(step, index, prompt, spoken.text, len(spoken.tokens), spoken.seconds)
+            context.emit(replace(body, variant="base") if step == 0 else body)
+            said.append({"prompt": prompt, "text": spoken.text})
+    context.folder.samples.mkdir(exist_ok=True)
+    write_json(context.folder.samples / f"step-{step:08d}.json", {"step": step, "answers": said})
+
+
+def _save(session: Session, reason: str) -> None:
+    began = time.monotonic()
+    with session.context.phase("save", "Saving the state of the run"):
+        path, size = checkpoints.save_checkpoint(
+            session.context.folder.checkpoints,
+            counters=session.counters,
+            fingerprints=session.fingerprints,
+            masters=dict(session.masters.named()),
+            optimizer=optimizer_tensors(session.optimizer),
+            scaler=session.scale.state(),
+            keep=session.order.spec.training.keep_checkpoints,
+        )
+    relative = path.relative_to(session.context.folder.path).as_posix()
+    session.context.emit(CheckpointSaved(session.counters.step, relative, size, time.monotonic() - began, reason))
+
+
+def _continue_from_checkpoint(session: Session) -> None:
+    """Takes over the newest whole checkpoint, if there is one."""
+    context = session.context
+    saved, complaints = checkpoints.load_newest(context.folder.checkpoints)
+    for complaint in complaints:
+        context.emit(Notice("warning", "damaged_checkpoint", complaint))
+    if saved is None:
+        return
+    with context.phase("resume", f"Continuing after step {saved.counters.step}"):
+        checkpoints.require_same(saved.fingerprints, session.fingerprints)
+        session.masters.load(saved.masters)
+        load_optimizer(session.optimizer, saved.optimizer, saved.optimizer_numbers)
+        session.scale.load(saved.scaler)
+        checkpoints.restore_random(saved)
+        session.counters = saved.counters
+
+
+def _announce(session: Session) -> None:
+    """Says what is really in use, as observed."""
+    order, choices = session.order, session.order.plan.choices
+    session.context.emit(
+        Started(
+            step=session.counters.step,
+            steps=order.batch.steps,
+            rows=len(session.dataset.train),
+            validation_rows=len(session.dataset.validation),
+            trainable=session.masters.count,
+            total=order.parameters.total,
+            quantization=choices.quantization.value,
+            compute_dtype=choices.compute_dtype.value,
+            attention=session.attention,
+            loss_head=session.head.kind,
+            checkpointed_layers=choices.checkpointed_layers.value,
+            micro_batch_tokens=session.counters.micro_batch_tokens,
+        )
+    )
+
+
+def _obey_requests(session: Session) -> Ending | None:
+    """Does what was asked for between two steps; returns why the run has to end, if it has to."""
+    asked = session.context.taken()
+    if "stop" in asked:
+        return "stop"
+    if "pause" in asked:
+        return "pause"
+    if session.context.signalled:
+        return "signal"
+    if "save" in asked:
+        _save(session, "request")
+    if "sample" in asked:
+        _sample(session)
+    return None
+
+
+def _end_early(session: Session, reason: Ending) -> None:
+    """Saves everything and says goodbye; what was learned so far can be used and continued."""
+    if session.counters.step > 0:
+        _save(session, reason)
+        if reason != "pause":
+            with session.context.phase("save", "Writing the model as it is now"):
+                results.write_result(session)
+    resumable = bool(checkpoints.list_checkpoints(session.context.folder.checkpoints))
+    session.context.emit(Stopped(session.counters.step, reason, resumable))
+
+
+def _is_due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

@@ -1,0 +1,148 @@
+"""Packed rows never see each other, the chunked loss head is the model's own, and normalisation is by tokens."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from core.data.types import Encoded  # noqa: E402
+from core.engine import attention, loss  # noqa: E402
+from core.engine.attention import documents  # noqa: E402
+from core.engine.loss import LogitShape, make_loss_head  # noqa: E402
+from core.engine.passes import make_pass, make_passes  # noqa: E402
+from tests.core.engine import families  # noqa: E402
+
+pytestmark = pytest.mark.torch
+CPU = torch.device("cpu")
+
+
+def rows(*lengths: int, seed: int = 0) -> list[Encoded]:
+    made = torch.Generator().manual_seed(seed)
+    result = []
+    for length in lengths:
+        tokens = tuple(torch.randint(3, 128, (length,), generator=made).tolist())
+        trained = (False, *(index % 3 != 0 for index in range(1, length)))
+        result.append(Encoded(tokens, trained))
+    return result
+
+
+def gradients(model, head, passes) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    total = 0.0
+    for one in passes:
+        with documents(one.documents):
+            summed = head.summed(one)
+            summed.backward()
+        total += float(summed.detach())
+    flat = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return total, torch.cat(flat)
+
+
+def reference(model, some_rows) -> tuple[float, torch.Tensor]:
+    """Row by row, the model's own logits, cross-entropy by hand."""
+    model.zero_grad()
+    total = torch.zeros(())
+    for row in some_rows:
+        ids = torch.tensor(row.tokens)[None]
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
+        keep = torch.tensor(row.trained[1:])
+        total = total + torch.nn.functional.cross_entropy(logits[keep], ids[0, 1:][keep], reduction="sum")
+    total.backward()
+    return float(total.detach()), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize("name", families.NAMES)
+def test_packing_equals_row_by_row_with_the_models_own_head_and_mask(name: str) -> None:
+    some = rows(11, 5, 14, 3)
+    model = families.build(name).train()
+    loss_packed, grad_packed = gradients(model, make_loss_head(model), [make_pass(some, CPU)])
+    stock = families.build(name, kernel="eager").train()
+    stock.set_attn_implementation("eager")  # transformers' own attention and masks, not ours
+    loss_alone, grad_alone = reference(stock, some)
+    assert loss_packed == pytest.approx(loss_alone, rel=2e-5)
+    error = (grad_packed - grad_alone).norm() / grad_alone.norm()
+    assert error < 2e-5, f"{name}: gradients differ by {error:.1e}"
+
+
+@pytest.mark.parametrize("kernel", attention.KERNELS)
+@pytest.mark.parametrize("name", ["llama", "mistral_window", "gemma2"])
+def test_every_kernel_computes_the_same(name: str, kernel: str) -> None:
+    some = rows(9, 12, 4)
+    model = families.build(name, kernel=kernel).train()
+    _, grad = gradients(model, make_loss_head(model), [make_pass(some, CPU)])
+    stock = families.build(name, kernel="eager").train()
+    stock.set_attn_implementation("eager")
+    _, truth = reference(stock, some)
+    assert (grad - truth).norm() / truth.norm() < 2e-5
+
+
+def test_without_document_bounds_rows_contaminate_each_other() -> None:
+    """Shows that the test above can fail: the same pass as one long document gives other gradients."""
+    some = rows(11, 5, 14, 3)
+    model = families.build("llama").train()
+    head = make_loss_head(model)
+    one = make_pass(some, CPU)
+    _, right = gradients(model, head, [one])
+    model.zero_grad()
+    head.summed(one).backward()
+    wrong = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert (wrong - right).norm() / right.norm() > 0.1
+
+
+def test_first_token_of_a_row_is_never_a_target_even_if_marked() -> None:
+    marked = [Encoded((5, 6, 7), (True, True, True)), Encoded((8, 9), (True, True))]
+    one = make_pass(marked, CPU)
+    assert one.keep.tolist() == [0, 1, 3]
+    assert one.targets.tolist() == [6, 7, 9]
+    assert one.positions.tolist() == [[0, 1, 2, 0, 1]]
+
+
+@pytest.mark.parametrize("budget", [8, 16, 1000])
+@pytest.mark.parametrize("packing", [True, False])
+def test_the_size_of_a_pass_changes_nothing(budget: int, packing: bool) -> None:
+    some = rows(7, 3, 12, 5, 9, 4)
+    model = families.build("llama").train()
+    head = make_loss_head(model)
+    total, grad = gradients(model, head, list(make_passes(some, budget, packing, CPU)))
+    whole, truth = gradients(model, head, [make_pass(some, CPU)])
+    assert total == pytest.approx(whole, rel=1e-5)
+    assert (grad - truth).norm() / truth.norm() < 1e-5
+
+
+def test_passes_without_supervised_tokens_are_left_out() -> None:
+    silent = Encoded((5, 6, 7), (False, False, False))
+    made = list(make_passes([silent, *rows(6)], 100, packing=False, device=CPU))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("shape", [LogitShape(), LogitShape(0.25), LogitShape(softcap=2.0), LogitShape(0.5, 3.0)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_chunked_loss_equals_the_definition(
+    shape: LogitShape, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "CHUNK_BYTES", 1)  # the smallest chunk, so that there are several
+    torch.manual_seed(0)
+    hidden = torch.randn(150, 16, requires_grad=True)
+    weight = torch.randn(40, 16, requires_grad=True)
+    bias = torch.randn(40, requires_grad=True) if with_bias else None
+    targets = torch.randint(0, 40, (150,))
+    ours = loss._ChunkedCrossEntropy.apply(hidden, weight, bias, targets, shape)
+    wanted = [t for t in (hidden, weight, bias) if t is not None]
+    grads = torch.autograd.grad(ours * 0.5, wanted)
+    logits = torch.nn.functional.linear(hidden, weight, bias) * shape.scale
+    if shape.softcap:
+        logits = torch.tanh(logits / shape.softcap) * shape.softcap
+    truth = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+    torch.testing.assert_close(ours, truth, rtol=1e-5, atol=1e-4)
+    for mine, theirs in zip(grads, torch.autograd.grad(truth * 0.5, wanted), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_generation_with_a_cache_uses_the_same_attention() -> None:
+    """One token after another with a cache gives what one pass over everything gives, windows included."""
+    for name in ("llama", "mistral_window", "gemma2", "gpt2"):
+        model = families.build(name).eval()
+        ids = torch.randint(3, 128, (1, 5), generator=torch.Generator().manual_seed(1))
+        spoken = model.generate(ids, max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)
+        with torch.no_grad():
+            whole = model(input_ids=spoken[:, :-1], use_cache=False).logits.argmax(-1)
+        assert whole[0, 4:].tolist() == spoken[0, 5:].tolist(), name
