@@ -1,5 +1,6 @@
 """The environment beside launch.py: whether it is ready, and making it so, also after a set-up that was cut off."""
 
+import errno
 import hashlib
 import json
 import os
@@ -221,7 +222,7 @@ def only_one() -> Iterator[None]:
 
 
 def try_lock(handle: int) -> bool:
-    """Takes the lock on an open file if nobody has it."""
+    """Takes the lock on an open file if nobody has it; on file systems without locks nobody ever has."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -231,6 +232,6 @@ def try_lock(handle: int) -> bool:
             import fcntl
 
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as failure:
+        return failure.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
     return True

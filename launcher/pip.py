@@ -47,11 +47,6 @@ FAILURES = (
         "start again; pip keeps what it has downloaded.",
     ),
     Failure(
-        ("DO NOT MATCH THE HASHES", "ResolutionImpossible", "conflicting dependencies"),
-        "The packages do not fit together as requirements.lock and pyproject.toml name them. If you changed "
-        "one of them, undo that; otherwise please report this with the log.",
-    ),
-    Failure(
         ("Long Path support", "filename or extension is too long"),
         "Windows does not allow file names as long as these. Move the project's folder nearer to the drive's "
         "root, or switch on long paths (the log says how), then start again.",
@@ -62,9 +57,10 @@ FAILURES = (
         "program is using {venv}, then start again.",
     ),
     Failure(
-        ("No matching distribution found", "Could not find a version that satisfies"),
-        "The package index does not have everything that is needed for this system and Python ({python}). "
-        "Python 3.11, 3.12 and 3.13 on 64-bit Linux, Windows and macOS should work.",
+        ("No matching distribution found", "Could not find a version that satisfies", "ResolutionImpossible"),
+        "The package index does not have the versions that requirements.lock names for this system and Python "
+        "({python}). Python 3.11, 3.12 and 3.13 on 64-bit Linux, Windows and macOS should work; if you changed "
+        "requirements.lock or pyproject.toml, undo that.",
     ),
 )
 
@@ -102,8 +98,10 @@ class PipWatch:
             self.stage, self.detail = "fetching packages", f"{self._found}: {rest.partition(' ')[0]}"
         elif word in ("Downloading", "Processing", "Using"):
             # “Downloading torch-2.13.0-cp311-…-x86_64.whl (190.5 MB)” -> “12: torch-2.13.0 (190.5 MB)”
-            file, bracket, size = rest.removeprefix("cached ").replace("\\", "/").rpartition("/")[2].partition(" (")
-            self.detail = f"{self._found}: {'-'.join(file.split('-')[:2])}{bracket}{size}"
+            file, _, note = rest.removeprefix("cached ").partition(" (")
+            package = "-".join(file.replace("\\", "/").rpartition("/")[2].split("-")[:2])
+            size = f" ({note}" if note.endswith("B)") else ""
+            self.detail = f"{self._found}: {package}{size}"
         elif line.startswith("Installing collected packages:"):
             self._to_install = line.count(",") + 1
             self._there_before = self._count_installed()

@@ -1,0 +1,150 @@
+"""What holds for every test: a data folder of its own, no network, no noise, nothing left running. And a real model."""
+
+import hashlib
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before any library reads them; engine processes inherit them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+WEEK_SECONDS = 7 * 86400
+
+
+# ------------------------------------------------------------------------------------------------------- no network
+
+
+class NetworkUseError(RuntimeError):
+    """A test tried to reach another machine."""
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket's path
+    host = address[0]
+    return host in ("", "localhost", "::1") or str(host).startswith("127.")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Lets sockets reach this machine only. Programs that a test starts are not covered."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def refuse(address: Any) -> None:
+        if not _is_local(address):
+            raise NetworkUseError(f"a test opened a connection to {address!r}; tests need no network")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        refuse(address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        refuse(address)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse(("" if host in (None, socket.gethostname()) else host, 0))
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        yield
+
+
+# ------------------------------------------------------------------------------------------- a world for each test
+
+
+@pytest.fixture(autouse=True)
+def lowrank_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of this test: under its tmp_path, empty, and not yet made."""
+    home = tmp_path / "lowrank-home"
+    monkeypatch.setenv("LOWRANK_HOME", str(home))
+    return home
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+        self.expected = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log() -> Iterator[_Collector]:
+    """Fails a test in which core logs a warning that nobody asked about."""
+    collector = _Collector()
+    logger = logging.getLogger("core")
+    logger.addHandler(collector)
+    yield collector
+    logger.removeHandler(collector)
+    if collector.records and not collector.expected:
+        lines = [f"{record.name}: {record.getMessage()}" for record in collector.records]
+        pytest.fail("core logged warnings (take the fixture core_log to expect them):\n" + "\n".join(lines))
+
+
+@pytest.fixture
+def core_log(_quiet_log: _Collector) -> list[logging.LogRecord]:
+    """What core logs at WARNING and above during the test, which then has to check it."""
+    _quiet_log.expected = True
+    return _quiet_log.records
+
+
+@pytest.fixture(autouse=True)
+def _no_leaked_threads() -> Iterator[None]:
+    """Fails a test that leaves a thread behind which would keep the program from ending."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 1
+    while (leaked := _threads_since(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if leaked:
+        pytest.fail(f"the test left threads running: {', '.join(sorted(thread.name for thread in leaked))}")
+
+
+def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+
+
+# ------------------------------------------------------------------------------------------------ the starter model
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The folder of the real starter model, imported once and kept outside the tree. Never write to it.
+
+    Lies under ``$LOWRANK_TEST_CACHE``, else ``~/.cache/lowrank-tests``, apart for each version of the code that makes
+    it. Skips where the model can neither be found nor fetched; any other failure is one.
+    """
+    from core.runs.starter import StarterUnavailable, ensure_starter
+
+    cache = Path(os.environ.get("LOWRANK_TEST_CACHE") or Path.home() / ".cache" / "lowrank-tests")
+    makers = [ROOT / "core" / "engine" / "import_gguf.py", ROOT / "core" / "runs" / "starter.py"]
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in makers)).hexdigest()[:12]
+    home = cache / f"starter-{version}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWRANK_HOME", str(home))
+        try:
+            folder = ensure_starter()
+        except StarterUnavailable as failure:
+            pytest.skip(str(failure))
+    os.utime(home)
+    for other in cache.glob("starter-*"):
+        if other != home and time.time() - other.stat().st_mtime > WEEK_SECONDS:
+            shutil.rmtree(other)
+    return folder

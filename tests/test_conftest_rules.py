@@ -1,0 +1,90 @@
+"""The rules of conftest.py really bite."""
+
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest_plugins = ("pytester",)
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+
+
+@pytest.fixture
+def house(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder of tests under the same conftest."""
+    pytester.makeconftest(CONFTEST.read_text("utf-8"))
+    return pytester
+
+
+def test_a_leaked_thread_fails(house: pytest.Pytester) -> None:
+    house.makepyfile(
+        """
+        import threading
+        stop = threading.Event()
+        def test_leaks():
+            threading.Thread(target=stop.wait, name="forgotten").start()
+        def test_ends():
+            stop.set()
+        """
+    )
+    result = house.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["*the test left threads running: forgotten*"])
+
+
+def test_an_unexpected_warning_in_the_log_fails(house: pytest.Pytester, core_log: list[logging.LogRecord]) -> None:
+    house.makepyfile(
+        """
+        import logging
+        def test_noise():
+            logging.getLogger("core.part").warning("disk %s", "odd")
+        def test_expected(core_log):
+            logging.getLogger("core.part").error("as planned")
+            assert [record.getMessage() for record in core_log] == ["as planned"]
+        def test_quiet():
+            logging.getLogger("core.part").info("fine")
+        """
+    )
+    result = house.runpytest_inprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*core.part: disk odd*"])
+
+
+def test_other_machines_are_out_of_reach() -> None:
+    with socket.socket() as client, pytest.raises(RuntimeError, match="tests need no network"):
+        client.connect(("192.0.2.1", 80))
+    with pytest.raises(RuntimeError, match="tests need no network"):
+        socket.create_connection(("example.org", 443), timeout=1)
+
+
+def test_this_machine_is_within_reach() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(("localhost", server.getsockname()[1]), timeout=5):
+            connection, _ = server.accept()
+        connection.close()
+
+
+def test_each_test_has_a_data_folder_of_its_own(lowrank_home: Path, tmp_path: Path) -> None:
+    from core.paths import home
+
+    assert home() == lowrank_home
+    assert lowrank_home.is_relative_to(tmp_path)
+    assert not lowrank_home.exists()
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@given(st.integers())
+def test_hypothesis_gets_along_with_the_fixtures(number: int) -> None:
+    assert number == number + 0
+
+
+def test_daemon_threads_are_left_alone() -> None:
+    gate = threading.Event()
+    threading.Thread(target=gate.wait, args=(0.2,), daemon=True).start()
+    logging.getLogger("elsewhere").info("quiet")
