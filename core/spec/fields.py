@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 METADATA_KEY = "setting"
+SECTION_KEY = "section"
 
 
 class Kind(StrEnum):
@@ -89,11 +90,30 @@ class Setting:
 
 
 def setting(default: Any, kind: Kind, title: str, help: str, **more: Any) -> Any:  # noqa: A002 (the field's word)
-    """Declares a dataclass field that is a setting; ``more`` are the other attributes of `Setting`."""
+    """Declares a dataclass field that is a setting; ``more`` are the other attributes of `Setting`.
+
+    A mapping counts for equality but not for the hash: a dict has none, and equal specs still hash alike, so specs
+    serve as keys of sets and caches. Nobody changes a mapping in place; a spec changes by `replace` alone.
+    """
     metadata = {METADATA_KEY: Setting(kind, title, help, **more)}
     if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+        return field(default_factory=lambda: dict(default), hash=False, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class SectionInfo:
+    """A section of the spec: its key, what its page is called, one sentence on what it is about, and its dataclass."""
+
+    name: str
+    title: str
+    help: str
+    type: type
+
+
+def section(title: str, help: str) -> dict[str, tuple[str, str]]:  # noqa: A002 (the field's word)
+    """Metadata of a dataclass field that is a section of settings."""
+    return {SECTION_KEY: (title, help)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,18 @@ class FieldInfo:
     def name(self) -> str:
         """The part of the path after the dot."""
         return self.path.partition(".")[2]
+
+
+@functools.cache
+def walk_sections(spec_type: type) -> tuple[SectionInfo, ...]:
+    """Every section of a spec type, in declaration order."""
+    hints = typing.get_type_hints(spec_type)
+    found = []
+    for item in dataclasses.fields(spec_type):
+        if SECTION_KEY in item.metadata:
+            title, words = item.metadata[SECTION_KEY]
+            found.append(SectionInfo(item.name, title, words, hints[item.name]))
+    return tuple(found)
 
 
 @functools.cache

@@ -2,8 +2,8 @@
 
 import re
 
-_EDGE = re.compile(r"(first|last)\s+(\d+)", re.IGNORECASE)
-_RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+_EDGE = re.compile(r"(first|last)\s+(\d{1,9})", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:

@@ -1,10 +1,12 @@
 """The whole spec, and the two things everyone does with it: change a setting by path, and compare two specs."""
 
 import dataclasses
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.spec.fields import FieldInfo, walk
+from core.spec.fields import FieldInfo, SectionInfo, section, walk, walk_sections
 from core.spec.sections import AdapterSpec, DataSpec, HardwareSpec, ModelSpec, OutputSpec, TrainingSpec
 
 SCHEMA_VERSION = 1
@@ -14,12 +16,32 @@ SCHEMA_VERSION = 1
 class RunSpec:
     """What the user asked for: one frozen tree of settings, one YAML file."""
 
-    model: ModelSpec = field(default_factory=ModelSpec)
-    data: DataSpec = field(default_factory=DataSpec)
-    adapter: AdapterSpec = field(default_factory=AdapterSpec)
-    training: TrainingSpec = field(default_factory=TrainingSpec)
-    hardware: HardwareSpec = field(default_factory=HardwareSpec)
-    output: OutputSpec = field(default_factory=OutputSpec)
+    model: ModelSpec = field(
+        default_factory=ModelSpec,
+        metadata=section("Model", "Which base model is tuned, and how its weights are held in memory."),
+    )
+    data: DataSpec = field(
+        default_factory=DataSpec,
+        metadata=section("Data", "What the model learns from, and how rows become tokens."),
+    )
+    adapter: AdapterSpec = field(
+        default_factory=AdapterSpec,
+        metadata=section("Adapter", "What is trained: low-rank adapters on chosen modules, or every weight."),
+    )
+    training: TrainingSpec = field(
+        default_factory=TrainingSpec,
+        metadata=section(
+            "Training", "How long, how fast and how carefully the model learns, and what is saved meanwhile."
+        ),
+    )
+    hardware: HardwareSpec = field(
+        default_factory=HardwareSpec,
+        metadata=section("Hardware", "Where and how the work is done; none of it changes what is learned."),
+    )
+    output: OutputSpec = field(
+        default_factory=OutputSpec,
+        metadata=section("Output", "What the run is called and where its folder lies."),
+    )
 
     def get(self, path: str) -> Any:
         """The value of the setting at ``path``.
@@ -27,8 +49,10 @@ class RunSpec:
         Raises:
             KeyError: there is no such setting.
         """
-        info = field_at(path)
-        return getattr(getattr(self, info.section), info.name)
+        if path not in _fields_by_path():
+            raise KeyError(path)
+        section_name, _, name = path.partition(".")
+        return getattr(getattr(self, section_name), name)
 
     def replace(self, path: str, value: object) -> "RunSpec":
         """This spec with one setting changed; the value is not checked here but by `core.spec.rules`.
@@ -37,13 +61,18 @@ class RunSpec:
             KeyError: there is no such setting.
         """
         info = field_at(path)
-        section = dataclasses.replace(getattr(self, info.section), **{info.name: value})
-        return dataclasses.replace(self, **{info.section: section})
+        changed = dataclasses.replace(getattr(self, info.section), **{info.name: value})
+        return dataclasses.replace(self, **{info.section: changed})
 
 
 def fields() -> tuple[FieldInfo, ...]:
     """Every setting of a `RunSpec`, in the order of the form."""
     return walk(RunSpec)
+
+
+def sections() -> tuple[SectionInfo, ...]:
+    """Every section of a `RunSpec`, in the order of the form."""
+    return walk_sections(RunSpec)
 
 
 def field_at(path: str) -> FieldInfo:
@@ -52,10 +81,12 @@ def field_at(path: str) -> FieldInfo:
     Raises:
         KeyError: there is no such setting.
     """
-    for info in fields():
-        if info.path == path:
-            return info
-    raise KeyError(path)
+    return _fields_by_path()[path]
+
+
+@functools.cache
+def _fields_by_path() -> Mapping[str, FieldInfo]:
+    return {info.path: info for info in fields()}
 
 
 def is_visible(spec: RunSpec, info: FieldInfo) -> bool:

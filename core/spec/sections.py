@@ -133,7 +133,8 @@ class DataSpec:
         {},
         Kind.MAPPING,
         "Column mapping",
-        "Which column plays which part, for files with unusual names: prompt, completion, system, messages or text.",
+        "Which column plays which part, for files with unusual names: the part (prompt, completion, system, messages "
+        "or text) and the column that holds it.",
         advanced=True,
     )
     template: str = setting(

@@ -1,0 +1,116 @@
+"""Rules for the training loop and the hardware settings; what the machine really has is a fact, not a rule."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from core.errors import Edit, Fix, Problem, Severity, error, warning
+from core.spec.run_spec import RunSpec
+
+_ADAPTER_RATES = (1e-6, 2e-3, 2e-4)
+_FULL_RATES = (1e-7, 1e-4, 2e-5)
+
+
+def _check_learning_rate(spec: RunSpec) -> Iterator[Problem]:
+    full = spec.adapter.method == "full"
+    low, high, usual = _FULL_RATES if full else _ADAPTER_RATES
+    rate = spec.training.learning_rate
+    if not (0 < rate < low or rate > high) or rate > 1:
+        return
+    what = "full fine-tuning" if full else "adapters"
+    effect = "the model would hardly learn" if rate < low else "the loss is likely to jump and the model to forget"
+    yield warning(
+        "training.learning_rate",
+        f"A learning rate of {rate:g} is unusually {'low' if rate < low else 'high'} for {what}: {effect}.",
+        f"{usual:g} is a good start; {low:g} to {high:g} is the usual range.",
+        Fix(f"Set it to {usual:g}", (Edit("training.learning_rate", usual),)),
+    )
+
+
+def _check_validation(spec: RunSpec) -> Iterator[Problem]:
+    if spec.data.validation or spec.data.validation_share > 0:
+        return
+    hold_back = Fix("Hold back 5 % of the rows", (Edit("data.validation_share", 0.05),))
+    for path, words in (("training.early_stopping", "Stopping early"), ("training.evaluate_every", "Evaluating")):
+        if spec.get(path) > 0:
+            off = Fix("Turn it off", (Edit(path, 0),))
+            message = f"{words} needs a validation loss, and there are no validation rows."
+            yield warning(path, message, "Hold back some rows or name validation files.", hold_back, off)
+
+
+def _check_samples(spec: RunSpec) -> Iterator[Problem]:
+    training = spec.training
+    if training.sample_every > 0 and not training.sample_prompts:
+        message = "Samples are asked for during the training, but there are no prompts to answer."
+        off = Fix("Turn it off", (Edit("training.sample_every", 0),))
+        yield warning("training.sample_every", message, "Write a sample prompt, or turn it off.", off)
+    if training.max_steps <= 0:
+        return
+    for path, words in (("training.evaluate_every", "evaluation"), ("training.sample_every", "sample")):
+        every = spec.get(path)
+        if every > training.max_steps:
+            yield Problem(
+                Severity.INFO,
+                path,
+                f"The run ends after {training.max_steps:,} steps, before the first {words} at step {every:,}.",
+                "Lower it if you want one during the training.",
+                (Fix("Let it be chosen", (Edit(path, 0),)),),
+            )
+
+
+def _check_optimizer(spec: RunSpec) -> Iterator[Problem]:
+    if spec.hardware.device == "cpu" and spec.training.optimizer in ("adamw_8bit", "paged_adamw", "paged_adamw_8bit"):
+        what = "8-bit" if spec.training.optimizer == "adamw_8bit" else "Paged"
+        yield error(
+            "training.optimizer",
+            f"{what} optimizers need an NVIDIA GPU, and the processor is chosen as the device.",
+            "Use AdamW, or train on a GPU.",
+            Fix("Use AdamW", (Edit("training.optimizer", "adamw"),)),
+            Fix("Train on an NVIDIA GPU", (Edit("hardware.device", "cuda"),)),
+        )
+
+
+def _check_formats(spec: RunSpec) -> Iterator[Problem]:
+    device, dtype = spec.hardware.device, spec.model.compute_dtype
+    if device == "cuda" and dtype == "fp32" and spec.hardware.attention == "flash":
+        yield warning(
+            "hardware.attention",
+            "Flash attention on a GPU works in 16 bits only, and float32 is chosen.",
+            "Compute in bfloat16, or let the attention be chosen.",
+            Fix("Choose the attention automatically", (Edit("hardware.attention", "auto"),)),
+            Fix("Compute in bfloat16", (Edit("model.compute_dtype", "bf16"),)),
+        )
+    if device == "cpu" and dtype == "fp16":
+        yield warning(
+            "model.compute_dtype",
+            "float16 is a format for GPUs: processors are slow at it and the range of its gradients is small.",
+            "Let the format be chosen.",
+            Fix("Choose the format automatically", (Edit("model.compute_dtype", "auto"),)),
+        )
+
+
+def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
+    hardware = spec.hardware
+    if hardware.activation_checkpointing == "layers" and hardware.checkpointed_layers == 0:
+        yield warning(
+            "hardware.checkpointed_layers",
+            "Some layers are to be checkpointed, but their number is 0, so none are.",
+            "Say how many layers, or choose another setting.",
+            Fix("Choose automatically", (Edit("hardware.activation_checkpointing", "auto"),)),
+            Fix("Checkpoint all layers", (Edit("hardware.activation_checkpointing", "all"),)),
+        )
+    if hardware.processes > 1:
+        yield error(
+            "hardware.processes",
+            f"This version trains with one process, so {hardware.processes:,} cannot share the work yet.",
+            "Set it to 1.",
+            Fix("Use one process", (Edit("hardware.processes", 1),)),
+        )
+
+
+TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
+    _check_learning_rate,
+    _check_validation,
+    _check_samples,
+    _check_optimizer,
+    _check_formats,
+    _check_hardware,
+)
