@@ -1,0 +1,103 @@
+"""The arithmetic of a merge: W + scaling * B * A in float32, block by block, cast back to the weight's own format."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from core.errors import UserError, error
+from core.export.matching import Written
+from core.export.peft_adapter import LowRank
+from core.export.tensor_files import StoredTensor, read_chunks, read_rows
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK_ELEMENTS = 4 * 1024 * 1024
+"""Elements of a weight that are worked on at a time: 16 MiB in float32, and about four times that in use."""
+
+
+def content(tensor: Written) -> Iterator[Any]:
+    """The bytes of one tensor of the merged model, piece by piece; what nothing changes is copied as it is.
+
+    Raises:
+        UserError: the merged numbers do not fit the weight's format, or the adapter holds NaN.
+    """
+    if tensor.change is not None:
+        blocks = _merged(tensor, tensor.change)
+    elif tensor.source.dtype != tensor.dtype:
+        blocks = _row_blocks(tensor.source)
+    else:
+        yield from read_chunks(tensor.source)
+        return
+    dtype = _torch_dtype(tensor.dtype)
+    for block in blocks:
+        cast = block.to(dtype).contiguous()
+        if not bool(cast.isfinite().all()):
+            raise _not_finite(tensor, block)
+        yield _bytes_of(cast)
+
+
+def _merged(tensor: Written, change: LowRank) -> "Iterator[torch.Tensor]":
+    a, b = _load(change.a), _load(change.b) * change.scaling
+    if tensor.source.dtype == "F64":
+        a, b = a.double(), b.double()
+    # Rows of a plain weight belong to outputs (rows of B); those of a transposed one to inputs (columns of A).
+    left, right = (a.T, b.T) if tensor.transposed else (b, a)
+    magnitude = None if change.magnitude is None else _load(change.magnitude).reshape(-1)
+    # DoRA needs the length of whole columns where the weight is transposed.
+    whole = magnitude is not None and tensor.transposed
+    start = 0
+    for block in _row_blocks(tensor.source, whole=whole):
+        stop = start + block.shape[0]
+        merged = block + left[start:stop] @ right
+        if magnitude is not None:
+            # W' = m * (W + BA) / ||W + BA||, one length per output (DoRA, arXiv 2402.09353, equation 5).
+            lengths = merged.norm(dim=0 if tensor.transposed else 1)
+            scale = (magnitude if tensor.transposed else magnitude[start:stop]) / lengths
+            merged *= scale if tensor.transposed else scale[:, None]
+        yield merged
+        start = stop
+
+
+def _row_blocks(tensor: StoredTensor, *, whole: bool = False) -> "Iterator[torch.Tensor]":
+    """A stored tensor in float32 (float64 where it is that wide), some rows at a time."""
+    import torch
+
+    wide = torch.float64 if tensor.dtype == "F64" else torch.float32
+    width = math.prod(tensor.shape[1:])
+    rows = tensor.shape[0] if tensor.shape else 1
+    step = rows if whole else max(1, BLOCK_ELEMENTS // max(1, width))
+    for start in range(0, rows, step):
+        stop = min(rows, start + step)
+        block = torch.frombuffer(read_rows(tensor, start, stop), dtype=_torch_dtype(tensor.dtype))
+        yield block.reshape(stop - start, *tensor.shape[1:]).to(wide)
+
+
+def _load(tensor: StoredTensor) -> "torch.Tensor":
+    import torch
+
+    blob = read_rows(tensor, 0, tensor.shape[0])
+    return torch.frombuffer(blob, dtype=_torch_dtype(tensor.dtype)).reshape(tensor.shape).float()
+
+
+def _torch_dtype(name: str) -> "torch.dtype":
+    import torch
+
+    return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name]
+
+
+def _bytes_of(block: "torch.Tensor") -> memoryview:
+    import torch
+
+    # NumPy has no bfloat16, so the numbers leave torch as plain bytes.
+    return block.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _not_finite(tensor: Written, block: "torch.Tensor") -> UserError:
+    if bool(block.isfinite().all()):
+        message = f"The merged weight “{tensor.name}” has numbers too large for the base's format {tensor.dtype}."
+        return UserError(error(str(tensor.source.path), message, "Merge into the base in bfloat16 or float32."))
+    message = f"The merged weight “{tensor.name}” is not a number in places (NaN or infinite)."
+    path = tensor.source.path if tensor.change is None else tensor.change.a.path
+    advice = "Export the adapter of an earlier saved state; the training had broken down."
+    return UserError(error(str(path), message, advice))
