@@ -1,0 +1,245 @@
+"""From the spec's files to the rows that the engine trains and measures, and the facts that the planner needs."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data.labels import encode_samples
+from core.data.lengths import measure
+from core.data.order import seed_number
+from core.data.reading import FileSamples, Progress, as_warnings, capped, collect_samples, keep_some
+from core.data.split import content_key, hold_back
+from core.data.templates import NONE, ChatTemplate, choose_template
+from core.data.tokenizer import Tokenizer
+from core.data.types import Encoded, Sample
+from core.errors import Edit, Fix, Problem, UserError, error, warning
+from core.facts.types import DataFacts, ModelFacts
+from core.spec.sections import DataSpec
+from core.units import format_share
+
+_FINGERPRINT_VERSION = 1
+_BATCH = 512
+_LENGTH_STEP = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Everything about the data, ready to train.
+
+    Attributes:
+        train, validation: documents as tokens, in the order of the files.
+        facts: lengths, counts and fingerprint.
+        problems: warnings; what would block a run is raised instead.
+    """
+
+    train: tuple[Encoded, ...]
+    validation: tuple[Encoded, ...]
+    facts: DataFacts
+    problems: tuple[Problem, ...]
+
+
+def load_dataset(
+    spec: DataSpec, seed: int, model: ModelFacts, *, on_progress: Callable[[int, int], None] | None = None
+) -> Dataset:
+    """Reads, understands, splits and tokenises the data. The same spec, files and model give the same rows.
+
+    Args:
+        spec: the section ``data`` of the spec.
+        seed: decides which rows are used and held back where the spec leaves a choice.
+        model: the base model; its folder holds the tokenizer.
+        on_progress: told how many rows are done and how many there will be, as far as is known.
+
+    Raises:
+        UserError: with every problem found: files, rows (at most twenty named), template, or nothing left to train.
+    """
+    if not spec.train:
+        raise UserError(error("data.train", "There are no training files.", "Choose at least one file."))
+    tokenizer = Tokenizer.load(Path(model.path))
+    template = choose_template(spec.template, model, tokenizer)
+    progress = Progress(on_progress)
+    train_files, held_files = collect_samples(spec, progress)
+    pool = keep_some(_all_samples(train_files), spec.max_rows, seed)
+    samples, held, shared = _split(pool, _all_samples(held_files), spec, seed)
+    encoder = _Encoder(tokenizer, template, spec, progress)
+    train, held_rows = encoder.encode(samples), encoder.encode(held)
+    problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
+    problems += [*encoder.problems(), *_advice(spec, tokenizer, template, train, held_rows, shared, pool)]
+    if not train:
+        raise UserError(*_nothing_left(encoder, problems))
+    files = (*train_files, *held_files)
+    first = train_files[0].shape
+    facts = DataFacts(
+        files=tuple(item.facts for item in files),
+        shape=first.name,
+        shape_reason=_shape_reason(train_files),
+        template_name=template.name,
+        train=measure(train),
+        validation=measure(held_rows),
+        skipped_rows=sum(item.skipped for item in files) + encoder.failed,
+        fully_masked_rows=encoder.masked,
+        fingerprint=_fingerprint(spec, seed, files, template, tokenizer),
+    )
+    progress.finish(len(pool) + len(held))
+    return Dataset(tuple(train), tuple(held_rows), facts, tuple(problems))
+
+
+def _all_samples(files: Sequence[FileSamples]) -> list[Sample]:
+    return [sample for item in files for sample in item.samples]
+
+
+def _split(pool: list[Sample], held: list[Sample], spec: DataSpec, seed: int) -> tuple[list[Sample], list[Sample], int]:
+    """Rows to train, rows to measure, and how many of the latter were left out because they are trained."""
+    keys = [content_key(sample) for sample in pool]
+    if spec.validation:
+        known = set(keys)
+        fresh = [sample for sample in held if content_key(sample) not in known]
+        return pool, fresh, len(held) - len(fresh)
+    chosen = hold_back(keys, spec.validation_share, seed)
+    train = [sample for index, sample in enumerate(pool) if index not in chosen]
+    return train, [pool[index] for index in sorted(chosen)], 0
+
+
+class _Encoder:
+    """Tokenises rows in batches and remembers which of them came to nothing."""
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec, progress: Progress) -> None:
+        self._tokenizer, self._template, self._spec, self._progress = tokenizer, template, spec, progress
+        self._ids: dict[int, int] = {}
+        self._failures: list[Problem] = []
+        self._masked: list[Encoded] = []
+        self._cut_off = 0
+
+    @property
+    def failed(self) -> int:
+        """Rows that the template could not write."""
+        return len(self._failures)
+
+    @property
+    def masked(self) -> int:
+        """Rows without a token that carries loss."""
+        return len(self._masked)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+        """The rows that can be learned from."""
+        kept: list[Encoded] = []
+        for start in range(0, len(samples), _BATCH):
+            batch = samples[start : start + _BATCH]
+            spec = self._spec
+            for row in encode_samples(batch, self._tokenizer, self._template, spec.train_on, spec.max_length):
+                if isinstance(row, Problem):
+                    self._failures.append(row)
+                elif row.supervised:
+                    kept.append(self._shared(row))
+                else:
+                    self._masked.append(Encoded((), (), row.place, row.lost_tokens))
+            self._progress.encoded(len(batch))
+        return kept
+
+    def _shared(self, row: Encoded) -> Encoded:
+        """The row with one object for each token id: a quarter of the memory of one object for each token."""
+        known = self._ids
+        tokens = tuple(known.setdefault(token, token) for token in row.tokens)
+        return Encoded(tokens, row.trained, row.place, row.lost_tokens)
+
+    def problems(self) -> list[Problem]:
+        """What is to be said about the rows that were left out.
+
+        Raises:
+            UserError: rows failed, and the spec says to stop then.
+        """
+        found: list[Problem] = []
+        if self._failures:
+            if self._spec.bad_rows == "stop":
+                raise UserError(*capped(self._failures, self.failed))
+            found += as_warnings(capped(self._failures, self.failed))
+        if self._masked:
+            found.append(self._masked_problem())
+        return found
+
+    def _masked_problem(self) -> Problem:
+        cut = sum(1 for row in self._masked if row.lost_tokens)
+        one = len(self._masked) == 1
+        message = f"{len(self._masked)} {'row has' if one else 'rows have'} no token that carries loss and "
+        message += "is left out" if one else "are left out"
+        message += f" ({cut} because the answer begins after the length limit)." if cut else "."
+        advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
+        return warning(self._masked[0].place, message, advice)
+
+
+def _nothing_left(encoder: _Encoder, problems: Sequence[Problem]) -> list[Problem]:
+    message = "No row is left to train."
+    if encoder.masked:
+        message = f"No row is left to train: none of the {encoder.masked} rows has a token that carries loss."
+    advice = "Check the row format and the column mapping, or set data.train_on to “all”."
+    return [error("data.train", message, advice), *problems]
+
+
+def _advice(
+    spec: DataSpec,
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    train: Sequence[Encoded],
+    held: Sequence[Encoded],
+    shared: int,
+    pool: Sequence[Sample],
+) -> list[Problem]:
+    """Warnings about data that can be trained but perhaps should not be, as it is."""
+    found: list[Problem] = []
+    cut = [row for row in (*train, *held) if row.lost_tokens]
+    if cut:
+        found.append(_cut_problem(spec, cut, [*train, *held]))
+    if shared:
+        message = f"{shared} validation rows are also training rows and are left out of the validation."
+        found.append(warning("data.validation", message, "Use other rows for validation."))
+    if spec.validation and not held:
+        message = "No validation row is left."
+        found.append(warning("data.validation", message, "Choose other validation files."))
+    chats = template.name != NONE and any(sample.messages or sample.prompt for sample in pool)
+    if chats and not template.ends_turns(tokenizer):
+        message = (
+            f"The chat template “{template.name}” ends an answer with “{template.turn_end.strip() or 'nothing'}”, "
+            "which is no token of this model, so the model may not know when to stop."
+        )
+        fix = Fix("Use “plain”", (Edit("data.template", "plain"),))
+        found.append(warning("data.template", message, "Choose a template whose end token the model has.", fix))
+    return found
+
+
+def _cut_problem(spec: DataSpec, cut: Sequence[Encoded], rows: Sequence[Encoded]) -> Problem:
+    longest = max(len(row.tokens) + row.lost_tokens for row in cut)
+    lost = sum(row.lost_tokens for row in cut)
+    share = format_share(lost / (lost + sum(len(row.tokens) for row in rows)))
+    enough = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    count = "1 row is" if len(cut) == 1 else f"{len(cut)} rows are"
+    message = f"{count} longer than {spec.max_length} tokens and cut at the end; {share} of all tokens are lost."
+    fix = Fix(f"Allow {enough} tokens", (Edit("data.max_length", enough),))
+    advice = f"The longest row has {longest} tokens; raise data.max_length or shorten the rows."
+    return warning("data.max_length", message, advice, fix)
+
+
+def _shape_reason(files: Sequence[FileSamples]) -> str:
+    first = files[0]
+    others = [item for item in files[1:] if item.shape.name != first.shape.name]
+    if not others:
+        return first.shape.reason
+    named = "; ".join(f"{Path(item.facts.path).name} is “{item.shape.name}”" for item in others)
+    return f"{first.shape.reason} Other files differ: {named}."
+
+
+def _fingerprint(
+    spec: DataSpec, seed: int, files: Sequence[FileSamples], template: ChatTemplate, tokenizer: Tokenizer
+) -> str:
+    """Hash of all that decides the tokens and their sides; where the files lie is no part of it."""
+    parts: Mapping[str, object] = {
+        "version": _FINGERPRINT_VERSION,
+        "files": [[item.facts.sha256, item.shape.name, dict(item.shape.columns)] for item in files],
+        "sides": [len(spec.train), len(spec.validation), spec.validation_share],
+        "template": [template.name == NONE, template.source, dict(template.variables)],
+        "labels": [spec.train_on, spec.max_length, spec.bad_rows, spec.max_rows],
+        "seed": seed_number(seed),
+        "tokenizer": tokenizer.fingerprint,
+    }
+    blob = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(blob.encode("ascii")).hexdigest()

@@ -1,0 +1,167 @@
+"""From a sample to tokens with loss marks: the one function that the engine trains with and the token view shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.data.spans import Span, SpanError, find_answers, is_trained, render_sample
+from core.data.templates import NONE, ChatTemplate
+from core.data.tokenizer import Offsets, Tokenizer
+from core.data.types import Encoded, Message, Sample
+from core.errors import Problem, UserError, error
+from core.spec.sections import TrainOn
+
+
+def encode_sample(
+    sample: Sample, tokenizer: Tokenizer, template: ChatTemplate, train_on: TrainOn, max_length: int
+) -> Encoded:
+    """One document as tokens, and which of them carry loss.
+
+    A conversation is written by the template once, as a whole, and tokenised once; so its tokens are exactly those
+    that the model sees later. A token is trained if it begins inside an answer. The end-of-turn token belongs to the
+    answer, white space behind it does not, and neither does the generation prompt in front. Running text, and a
+    prompt and completion without a template, get the tokenizer's own beginning and the end token.
+
+    Args:
+        sample: the row.
+        tokenizer: the model's tokenizer.
+        template: what writes conversations; with the one called “none”, prompt and completion are joined as they are.
+        train_on: "completions", or "all" for everything but the first token and what the row exempts.
+        max_length: tokens beyond this are cut off at the end.
+
+    Raises:
+        UserError: the template cannot write the conversation, or hides where its answers are.
+    """
+    (found,) = encode_samples([sample], tokenizer, template, train_on, max_length)
+    if isinstance(found, Problem):
+        raise UserError(found)
+    return found
+
+
+def encode_samples(
+    samples: Sequence[Sample], tokenizer: Tokenizer, template: ChatTemplate, train_on: TrainOn, max_length: int
+) -> list[Encoded | Problem]:
+    """`encode_sample` for many at once, which is much faster; a sample that fails gives its problem instead."""
+    drafts = [_draft(sample, template, train_on) for sample in samples]
+    written = [draft for draft in drafts if isinstance(draft, _Draft)]
+    rows: dict[int, tuple[list[int], Offsets]] = {}
+    for running in (False, True):
+        group = [draft for draft in written if draft.running is running]
+        texts = [draft.text for draft in group]
+        encoded = tokenizer.encode_running(texts) if running else tokenizer.encode_batch(texts)
+        rows.update((id(draft), row) for draft, row in zip(group, encoded, strict=True))
+    return [
+        draft if isinstance(draft, Problem) else _finish(draft, *rows[id(draft)], max_length=max_length)
+        for draft in drafts
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A text on its way to tokens.
+
+    Attributes:
+        spans: the characters that carry loss, ascending.
+        running: the tokenizer frames the text itself, because no template did.
+        reaching: a token that reaches into a span from before it counts as inside.
+    """
+
+    place: str
+    text: str
+    spans: tuple[Span, ...]
+    running: bool
+    reaching: bool = False
+
+
+def _draft(sample: Sample, template: ChatTemplate, train_on: TrainOn) -> _Draft | Problem:
+    try:
+        draft = _write(sample, template, train_on)
+        draft.text.encode("utf-8")
+    except UserError as failure:
+        first = failure.problems[0]
+        return error(sample.place, first.message, first.advice)
+    except SpanError as failure:
+        message = f"{str(failure)[:1].upper()}{str(failure)[1:]}."
+        advice = "Choose another chat template, train on everything, or keep one answer in a row."
+        return error(sample.place, message, advice)
+    except UnicodeEncodeError:
+        message = "The row holds half of a character pair (a lone surrogate), which is no text."
+        return error(sample.place, message, "Mend or remove the row.")
+    return draft
+
+
+def _write(sample: Sample, template: ChatTemplate, train_on: TrainOn) -> _Draft:
+    messages = conversation(sample, template)
+    if messages:
+        return _write_conversation(sample, messages, template, train_on)
+    text = sample.prompt + sample.completion
+    start = len(sample.prompt) if train_on == "completions" else 0
+    # The end token is added behind the text, and it is trained as well.
+    return _Draft(sample.place, text, ((start, len(text) + 1),), running=True, reaching=bool(sample.prompt))
+
+
+def conversation(sample: Sample, template: ChatTemplate) -> tuple[Message, ...]:
+    """The messages that the template writes for a sample; none for text that no template touches."""
+    if sample.messages or not sample.prompt or template.name == NONE:
+        return sample.messages
+    return Message("user", sample.prompt), Message("assistant", sample.completion)
+
+
+def _write_conversation(
+    sample: Sample, messages: Sequence[Message], template: ChatTemplate, train_on: TrainOn
+) -> _Draft:
+    _check_tools(sample, messages, template)
+    text = render_sample(template, messages, sample)
+    answers = [message for message in messages if message.role == "assistant"]
+    exempt = [not is_trained(message) for message in answers]
+    if train_on == "all" and not any(exempt):
+        return _Draft(sample.place, text, ((0, len(text)),), running=False)
+    spans = find_answers(template, messages, sample, text)
+    if train_on == "completions":
+        kept = tuple(span for span, skip in zip(spans, exempt, strict=True) if not skip)
+    else:
+        kept = _around([span for span, skip in zip(spans, exempt, strict=True) if skip], len(text))
+    return _Draft(sample.place, text, kept, running=False)
+
+
+def _check_tools(sample: Sample, messages: Sequence[Message], template: ChatTemplate) -> None:
+    """Refuses a template that would silently leave tools out."""
+    wanted = [name for name, used in _tool_needs(sample, messages) if used and name not in template.source]
+    if wanted:
+        words = {"tool_calls": "calls of tools", "tools": "descriptions of tools"}
+        message = f"The row has {words[wanted[0]]}, and the chat template “{template.name}” leaves them out."
+        raise UserError(
+            error(sample.place, message, "Choose a template that knows tools, or remove them from the row.")
+        )
+
+
+def _tool_needs(sample: Sample, messages: Sequence[Message]) -> tuple[tuple[str, bool], ...]:
+    return ("tool_calls", any("tool_calls" in message.extra for message in messages)), ("tools", bool(sample.tools))
+
+
+def _around(holes: Sequence[Span], length: int) -> tuple[Span, ...]:
+    edges = [0, *(edge for hole in holes for edge in hole), length]
+    return tuple((start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True) if start < stop)
+
+
+def _finish(draft: _Draft, ids: Sequence[int], offsets: Offsets, *, max_length: int) -> Encoded:
+    trained = _marks(draft, offsets[:max_length])
+    if trained:
+        # There is nothing before the first token from which it could be predicted.
+        trained[0] = False
+    return Encoded(tuple(ids[:max_length]), tuple(trained), draft.place, max(0, len(ids) - max_length))
+
+
+def _marks(draft: _Draft, offsets: Offsets) -> list[bool]:
+    """For each token whether it begins inside a span; both lists ascend, so one walk over them is enough."""
+    marks: list[bool] = []
+    spans = draft.spans
+    number = 0
+    for start, stop in offsets:
+        while number < len(spans) and spans[number][1] <= start:
+            number += 1
+        if number == len(spans):
+            break
+        first = spans[number][0]
+        marks.append(start >= first or (draft.reaching and stop > first))
+    marks.extend([False] * (len(offsets) - len(marks)))
+    return marks

@@ -1,0 +1,208 @@
+"""Files to samples: every file recognised by itself, every bad row named."""
+
+import hashlib
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.data.formats import DataFile, detect, read_rows
+from core.data.order import seed_number
+from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
+from core.data.types import Row, Sample
+from core.errors import Problem, Severity, UserError, error, warning
+from core.facts.types import FileFacts
+from core.spec.sections import DataSpec
+
+MOST_NAMED = 20
+"""How many bad rows are named one by one; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSamples:
+    """What one file gave.
+
+    Attributes:
+        facts: the file itself; its rows are those that could be used.
+        shape: how its rows were understood.
+        samples: the rows, in the order of the file.
+        skipped: how many rows could not be used.
+        problems: the unusable rows as warnings, the first ones by name.
+    """
+
+    facts: FileFacts
+    shape: Shape
+    samples: tuple[Sample, ...]
+    skipped: int
+    problems: tuple[Problem, ...]
+
+
+class Progress:
+    """Turns bytes read and rows encoded into one count of rows, estimating the total while files are being read."""
+
+    def __init__(self, tell: Callable[[int, int], None] | None) -> None:
+        self._tell = tell
+        self._bytes = self._bytes_before = self._bytes_total = 0
+        self._read = self._encoded = 0
+
+    def expect(self, total_bytes: int) -> None:
+        """How many bytes all files have together."""
+        self._bytes_total = total_bytes
+
+    def file_done(self, size: int) -> None:
+        """One file has been read to its end."""
+        self._bytes_before += size
+        self._bytes = 0
+        self._report()
+
+    def bytes_read(self, count: int) -> None:
+        """How far the file at work has been read; every chunk says so."""
+        self._bytes = count
+        self._report()
+
+    def row_read(self) -> None:
+        """One more row is known."""
+        self._read += 1
+
+    def encoded(self, rows: int) -> None:
+        """So many more rows are tokens."""
+        self._encoded += rows
+        self._report()
+
+    def finish(self, rows: int) -> None:
+        """All is done."""
+        if self._tell:
+            self._tell(rows, rows)
+
+    def _report(self) -> None:
+        if self._tell and self._read:
+            seen = self._bytes_before + self._bytes
+            total = self._read if seen >= self._bytes_total else self._read * self._bytes_total // max(1, seen)
+            self._tell(min(self._encoded, total), total)
+
+
+def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSamples], list[FileSamples]]:
+    """Reads all training and validation files.
+
+    Raises:
+        UserError: with the problems of every file: unusable ones, and bad rows where the spec says to stop.
+    """
+    problems: list[Problem] = []
+    files: list[DataFile | None] = []
+    for name in (*spec.train, *spec.validation):
+        try:
+            files.append(detect(Path(name).expanduser()))
+        except UserError as failure:
+            problems.extend(failure.problems)
+            files.append(None)
+    progress.expect(sum(file.bytes for file in files if file))
+    found: list[FileSamples] = []
+    for file in files:
+        if file is None:
+            continue
+        try:
+            found.append(_read_file(file, spec, progress))
+        except UserError as failure:
+            problems.extend(problem for problem in failure.problems if problem not in problems)
+    if problems:
+        raise UserError(*problems)
+    return found[: len(spec.train)], found[len(spec.train) :]
+
+
+def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSamples:
+    """One file.
+
+    Raises:
+        UserError: the file cannot be used, or rows cannot and the spec says to stop then.
+    """
+    bad = _BadRows()
+    try:
+        shape, samples = _understand(file, spec, progress, bad)
+    except UserError as failure:
+        raise UserError(*bad.listed(), *failure.problems) from failure
+    if bad.count and spec.bad_rows == "stop":
+        raise UserError(*bad.listed())
+    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file.path))
+    progress.file_done(file.bytes)
+    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(as_warnings(bad.listed())))
+
+
+def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRows") -> tuple[Shape, list[Sample]]:
+    rows = bad.without(read_rows(file, on_bytes=progress.bytes_read))
+    first = list(itertools.islice(rows, ROWS_JUDGED))
+    if not first:
+        message = "No row of the file can be used." if bad.count else "The file has no rows."
+        raise UserError(error(str(file.path), message, "Mend the file or choose another one."))
+    shape = recognise(first, spec.format, spec.mapping)
+    samples: list[Sample] = []
+    for row in itertools.chain(first, rows):
+        sample = to_sample(row, shape)
+        if isinstance(sample, Problem):
+            bad.add(sample)
+        else:
+            samples.append(sample)
+            progress.row_read()
+    return shape, samples
+
+
+class _BadRows:
+    """Counts rows that cannot be used and keeps the first of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._named: list[Problem] = []
+
+    def without(self, rows: Iterable[Row | Problem]) -> Iterator[Row]:
+        """The rows alone; the problems among them are counted."""
+        for row in rows:
+            if isinstance(row, Problem):
+                self.add(row)
+            else:
+                yield row
+
+    def add(self, problem: Problem) -> None:
+        self.count += 1
+        if len(self._named) < MOST_NAMED:
+            self._named.append(problem)
+
+    def listed(self) -> list[Problem]:
+        return capped(self._named, self.count)
+
+
+def capped(problems: Sequence[Problem], count: int) -> list[Problem]:
+    """The first problems, and one that counts the rest."""
+    named = list(problems[:MOST_NAMED])
+    if count > len(named):
+        path = named[0].path.rpartition(":")[0]
+        rest = count - len(named)
+        message = f"{rest} more {'row' if rest == 1 else 'rows'} cannot be used; {count} in all."
+        advice = "Set data.bad_rows to “skip” to train without them."
+        named.append(error(path, message, advice))
+    return named
+
+
+def as_warnings(problems: Iterable[Problem]) -> list[Problem]:
+    """The same problems where they block nothing, because the rows are skipped."""
+    return [
+        problem if problem.severity is not Severity.ERROR else warning(problem.path, problem.message, "It is skipped.")
+        for problem in problems
+    ]
+
+
+def keep_some(samples: list[Sample], most: int, seed: int) -> list[Sample]:
+    """At most so many rows, chosen by the seed, in their own order; 0 keeps all."""
+    if most <= 0 or most >= len(samples):
+        return samples
+    source = random.Random(seed_number("rows", seed))  # noqa: S311 (a choice, not a secret)
+    ranked = sorted((source.random(), index) for index in range(len(samples)))
+    return [samples[index] for index in sorted(index for _, index in ranked[:most])]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as failure:
+        message = f"The file cannot be read: {failure.strerror}."
+        raise UserError(error(str(path), message, "Check the disk it lies on.")) from failure

@@ -1,0 +1,183 @@
+"""Where the answers stand in a rendered conversation: found by rendering, never by guessing from token patterns."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+
+from core.data.templates import WEIGHT, ChatTemplate
+from core.data.types import Message, Sample
+from core.errors import UserError
+
+RENDERED_AT = datetime(2024, 7, 26, 12)  # noqa: DTZ001 (templates want a wall clock)
+"""The date that templates see when they write training rows. With today's date a run that resumes after midnight
+would train on other tokens than it began with; the day itself is the one that Llama 3 falls back to."""
+
+Span = tuple[int, int]
+
+
+class SpanError(Exception):
+    """The template writes a conversation in a way that hides where its answers are; the message says so."""
+
+
+def render_sample(template: ChatTemplate, messages: Sequence[Message], sample: Sample, *, prompt: bool = False) -> str:
+    """A conversation of ``sample`` as training sees it: always on the same day."""
+    return template.render(messages, tools=sample.tools, add_generation_prompt=prompt, now=RENDERED_AT)
+
+
+def find_answers(template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str) -> tuple[Span, ...]:
+    """The part of ``text`` that each assistant message of ``messages`` became.
+
+    A part begins after the generation prompt and ends with the end of the turn; white space behind that is left out.
+    Four ways, each for the templates on which the one before fails:
+
+    1. the difference between the conversation up to an answer and with it;
+    2. the template's own ``{% generation %}`` marks;
+    3. from the generation prompt to the next end of turn, where earlier answers are written shorter than the last;
+    4. invisible marks around the contents, looked up in the rendered text.
+
+    Args:
+        template: what rendered the text.
+        messages: the whole conversation.
+        sample: where it comes from; gives the tools.
+        text: ``messages`` as the template writes them.
+
+    Returns:
+        One span of characters for each assistant message, in order.
+
+    Raises:
+        SpanError: none of the ways leads to the answers.
+    """
+    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    if not answers:
+        return ()
+    starts: dict[int, int] = {}
+    spans: dict[int, Span] = {}
+    for index in answers:
+        before = _try_render(template, messages[:index], sample, prompt=True)
+        if before is None or not text.startswith(before):
+            continue
+        starts[index] = len(before)
+        last = index + 1 == len(messages)
+        after = text if last else _try_render(template, messages[: index + 1], sample, prompt=False)
+        if after is not None and len(after) > len(before) and text.startswith(after):
+            spans[index] = _without_tail(text, (len(before), len(after)), template.turn_end)
+    if len(spans) < len(answers) and template.marks_answers:
+        marked = _marked_spans(template, messages, sample, text)
+        if len(marked) == len(answers):
+            return tuple(_without_tail(text, span, template.turn_end) for span in marked)
+    if len(spans) < len(answers):
+        _add_by_turn_end(template.turn_end, text, answers, starts, spans)
+    if len(spans) < len(answers):
+        _add_by_content(template, messages, sample, text, spans)
+    return _in_order([spans.get(index) for index in answers])
+
+
+def _try_render(template: ChatTemplate, messages: Sequence[Message], sample: Sample, *, prompt: bool) -> str | None:
+    """A part of the conversation, or None where the template refuses the part though it wrote the whole."""
+    try:
+        return render_sample(template, messages, sample, prompt=prompt)
+    except UserError:
+        return None
+
+
+def _without_tail(text: str, span: Span, turn_end: str) -> Span:
+    """The span without the white space behind the end of the turn; white space that is itself the end stays."""
+    start, stop = span
+    kept = text[start:stop].rstrip()
+    if turn_end.strip() and kept.endswith(turn_end.strip()):
+        return start, start + len(kept)
+    return span
+
+
+def _marked_spans(template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str) -> list[Span]:
+    """What stands between the template's own marks, in characters of the unmarked text."""
+    marks = unused_characters(text, 2)
+    try:
+        marked = template.render(messages, tools=sample.tools, now=RENDERED_AT, marks=(marks[0], marks[1]))
+    except UserError:
+        return []
+    return _read_marks(marked, text, marks[0], marks[1])
+
+
+def _read_marks(marked: str, text: str, opening: str, closing: str) -> list[Span]:
+    spans: list[Span] = []
+    plain, begin = 0, 0
+    pieces: list[str] = []
+    position = 0
+    for index, character in enumerate(marked):
+        if character not in (opening, closing):
+            continue
+        pieces.append(marked[position:index])
+        plain += index - position
+        position = index + 1
+        if character == opening:
+            begin = plain
+        else:
+            spans.append((begin, plain))
+    pieces.append(marked[position:])
+    return spans if "".join(pieces) == text else []
+
+
+def _add_by_turn_end(
+    turn_end: str, text: str, answers: Sequence[int], starts: dict[int, int], spans: dict[int, Span]
+) -> None:
+    """Closes answers whose start is known at the next end of turn, if that comes before the next answer."""
+    end = turn_end.strip()
+    if not end:
+        return
+    for number, index in enumerate(answers):
+        if index in spans or index not in starts:
+            continue
+        found = text.find(end, starts[index])
+        following = [starts[later] for later in answers[number + 1 :] if later in starts]
+        if found >= 0 and (not following or found + len(end) <= following[0]):
+            spans[index] = (starts[index], found + len(end))
+
+
+def _add_by_content(
+    template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str, spans: dict[int, Span]
+) -> None:
+    """Looks for the contents themselves, by rendering the conversation with invisible marks around them."""
+    opening, closing = unused_characters(text, 2)
+    for trim in (False, True):
+        order = [index for index, message in enumerate(messages) if message.role == "assistant" and message.content]
+        altered = list(messages)
+        for index in order:
+            altered[index] = _with_marks(messages[index], opening, closing, trim=trim)
+        marked = _try_render(template, altered, sample, prompt=False)
+        found = _read_marks(marked, text, opening, closing) if marked is not None else []
+        if len(found) != len(order):
+            continue
+        for index, (start, stop) in zip(order, found, strict=True):
+            # The content of a turn that calls tools is not all of its answer.
+            if index not in spans and "tool_calls" not in messages[index].extra:
+                behind = text[stop:].startswith(template.turn_end)
+                spans[index] = (start, stop + len(template.turn_end) if behind else stop)
+        return
+
+
+def _with_marks(message: Message, opening: str, closing: str, *, trim: bool) -> Message:
+    """The message with its answer between marks; reasoning in front of it stays outside, where templates drop it."""
+    reasoning, tag, answer = message.content.rpartition("</think>")
+    inner = answer.strip() if trim else answer
+    return Message(message.role, f"{reasoning}{tag}{opening}{inner}{closing}", message.extra)
+
+
+def _in_order(spans: Sequence[Span | None]) -> tuple[Span, ...]:
+    found = [span for span in spans if span is not None]
+    if len(found) < len(spans):
+        raise SpanError("the chat template rewrites earlier turns, so it cannot be told where the answers are")
+    if any(later[0] < earlier[1] for earlier, later in itertools.pairwise(found)):
+        raise SpanError("the chat template mixes the answers, so it cannot be told where each one is")
+    return tuple(found)
+
+
+def unused_characters(text: str, count: int) -> list[str]:
+    """Private-use characters that do not occur in ``text``."""
+    present = set(text)
+    return [chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in present][:count]
+
+
+def is_trained(message: Message) -> bool:
+    """Whether a turn may carry loss: an answer that its row has not exempted."""
+    return message.role == "assistant" and message.extra.get(WEIGHT, 1) != 0

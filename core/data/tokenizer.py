@@ -1,0 +1,247 @@
+"""Text to token ids and back, straight from ``tokenizer.json``.
+
+transformers' ``AutoTokenizer`` chooses a class by the model's type and with some folders gives other ids than the
+file says; the file is the truth, so it is read with the ``tokenizers`` library alone.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.data.special_tokens import SpecialTokens, read_special_tokens
+from core.errors import Problem, UserError, error
+
+TOKENIZER_FILE = "tokenizer.json"
+
+Offsets = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """A model's tokenizer.
+
+    Attributes:
+        special: its special tokens by name ("bos_token", "eos_token", …), for chat templates.
+        bos_id, eos_id, pad_id: None where the model has none.
+        eos_ids: every token that the model's files call an end of text or turn; `eos_id` first.
+        adds_bos: running text gets `bos_id` in front; so the model was trained.
+        vocab_size: number of tokens, added ones included. The model's embedding may have more rows.
+        fingerprint: hash of everything that decides the ids.
+    """
+
+    special: Mapping[str, str]
+    bos_id: int | None
+    eos_id: int | None
+    pad_id: int | None
+    eos_ids: tuple[int, ...]
+    adds_bos: bool
+    vocab_size: int
+    fingerprint: str
+    _backend: Any = field(repr=False, compare=False)
+    _adds_eos: bool = False
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Reads the tokenizer of a model folder.
+
+        Raises:
+            UserError: the folder has no ``tokenizer.json``, or one that cannot be used.
+        """
+        plain = _read_file(folder)
+        special = read_special_tokens(folder)
+        backend = _build(folder, plain, special)
+        identity = json.dumps([plain, special.identity()], sort_keys=True, ensure_ascii=True)
+        probe = backend.encode("a", add_special_tokens=True).ids
+        bare = backend.encode("a", add_special_tokens=False).ids
+        named = {name: text for name, text in special.named.items() if backend.token_to_id(text) is not None}
+        eos_ids = _eos_ids(backend, named, special)
+        bos_id = _named_id(backend, named, "bos_token", special.bos_ids)
+        pad_id = _named_id(backend, named, "pad_token", special.pad_ids)
+        for name, token in (("bos_token", bos_id), ("eos_token", eos_ids[0] if eos_ids else None)):
+            text = None if token is None else backend.id_to_token(token)
+            if text is not None:
+                named.setdefault(name, text)
+        return cls(
+            special=named,
+            bos_id=bos_id,
+            eos_id=eos_ids[0] if eos_ids else None,
+            pad_id=pad_id,
+            eos_ids=eos_ids,
+            adds_bos=bos_id is not None and probe[:1] == [bos_id] and bare[:1] != [bos_id],
+            vocab_size=backend.get_vocab_size(with_added_tokens=True),
+            fingerprint=hashlib.sha256(identity.encode("ascii")).hexdigest(),
+            _backend=backend,
+            _adds_eos=bool(eos_ids) and probe[-1:] == [eos_ids[0]] and bare[-1:] != [eos_ids[0]],
+        )
+
+    def encode(self, text: str, *, add_special: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: what to encode; special tokens written in it become those tokens.
+            add_special: put before and after it what the tokenizer itself adds to running text. Never for the
+                output of a chat template, which has written all of that already.
+        """
+        ids: list[int] = self._backend.encode(text, add_special_tokens=add_special).ids
+        return ids
+
+    def encode_with_offsets(self, text: str, *, add_special: bool = False) -> tuple[list[int], Offsets]:
+        """Token ids and, for each, the characters it stands for; (0, 0) for a token that was added."""
+        found = self._backend.encode(text, add_special_tokens=add_special)
+        return found.ids, found.offsets
+
+    def encode_batch(self, texts: Sequence[str], *, add_special: bool = False) -> list[tuple[list[int], Offsets]]:
+        """`encode_with_offsets` for many texts at once, on all processor cores."""
+        found = self._backend.encode_batch(list(texts), add_special_tokens=add_special)
+        return [(item.ids, item.offsets) for item in found]
+
+    def encode_running(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
+        """Documents as in pretraining: the tokenizer's own beginning once in front, the end token once behind."""
+        return [self._with_edges(ids, offsets) for ids, offsets in self.encode_batch(texts, add_special=True)]
+
+    def _with_edges(self, ids: list[int], offsets: Offsets) -> tuple[list[int], Offsets]:
+        added = bool(offsets) and offsets[0] == (0, 0)
+        start = 1 if added and self.bos_id is not None and ids[:2] == [self.bos_id, self.bos_id] else 0
+        ids, offsets = ids[start:], offsets[start:]
+        if self.eos_id is None:
+            return ids, offsets
+        if self._adds_eos and ids[-1:] == [self.eos_id]:
+            # The library gives an added token the place (0, 0); and the text may have ended with one already.
+            ids, offsets = ids[:-1], offsets[:-1]
+        if ids[-1:] == [self.eos_id]:
+            return ids, offsets
+        end = max((stop for _, stop in offsets), default=0)
+        return [*ids, self.eos_id], [*offsets, (end, end)]
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """The text of token ids."""
+        text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special)
+        return text
+
+    def token_id(self, text: str) -> int | None:
+        """The id of the token that is written exactly so; None if there is none."""
+        found: int | None = self._backend.token_to_id(text)
+        return found
+
+    def token_text(self, token: int) -> str:
+        """A token as the vocabulary writes it; empty for an id that it does not have."""
+        return self._backend.id_to_token(token) or ""
+
+    def added_tokens(self) -> Mapping[int, str]:
+        """The tokens that are never split or merged: control tokens and whatever else was added to the vocabulary."""
+        return {token: item.content for token, item in self._backend.get_added_tokens_decoder().items()}
+
+
+def _read_file(folder: Path) -> dict[str, Any]:
+    path = folder / TOKENIZER_FILE
+    try:
+        plain = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(_missing(folder)) from None
+    except OSError as failure:
+        message = f"The tokenizer cannot be read: {failure.strerror}."
+        raise UserError(error(str(path), message, "Check the file's permissions.")) from failure
+    except (ValueError, RecursionError) as failure:
+        message = f"The tokenizer's file is not valid JSON ({failure}); it is damaged or was not downloaded completely."
+        raise UserError(error(str(path), message, "Download or copy it again.")) from None
+    if not isinstance(plain, dict) or not isinstance(plain.get("model"), dict):
+        message = "The file is JSON, but no tokenizer: it has no part called “model”."
+        raise UserError(error(str(path), message, "Copy the tokenizer.json that belongs to the model."))
+    return plain
+
+
+def _missing(folder: Path) -> Problem:
+    where = str(folder)
+    if folder.is_file():
+        message = "The tokenizer is read from a model folder, and this is a file."
+        return error(where, message, "Import the model first (a GGUF file becomes a folder), then choose the folder.")
+    if not folder.is_dir():
+        return error(where, "There is no such model folder, so there is no tokenizer.", "Choose the model again.")
+    save = "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+    if (folder / "tokenizer.model").is_file():
+        message = "The folder has a SentencePiece tokenizer (tokenizer.model) but no tokenizer.json."
+        advice = f"Take the model's newer files, or convert it once with transformers and sentencepiece: {save}."
+        return error(where, message, advice)
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        message = "The folder has an old tokenizer (vocab.json and merges.txt) but no tokenizer.json."
+        return error(where, message, f"Convert it once with transformers: {save}.")
+    return error(where, "The model folder has no tokenizer.json.", "Copy it from where the model comes from.")
+
+
+def _build(folder: Path, plain: dict[str, Any], special: SpecialTokens) -> Any:
+    """The library's tokenizer with cutting and padding off and exact offsets."""
+    # Rust threads are wanted for batches; saying so also silences the library's warning after a fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import tokenizers
+
+    _keep_spaces(plain.get("post_processor"))
+    plain["truncation"] = plain["padding"] = None
+    try:
+        backend = tokenizers.Tokenizer.from_str(json.dumps(plain))
+    except Exception as failure:
+        # The library raises the base class itself, so nothing narrower can be caught.
+        message = f"The tokenizer's file cannot be used: {failure}."
+        advice = "Copy it again; if the model is very new, update this application."
+        raise UserError(error(str(folder / TOKENIZER_FILE), message, advice)) from failure
+    _declare(backend, special)
+    if special.add_bos is not None or special.add_eos is not None:
+        _set_edges(backend, special)
+    return backend
+
+
+def _keep_spaces(part: object) -> None:
+    """Lets offsets include the space that a token begins with; ids are not touched by this."""
+    if isinstance(part, dict):
+        if "trim_offsets" in part:
+            part["trim_offsets"] = False
+        for inner in part.get("processors") or ():
+            _keep_spaces(inner)
+
+
+def _declare(backend: Any, special: SpecialTokens) -> None:
+    """Makes every token that the model's settings name one that is never split, as transformers does."""
+    import tokenizers
+
+    known = {item.content for item in backend.get_added_tokens_decoder().values()}
+    for token, settings in sorted(special.added.items()):
+        expected = backend.token_to_id(settings["content"])
+        fits = expected == token or (expected is None and token == backend.get_vocab_size(with_added_tokens=True))
+        if settings["content"] not in known and fits:
+            backend.add_tokens([tokenizers.AddedToken(**settings)])
+            known.add(settings["content"])
+    for text in (*special.named.values(), *special.extra):
+        if text not in known and backend.token_to_id(text) is not None:
+            backend.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False)])
+
+
+def _set_edges(backend: Any, special: SpecialTokens) -> None:
+    """Follows ``add_bos_token`` and ``add_eos_token``, which overrule the file where the settings state them."""
+    import tokenizers
+
+    def usable(wanted: bool | None, name: str) -> tuple[str, int] | None:
+        text = special.named.get(name, "")
+        token = backend.token_to_id(text) if text and wanted else None
+        return None if token is None else (text, token)
+
+    first, last = usable(special.add_bos, "bos_token"), usable(special.add_eos, "eos_token")
+    single = " ".join([*([f"{first[0]}:0"] if first else []), "$A:0", *([f"{last[0]}:0"] if last else [])])
+    backend.post_processor = tokenizers.processors.TemplateProcessing(
+        single=single, pair=f"{single} $B:1", special_tokens=[item for item in (first, last) if item]
+    )
+
+
+def _named_id(backend: Any, named: Mapping[str, str], name: str, numbers: Sequence[int]) -> int | None:
+    if name in named:
+        token: int | None = backend.token_to_id(named[name])
+        return token
+    return next((number for number in numbers if backend.id_to_token(number) is not None), None)
+
+
+def _eos_ids(backend: Any, named: Mapping[str, str], special: SpecialTokens) -> tuple[int, ...]:
+    first = [backend.token_to_id(named["eos_token"])] if "eos_token" in named else []
+    known = [number for number in special.eos_ids if backend.id_to_token(number) is not None]
+    return tuple(dict.fromkeys([*first, *known]))
