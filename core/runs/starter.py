@@ -71,15 +71,11 @@ def has_starter() -> bool:
         UserError: something else lies in its place.
     """
     folder = starter_folder()
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        if manifest["sha256"] == GGUF_SHA256:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    with suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        if json.loads((folder / MANIFEST).read_text("utf-8"))["sha256"] == GGUF_SHA256:
             return True
-    except FileNotFoundError:
-        if not folder.exists() or not any(folder.iterdir()):
-            return False
-    except (ValueError, KeyError, TypeError, NotADirectoryError):
-        pass
     raise UserError(
         error(
             str(folder),
@@ -104,9 +100,9 @@ def ensure_starter(on_progress: OnProgress | None = None) -> Path:
         UserError: the disk is too full, the import failed, or something else lies in its place.
     """
     report = on_progress or _say_nothing
-    if has_starter():
-        return starter_folder()
     try:
+        if has_starter():
+            return starter_folder()
         lock = cache_dir() / "starter.lock"
         with exclusive(lock, lambda: report("Waiting for another process that is importing the starter model", 0.0)):
             if not has_starter():
