@@ -68,6 +68,11 @@ def _description(root: Path) -> tuple[str, frozenset[str], tuple[str, ...]]:
     """Name, instruction flags in Linux' words, and what could not be told."""
     if sys.platform == "win32":
         return _windows_description()
+    else:  # noqa: RET505  (type checkers read each branch only on its own platform)
+        return _unix_description(root)
+
+
+def _unix_description(root: Path) -> tuple[str, frozenset[str], tuple[str, ...]]:
     if platform.system() == "Darwin":
         name = _sysctl("machdep.cpu.brand_string")
         flags = frozenset(["avx2"]) if _sysctl("hw.optional.avx2_0") == "1" else frozenset()

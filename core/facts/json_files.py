@@ -1,12 +1,14 @@
 """JSON files written by other programs, read with bounds and answered in sentences."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, error
 from core.units import format_bytes
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MAX_BYTES = 256 * 1024 * 1024  # the largest index and tokenizer files in use are below 100 MiB
 
 
@@ -19,6 +21,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     text = read_text(path)
     try:
         value = json.loads(text)
+        if _SURROGATE.search(text):  # half a pair could never be written down again
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as failure:
         raise UserError(
             error(

@@ -41,12 +41,12 @@ def find_model(base: str, revision: str = "") -> Path:
     wanted = base.strip()
     if not wanted or "\0" in wanted:
         raise UserError(error(_SETTING, "No base model is chosen.", "Choose a folder, a GGUF file or a model's name."))
-    path = Path(wanted).expanduser()
-    if path.exists():
+    path = _expanded(wanted)
+    if _exists(path):
         return path.absolute()
     is_name = path.name == wanted and wanted not in (".", "..")
     own = paths.models_dir() / wanted
-    if is_name and own.exists():
+    if is_name and _exists(own):
         return own
     if wanted == STARTER:
         raise UserError(
@@ -57,9 +57,7 @@ def find_model(base: str, revision: str = "") -> Path:
             )
         )
     if path.is_absolute() or wanted.startswith((".", "~")) or not _is_hub_name(wanted):
-        raise UserError(
-            error(_SETTING, f"There is no model at {path.absolute()}.", _suggest(path.absolute(), path.parent))
-        )
+        raise UserError(error(_SETTING, f"There is no model at {path.absolute()}.", _suggest(path.absolute())))
     return _find_in_cache(wanted, revision.strip(), own if is_name else path.absolute())
 
 
@@ -90,6 +88,20 @@ def cache_folder() -> Path:
     return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface" / "hub"
 
 
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # “~name” of somebody unknown is taken as it stands, and is not found
+        return Path(text)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long a name, or a folder that may not be entered: nothing that could be opened
+        return False
+
+
 def _is_hub_name(text: str) -> bool:
     return bool(_HUB_NAME.fullmatch(text)) and ".." not in text and "--" not in text
 
@@ -97,7 +109,7 @@ def _is_hub_name(text: str) -> bool:
 def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
     cache = cache_folder()
     repository = cache / f"models--{name.replace('/', '--')}"
-    if not repository.is_dir():
+    if not _exists(repository):
         known = [model.name for model in list_models()]
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
         raise UserError(

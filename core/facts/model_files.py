@@ -29,6 +29,19 @@ def read_model(path: Path) -> ModelFacts:
         UserError: there is no model, it is broken or half there, its config contradicts its weights, or it is none
             that continues text.
     """
+    try:
+        return _read(path)
+    except OSError as failure:
+        raise UserError(
+            error(
+                str(path),
+                f"The model cannot be read: {failure.strerror or failure}.",
+                "Check the path and the rights of the folder.",
+            )
+        ) from failure
+
+
+def _read(path: Path) -> ModelFacts:
     if path.is_dir():
         return _read_folder(path)
     if path.is_file():

@@ -139,6 +139,7 @@ def _parse(path: Path, blob: bytes) -> dict[str, object]:
         for key, value in pairs:
             if key in values:
                 raise ValueError(f"the name “{key[:200]}” appears twice")
+            key.encode()  # half a surrogate pair could never be written down again
             values[key] = value
         return values
 
