@@ -94,6 +94,7 @@ def _manifest(session: Session) -> dict[str, object]:
         "steps": order.batch.steps,
         "best_loss": session.counters.best_loss,
         "template": session.template.source,
+        "licence": order.model.licence,
         "spec": to_mapping(order.spec, full=True),
         "versions": _versions(),
     }
