@@ -1,0 +1,232 @@
+"""Every automatic choice of a run with its sentence, and what follows from them: targets, parameters and memory."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.errors import Edit, Fix, Problem, UserError, warning
+from core.facts.types import Facts, ModelFacts
+from core.plan.batch import count_steps
+from core.plan.ground import Ground, ground_of
+from core.plan.memory import Trained, memory_of, trained_of
+from core.plan.parameters import count_parameters, resolve_targets, target_warnings
+from core.plan.search import (
+    Settings,
+    fixed_layers,
+    largest_pass,
+    longest_row,
+    optimizers,
+    preferred_budget,
+    quantizations,
+    search,
+)
+from core.plan.types import Choices, Chosen, Memory, Parameters, Target
+from core.spec.run_spec import RunSpec
+from core.units import format_bytes, format_count
+
+EVALUATIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained, by module; ``trained`` is its part in memory."""
+
+    targets: tuple[Target, ...]
+    parameters: Parameters
+    trained: Trained
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The choices and what they rest on; ``training`` and the settings' footprint are None without a known model."""
+
+    choices: Choices
+    ground: Ground
+    settings: Settings
+    training: Training | None
+    memory: Memory
+    problems: tuple[Problem, ...]
+
+
+def decide(spec: RunSpec, facts: Facts) -> Decision:
+    """Makes every automatic choice; settings that cannot be had become problems beside a choice that can."""
+    ground = ground_of(spec, facts)
+    problems = [*ground.problems, *_paging_without_gpu(spec, ground)]
+    training = None
+    if facts.model is not None:
+        try:
+            training = training_of(spec, facts.model)
+            problems += target_warnings(spec.adapter, training.targets, facts.model)
+        except UserError as refusal:
+            problems += refusal.problems
+    if facts.model is None or training is None:
+        settings = _unsearched(spec, facts, ground)
+        memory = _unknown_memory(ground)
+    else:
+        settings = search(spec, facts, ground, training.trained)
+        memory = memory_for(ground, settings, facts.model)
+    choices = Choices(
+        device=ground.device,
+        quantization=_quantization(spec, ground, settings),
+        compute_dtype=ground.dtype,
+        attention=ground.attention,
+        checkpointed_layers=_checkpointed_layers(spec, facts, ground, settings),
+        micro_batch_tokens=_micro_batch_tokens(spec, facts, ground, settings),
+        packing=ground.packing,
+        optimizer=_optimizer(spec, ground, settings, training),
+        threads=_threads(spec, facts),
+        evaluate_every=_evaluate_every(spec, facts),
+    )
+    return Decision(choices, ground, settings, training, memory, tuple(problems))
+
+
+def _paging_without_gpu(spec: RunSpec, ground: Ground) -> Iterator[Problem]:
+    asked = spec.training.optimizer
+    if ground.kind == "cpu" and asked.startswith("paged"):
+        plain = asked.removeprefix("paged_")
+        yield warning(
+            "training.optimizer",
+            "Paged optimizers move their states between a GPU and RAM, and this run has no GPU; "
+            f"“{plain}” runs instead.",
+            f"Choose “{plain}” or the automatic optimizer.",
+            Fix(f"Use {plain}", (Edit("training.optimizer", plain),)),
+        )
+
+
+def training_of(spec: RunSpec, model: ModelFacts) -> Training:
+    """What the spec trains of a model.
+
+    Raises:
+        UserError: names, layers or ranks that the model does not have.
+    """
+    targets = resolve_targets(spec.adapter, model)
+    parameters = count_parameters(spec.adapter, targets, model)
+    return Training(targets, parameters, trained_of(spec.adapter, targets, model, parameters.trainable))
+
+
+def memory_for(ground: Ground, settings: Settings, model: ModelFacts) -> Memory:
+    """The record of the settings' peak on the chosen device."""
+    assert settings.footprint is not None, "memory needs a model"
+    return memory_of(
+        settings.footprint,
+        model,
+        settings.tokens,
+        settings.checkpointed_layers,
+        device=ground.device.value,
+        limit=ground.limit_bytes,
+        free=ground.free_bytes,
+    )
+
+
+def _unknown_memory(ground: Ground) -> Memory:
+    return Memory(ground.device.value, (), 0, 0, 0, ground.limit_bytes, ground.free_bytes, "unknown")
+
+
+def _unsearched(spec: RunSpec, facts: Facts, ground: Ground) -> Settings:
+    longest = longest_row(spec, facts)
+    budget = max(0, spec.training.micro_batch_tokens) or preferred_budget(ground, longest)
+    layers = facts.model.num_layers if facts.model else spec.hardware.checkpointed_layers
+    return Settings(
+        quantization=quantizations(spec, facts.model)[0],
+        optimizer=optimizers(spec, ground)[0],
+        micro_batch_tokens=budget,
+        checkpointed_layers=fixed_layers(spec, layers) or 0,
+        tokens=largest_pass(spec, budget, longest, packing=ground.packing.value),
+        footprint=None,
+        peak=0,
+        fits=False,
+    )
+
+
+def _of_free(peak: int, ground: Ground) -> str:
+    return f"about {format_bytes(peak)} of {format_bytes(ground.free_bytes)} free"
+
+
+def _quantization(spec: RunSpec, ground: Ground, settings: Settings) -> Chosen[str]:
+    value = settings.quantization
+    if spec.model.quantization != "auto":
+        bits = {"nf4": "4 bits", "int8": "8 bits"}.get(value, "full precision")
+        return Chosen(value, f"You chose {bits}.", by_user=True)
+    if settings.footprint is None:
+        return Chosen(value, "16 bits until the base model is known and 4 bits prove necessary.")
+    if spec.adapter.method == "full":
+        return Chosen(value, "Full fine-tuning changes 100 % of the weights, so they cannot be quantized.")
+    if value == "none":
+        width = 8 * settings.footprint.setup.dtype_bytes
+        verb = "fit" if settings.fits else "would be taken, but do not fit"
+        return Chosen(value, f"{width}-bit weights {verb}: {_of_free(settings.peak, ground)}.")
+    why = f"Unquantized weights would take at least {_of_free(settings.refused_peak, ground)}"
+    return Chosen(value, f"{why}; 4 bits take {format_bytes(settings.peak)}.")
+
+
+def _checkpointed_layers(spec: RunSpec, facts: Facts, ground: Ground, settings: Settings) -> Chosen[int]:
+    count = settings.checkpointed_layers
+    asked = spec.hardware.activation_checkpointing
+    layers = facts.model.num_layers if facts.model else 0
+    if asked != "auto":
+        words = {"off": "to recompute 0 layers", "all": "to recompute all layers"}
+        return Chosen(count, f"You chose {words.get(asked, f'to recompute {count} layers')}.", by_user=True)
+    if settings.footprint is None:
+        return Chosen(count, "0 layers until the base model is known and memory proves short.")
+    if count == 0:
+        return Chosen(count, f"Nothing has to be recomputed: the run takes {_of_free(settings.peak, ground)}.")
+    without = settings.footprint.peak(settings.tokens, 0)
+    change = f"brings the peak from {format_bytes(without)} to {_of_free(settings.peak, ground)}"
+    reason = f"Recomputing {count} of {layers} layers {change}" + (
+        "." if settings.fits else ", which is still too much."
+    )
+    return Chosen(count, reason)
+
+
+def _micro_batch_tokens(spec: RunSpec, facts: Facts, ground: Ground, settings: Settings) -> Chosen[int]:
+    budget = settings.micro_batch_tokens
+    if spec.training.micro_batch_tokens > 0:
+        return Chosen(budget, f"You chose {budget:,} tokens a pass.", by_user=True)
+    longest = longest_row(spec, facts)
+    preferred = preferred_budget(ground, longest)
+    if budget < preferred and settings.footprint is not None:
+        tokens = largest_pass(spec, preferred, longest, packing=ground.packing.value)
+        more = settings.footprint.peak(tokens, settings.checkpointed_layers)
+        return Chosen(budget, f"{preferred:,} tokens a pass would take {_of_free(more, ground)}; {budget:,} need less.")
+    if budget == longest:
+        return Chosen(budget, f"The longest row has {longest:,} tokens, and rows are never split.")
+    busy = "a GPU" if ground.kind == "cuda" else "the processor"
+    return Chosen(budget, f"{budget:,} tokens at once keep {busy} busy; more would only need more memory.")
+
+
+def _optimizer(spec: RunSpec, ground: Ground, settings: Settings, training: Training | None) -> Chosen[str]:
+    value, asked = settings.optimizer, spec.training.optimizer
+    if asked == value:
+        return Chosen(value, f"You chose {value}.", by_user=True)
+    if asked != "auto":
+        return Chosen(value, f"{asked} needs a GPU to page from, and this run has 0; {value} is the same without.")
+    if value != "adamw":
+        return Chosen(value, f"AdamW with 32-bit states would take at least {_of_free(settings.refused_peak, ground)}.")
+    if training is None:
+        return Chosen(value, "AdamW keeps 8 bytes of state for each trained parameter.")
+    count = format_count(training.parameters.trainable)
+    return Chosen(value, f"AdamW's states for {count} trained parameters take {format_bytes(_states(settings))}.")
+
+
+def _states(settings: Settings) -> int:
+    return settings.footprint.optimizer if settings.footprint else 0
+
+
+def _threads(spec: RunSpec, facts: Facts) -> Chosen[int]:
+    if spec.hardware.threads > 0:
+        return Chosen(spec.hardware.threads, f"You chose {spec.hardware.threads} threads.", by_user=True)
+    cores = max(1, facts.hardware.cpu.physical_cores)
+    return Chosen(cores, f"The processor has {cores} physical cores, and more threads than that slow products down.")
+
+
+def _evaluate_every(spec: RunSpec, facts: Facts) -> Chosen[int]:
+    asked = max(0, spec.training.evaluate_every)
+    if facts.data is None:
+        return Chosen(asked, f"You chose {asked} steps." if asked else "0 until the data is known.", by_user=asked > 0)
+    if facts.data.validation.rows == 0:
+        return Chosen(0, "There are 0 validation rows to measure.")
+    if asked:
+        return Chosen(asked, f"You chose every {asked:,} steps.", by_user=True)
+    _, steps = count_steps(spec.training, facts.data.train.rows)
+    every = max(1, math.ceil(steps / EVALUATIONS))
+    return Chosen(every, f"About {EVALUATIONS} evaluations over {steps:,} steps.")

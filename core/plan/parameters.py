@@ -1,0 +1,322 @@
+"""Which modules get adapters, and how many parameters that trains: exact, from the shapes of the base model."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from core.errors import Problem, UserError, error, warning
+from core.facts.types import LinearFacts, ModelFacts
+from core.plan.shapes import Shapes, shapes_of
+from core.plan.types import Parameters, Target
+from core.spec.layers import parse_layers
+from core.spec.sections import AdapterSpec
+
+ALL_LINEAR = "all-linear"
+ROLES = ("attention", "mlp")
+# What the input embeddings are called where they are not “embed_tokens”.
+_EMBEDDINGS = {
+    "gpt2": "wte",
+    "gptj": "wte",
+    "gpt_bigcode": "wte",
+    "codegen": "wte",
+    "mpt": "wte",
+    "gpt_neox": "embed_in",
+    "bloom": "word_embeddings",
+    "falcon": "word_embeddings",
+}
+_POSITIONS = frozenset(("wpe", "embed_positions"))
+
+
+def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ...]:
+    """The modules that get adapters, in model order, each with its own rank; none for full fine-tuning.
+
+    Raises:
+        UserError: a name, layer or rank pattern does not fit this model; every such problem at once.
+    """
+    if adapter.method == "full":
+        return ()
+    shapes = shapes_of(model)
+    problems: list[Problem] = []
+    layers = _layers(adapter, model, problems)
+    chosen = _chosen(adapter, model, shapes, layers, problems)
+    ranks = _ranks(adapter, model, shapes, chosen, problems)
+    problems.extend(_conflicts(adapter, chosen))
+    unknown = (name for name in adapter.modules_to_save if saved_elements(name, model) is None)
+    problems.extend(_unknown_saved(name, model, shapes) for name in unknown)
+    if problems:
+        raise UserError(*problems)
+    dora = adapter.method == "dora"
+    rank = max(1, adapter.rank)
+    targets = []
+    for linear in chosen:
+        own, width, height = ranks.get(linear.name, rank), linear.in_features, linear.out_features
+        # DoRA adds one magnitude for each output feature; PEFT transposes Conv1D first, so it is the same there.
+        count = own * (width + height) + (height if dora else 0)
+        targets.append(Target(linear.name, own, width, height, count))
+    return tuple(targets)
+
+
+def count_parameters(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> Parameters:
+    """Trained, frozen and all parameters, exactly; a module trained in full is a copy beside the frozen original."""
+    if adapter.method == "full":
+        return Parameters(model.parameters, 0, model.parameters)
+    added = sum(target.parameters for target in targets) + saved_parameters(adapter, model)
+    return Parameters(added, model.parameters, model.parameters + added)
+
+
+def saved_parameters(adapter: AdapterSpec, model: ModelFacts) -> int:
+    """Parameters of the copies that `AdapterSpec.modules_to_save` trains in full."""
+    if adapter.method == "full":
+        return 0
+    return sum(saved_elements(name, model) or 0 for name in dict.fromkeys(adapter.modules_to_save))
+
+
+def saved_elements(name: str, model: ModelFacts) -> int | None:
+    """Parameters, bias included, of every module that ``name`` means; None when the model has no such module."""
+    shapes = shapes_of(model)
+    if matching(name, shapes):
+        # PEFT takes every module whose path ends with the name, with or without a dot before it.
+        linears = [linear for linear in model.linears if linear.name.endswith(name)]
+        return sum(
+            linear.in_features * linear.out_features + (linear.out_features if linear.bias else 0) for linear in linears
+        )
+    matrix = embedding_elements(model)
+    short = name.rpartition(".")[2]
+    if short == embedding_name(model):
+        return matrix
+    positions = model.embedding_parameters - matrix
+    return positions if short in _POSITIONS and positions > 0 else None
+
+
+def embedding_name(model: ModelFacts) -> str:
+    """The last part of the path of the input embeddings."""
+    return _EMBEDDINGS.get(model.family, "embed_tokens")
+
+
+def embedding_elements(model: ModelFacts) -> int:
+    """Elements of the matrix of token embeddings; the tied head shows its true number of rows."""
+    head = head_of(model)
+    if model.tied_embeddings and head is not None:
+        return head.in_features * head.out_features
+    return model.vocab_size * model.hidden_size
+
+
+def head_of(model: ModelFacts) -> LinearFacts | None:
+    """The output projection, where it is listed."""
+    return next((linear for linear in reversed(model.linears) if linear.role == "head"), None)
+
+
+def target_warnings(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> tuple[Problem, ...]:
+    """What is allowed but deserves a word: ranks that exceed a matrix, and matrices that embeddings and head share."""
+    if adapter.method == "full":
+        return ()
+    found = []
+    too_wide = [target for target in targets if target.rank > min(target.in_features, target.out_features)]
+    if too_wide:
+        first = too_wide[0]
+        limit = min(first.in_features, first.out_features)
+        found.append(
+            warning(
+                "adapter.rank",
+                f"Rank {first.rank} is larger than the smaller side ({limit}) of “{first.module}”"
+                + (f" and of {len(too_wide) - 1} more modules" if len(too_wide) > 1 else "")
+                + "; more rank than that can express nothing more.",
+                f"Take a rank of at most {limit} there, in adapter.rank or in adapter.rank_pattern.",
+            )
+        )
+    touched = sorted(_tied_names(adapter, targets, model)) if model.tied_embeddings else []
+    if touched:
+        named = " and ".join(f"“{name}”" for name in touched)
+        found.append(
+            warning(
+                "adapter.modules_to_save",
+                f"This model uses one matrix as input embeddings and as output head; training {named} separates the "
+                f"two, and a merged model grows by up to {embedding_elements(model):,} parameters.",
+                "Leave embeddings and head out unless new tokens must be learned; if they must, name both.",
+            )
+        )
+    return tuple(found)
+
+
+def matching(name: str, shapes: Shapes) -> tuple[LinearFacts, ...]:
+    """The linear layers that a name means: a full module path, its last part, or any ending after a dot."""
+    if name in shapes.by_short:
+        return shapes.by_short[name]
+    if name in shapes.by_name:
+        return (shapes.by_name[name],)
+    ending = "." + name
+    return tuple(linear for full, linear in shapes.by_name.items() if full.endswith(ending))
+
+
+def _tied_names(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> set[str]:
+    head = head_of(model)
+    names = {embedding_name(model), head.short_name if head else "lm_head"}
+    touched = {name for name in adapter.modules_to_save if name.rpartition(".")[2] in names}
+    return touched | ({target.module.rpartition(".")[2] for target in targets} & names)
+
+
+def _layers(adapter: AdapterSpec, model: ModelFacts, problems: list[Problem]) -> frozenset[int] | None:
+    """The allowed blocks; None for all of them."""
+    if adapter.layers.strip().lower() in ("", "all"):
+        return None
+    try:
+        return frozenset(parse_layers(adapter.layers, model.num_layers))
+    except ValueError as mistake:
+        problems.append(
+            error(
+                "adapter.layers",
+                f"{str(mistake)[:1].upper()}{str(mistake)[1:]}.",
+                f"Write “all”, “last 8”, “first 4” or numbers from 0 to {model.num_layers - 1} such as “0-11, 20”.",
+            )
+        )
+        return None
+
+
+def _chosen(
+    adapter: AdapterSpec,
+    model: ModelFacts,
+    shapes: Shapes,
+    layers: frozenset[int] | None,
+    problems: list[Problem],
+) -> tuple[LinearFacts, ...]:
+    names: set[str] = set()
+    for wanted in adapter.targets:
+        everywhere = _meant(wanted, model, shapes)
+        if not everywhere:
+            problems.append(_unknown_target(wanted, shapes))
+            continue
+        # A head has no layer number: it is taken when it is named, whatever the layers; keywords never mean it.
+        inside = [linear for linear in everywhere if layers is None or _allowed(linear, layers, wanted)]
+        if not inside:
+            problems.append(
+                error(
+                    "adapter.layers",
+                    f"“{wanted}” names no module in the layers “{adapter.layers}”.",
+                    "Widen adapter.layers, or take the name out of adapter.targets.",
+                )
+            )
+        names.update(linear.name for linear in inside)
+    if not adapter.targets and not adapter.modules_to_save:
+        problems.append(
+            error(
+                "adapter.targets",
+                "No target module is named, so nothing would be trained.",
+                f"Take “{ALL_LINEAR}”, “attention”, “mlp” or module names: {_listed(shapes)}.",
+            )
+        )
+    if len(names) == len(model.linears):
+        return model.linears
+    return tuple(linear for linear in model.linears if linear.name in names)
+
+
+def _meant(wanted: str, model: ModelFacts, shapes: Shapes) -> Iterable[LinearFacts]:
+    if wanted == ALL_LINEAR:
+        return [linear for linear in model.linears if linear.role != "head"]
+    if wanted in ROLES:
+        return [linear for linear in model.linears if linear.role == wanted]
+    return matching(wanted, shapes)
+
+
+def _allowed(linear: LinearFacts, layers: frozenset[int], wanted: str) -> bool:
+    if linear.layer is None:
+        return wanted != ALL_LINEAR and wanted not in ROLES
+    return linear.layer in layers
+
+
+def _ranks(
+    adapter: AdapterSpec,
+    model: ModelFacts,
+    shapes: Shapes,
+    chosen: tuple[LinearFacts, ...],
+    problems: list[Problem],
+) -> Mapping[str, int]:
+    """Ranks of single modules; where several keys mean a module, the one that says more about it wins."""
+    if not adapter.rank_pattern:
+        return {}
+    allowed = {linear.name for linear in chosen}
+    ranks: dict[str, int] = {}
+    for key, rank in sorted(adapter.rank_pattern.items(), key=lambda item: (_precision(item[0], shapes), item[0])):
+        if rank < 1:
+            problems.append(
+                error(
+                    "adapter.rank_pattern", f"Rank {rank} of “{key}” is not a rank.", "Take a whole number from 1 up."
+                )
+            )
+            continue
+        linears = _patterned(key, shapes)
+        if not linears:
+            problems.append(_unknown_pattern(key, model, shapes))
+        elif not any(linear.name in allowed for linear in linears):
+            problems.append(
+                error(
+                    "adapter.rank_pattern",
+                    f"“{key}” gets rank {rank} but no adapter: the targets and layers leave it out.",
+                    "Add it to adapter.targets or adapter.layers, or take it out of adapter.rank_pattern.",
+                )
+            )
+        ranks.update((linear.name, rank) for linear in linears)
+    return ranks
+
+
+def _patterned(key: str, shapes: Shapes) -> tuple[LinearFacts, ...]:
+    layer, dot, short = key.partition(".")
+    if dot and layer.isdecimal():
+        return tuple(linear for linear in shapes.by_short.get(short, ()) if linear.layer == int(layer))
+    return matching(key, shapes)
+
+
+def _precision(key: str, shapes: Shapes) -> int:
+    """How exactly a key names a module: a short name least, an ending more, a layer and name, a full path most."""
+    if key in shapes.by_name:
+        return 3
+    if key.partition(".")[0].isdecimal():
+        return 2
+    return 1 if "." in key else 0
+
+
+def _conflicts(adapter: AdapterSpec, chosen: tuple[LinearFacts, ...]) -> Iterable[Problem]:
+    for name in adapter.modules_to_save:
+        ending = "." + name
+        if any(linear.name == name or linear.name.endswith(ending) for linear in chosen):
+            yield error(
+                "adapter.modules_to_save",
+                f"“{name}” is trained in full and would get an adapter as well.",
+                "Name it in adapter.targets or in adapter.modules_to_save, not in both.",
+            )
+
+
+def _unknown_target(name: str, shapes: Shapes) -> Problem:
+    known = [ALL_LINEAR, *ROLES, *shapes.by_short]
+    return error(
+        "adapter.targets",
+        f"This model has no linear layer “{name}”.{_did_you_mean(name, known)}",
+        f"It has {_listed(shapes)}; “{ALL_LINEAR}”, “attention” and “mlp” name groups of them.",
+    )
+
+
+def _unknown_pattern(key: str, model: ModelFacts, shapes: Shapes) -> Problem:
+    layer, dot, short = key.partition(".")
+    if dot and layer.isdecimal() and short in shapes.by_short:
+        message = f"“{key}” names layer {layer}, but the model's layers are 0 to {model.num_layers - 1}."
+    else:
+        message = f"This model has no linear layer “{key}”.{_did_you_mean(short or key, list(shapes.by_short))}"
+    advice = f"Write a module name or a layer and a name, such as “11.{next(iter(shapes.by_short), 'down_proj')}”."
+    return error("adapter.rank_pattern", message, f"{advice} It has {_listed(shapes)}.")
+
+
+def _unknown_saved(name: str, model: ModelFacts, shapes: Shapes) -> Problem:
+    embeddings = embedding_name(model)
+    known = [*shapes.by_short, embeddings]
+    return error(
+        "adapter.modules_to_save",
+        f"This model has no module “{name}” whose size is known.{_did_you_mean(name, known)}",
+        f"Linear layers and embeddings can be trained in full: {_listed(shapes)} or {embeddings}.",
+    )
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean “{close[0]}”?" if close else ""
+
+
+def _listed(shapes: Shapes) -> str:
+    return ", ".join(shapes.by_short) if shapes.by_short else "no linear layers at all"

@@ -1,0 +1,83 @@
+"""`plan(spec, facts)`: what will happen, from what is asked and what is true. Pure, and fast enough for every click."""
+
+from collections.abc import Iterable
+
+from core.errors import Problem, Severity
+from core.facts.types import Facts
+from core.plan.advise import memory_problems, paging_problems
+from core.plan.batch import batch_of
+from core.plan.choices import Decision, decide
+from core.plan.disk import disk_of
+from core.plan.memory import BASIS
+from core.plan.problems import batch_problems, data_problems, disk_problems, missing_facts, model_problems
+from core.plan.schedule import curve_of
+from core.plan.time import duration_of
+from core.plan.types import Batch, Disk, Plan
+from core.spec.rules import check
+from core.spec.run_spec import RunSpec, field_at
+from core.spec.values import fits
+
+
+def plan(spec: RunSpec, facts: Facts) -> Plan:
+    """The plan of a run, and every problem that can be seen before it starts.
+
+    Never raises: what cannot be planned is None and a problem says why; a value of a wrong type counts as its default.
+    The problems of the spec by itself (`core.spec.rules.check`) come first. The template is left for whoever has
+    read the data.
+    """
+    broken = check(spec)
+    spec = _typed(spec, broken)
+    decision = decide(spec, facts)
+    model, data, training = facts.model, facts.data, decision.training
+    batch = disk = duration = None
+    if data is not None:
+        choices = decision.choices
+        batch = batch_of(spec.training, data.train, choices.micro_batch_tokens.value, packing=choices.packing.value)
+    if model is not None and training is not None:
+        free = facts.hardware.disk_free_bytes
+        disk = disk_of(spec, model, training.parameters, decision.choices.optimizer.value, free)
+        if batch is not None:
+            duration = duration_of(spec, facts, decision, batch)
+    return Plan(
+        choices=decision.choices,
+        parameters=training.parameters if training else None,
+        targets=training.targets if training else (),
+        batch=batch,
+        curve=curve_of(spec.training, batch.steps) if batch else None,
+        memory=decision.memory,
+        disk=disk,
+        duration=duration,
+        problems=_merged(broken, _found(spec, facts, decision, batch, disk)),
+        notes={"memory": BASIS},
+    )
+
+
+def _typed(spec: RunSpec, broken: tuple[Problem, ...]) -> RunSpec:
+    for path in {problem.path for problem in broken if problem.severity is Severity.ERROR}:
+        info = field_at(path)
+        if not fits(info, spec.get(path)):
+            spec = spec.replace(path, info.default)
+    return spec
+
+
+def _found(
+    spec: RunSpec, facts: Facts, decision: Decision, batch: Batch | None, disk: Disk | None
+) -> Iterable[Problem]:
+    yield from missing_facts(spec, facts)
+    if facts.model is not None:
+        yield from model_problems(spec, facts.model)
+    if facts.data is not None:
+        yield from data_problems(spec, facts.data, facts.model)
+    yield from decision.problems
+    yield from memory_problems(spec, facts, decision)
+    yield from paging_problems(facts, decision)
+    if batch is not None:
+        yield from batch_problems(spec, batch)
+    if disk is not None:
+        yield from disk_problems(disk)
+
+
+def _merged(broken: tuple[Problem, ...], found: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The spec's own problems first; where they already refuse a setting, nothing more is said about it."""
+    refused = {problem.path for problem in broken if problem.severity is Severity.ERROR}
+    return (*broken, *(problem for problem in found if problem.path not in refused))

@@ -1,0 +1,176 @@
+"""Finds the settings that fit: weights' format, optimizer, tokens a pass and checkpointed layers, by arithmetic alone.
+
+Preferred in this order: 16-bit weights over 4-bit ones, then the pass size and number of checkpointed layers that
+cost the least time. Recomputing every layer costs half a forward-and-backward more (4 to 6 operations a parameter and
+token), and small passes leave the hardware idle: a pass costs as much as its tokens and some more.
+"""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+
+from core.facts.types import Facts, ModelFacts
+from core.plan.ground import DTYPE_BYTES, Ground
+from core.plan.memory import FITS_SHARE, Footprint, Setup, Trained, footprint
+from core.spec.run_spec import RunSpec
+
+CUDA_PASS_TOKENS = 4096
+CPU_PASS_TOKENS = 2048
+SMALLEST_PASS = 256
+PASS_SIZES = (2048, 1024, 512)
+
+RECOMPUTE_COST = 0.5
+CUDA_PASS_OVERHEAD = 256
+CPU_PASS_OVERHEAD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One point of the search.
+
+    Attributes:
+        tokens: tokens of the largest pass: the budget, a longer row, or all rows of a step where those are fewer.
+        footprint: None while the model is not known.
+        fits: whether the peak stays within 90 % of the free memory.
+        refused_peak: smallest peak of the preferred settings when they had to be left for these; else 0.
+    """
+
+    quantization: str
+    optimizer: str
+    micro_batch_tokens: int
+    checkpointed_layers: int
+    tokens: int
+    footprint: Footprint | None
+    peak: int
+    fits: bool
+    refused_peak: int = 0
+
+
+def longest_row(spec: RunSpec, facts: Facts) -> int:
+    """Tokens of the longest row that training will see; the limit itself while the data is unknown or was cut lower."""
+    limit = max(1, spec.data.max_length)
+    if facts.data is None:
+        return limit
+    rows = facts.data.train
+    was_cut_lower = rows.truncated_rows > 0 and rows.longest < limit
+    return limit if was_cut_lower else max(1, min(limit, rows.longest))
+
+
+def largest_pass(spec: RunSpec, budget: int, longest: int, *, packing: bool) -> int:
+    """Tokens of the largest pass there can be; rows are never cut and a step's rows are never exceeded."""
+    if not packing:
+        return longest
+    return min(max(budget, longest), longest * max(1, spec.training.effective_batch))
+
+
+def search(spec: RunSpec, facts: Facts, ground: Ground, trained: Trained) -> Settings:
+    """The best settings that fit, or the smallest ones when nothing does; what the spec fixes stays fixed."""
+    model = facts.model
+    assert model is not None, "memory needs a model"
+    longest = longest_row(spec, facts)
+    budgets = _budgets(spec, ground, longest)
+    tried: list[Settings] = []
+    for quantization, optimizer in itertools.product(quantizations(spec, model), optimizers(spec, ground)):
+        if not (tried and tried[-1].fits):
+            setup = _setup(spec, ground, quantization, optimizer, longest)
+            tried.append(_settle(spec, ground, footprint(setup, trained, model), budgets, longest))
+    chosen = tried[-1] if tried[-1].fits else min(tried, key=lambda settings: settings.peak)
+    return dataclasses.replace(chosen, refused_peak=0 if chosen is tried[0] else tried[0].peak)
+
+
+def quantizations(spec: RunSpec, model: ModelFacts | None) -> tuple[str, ...]:
+    """The weights' formats to try, the preferred one first."""
+    asked = spec.model.quantization
+    if asked in ("none", "nf4", "int8"):
+        return (asked,)
+    quantizable = model is not None and not model.prequantized and spec.adapter.method != "full"
+    return ("none", "nf4") if quantizable else ("none",)
+
+
+def optimizers(spec: RunSpec, ground: Ground) -> tuple[str, ...]:
+    """The optimizers to try, the preferred one first."""
+    asked = spec.training.optimizer
+    if asked == "auto":
+        paging_helps = spec.adapter.method == "full" and ground.kind == "cuda"
+        return ("adamw", "paged_adamw_8bit") if paging_helps else ("adamw",)
+    # There is nothing to page to on a processor; the plan says so and names what runs instead.
+    return (asked.removeprefix("paged_") if ground.kind == "cpu" else asked,)
+
+
+def fixed_layers(spec: RunSpec, layers: int) -> int | None:
+    """How many layers the spec wants checkpointed; None when that is to be found."""
+    asked = spec.hardware.activation_checkpointing
+    if asked == "all":
+        return layers
+    if asked == "off":
+        return 0
+    return min(max(0, spec.hardware.checkpointed_layers), layers) if asked == "layers" else None
+
+
+def preferred_budget(ground: Ground, longest: int) -> int:
+    """The pass size without any want of memory."""
+    return max(CUDA_PASS_TOKENS if ground.kind == "cuda" else CPU_PASS_TOKENS, longest)
+
+
+def _budgets(spec: RunSpec, ground: Ground, longest: int) -> tuple[int, ...]:
+    if spec.training.micro_batch_tokens > 0:
+        return (spec.training.micro_batch_tokens,)
+    most = preferred_budget(ground, longest)
+    if not ground.packing.value:
+        return (most,)
+    least = max(SMALLEST_PASS, longest)
+    smaller = [size for size in PASS_SIZES if least < size < most]
+    return (most, *smaller, least) if least < most else (most,)
+
+
+def _setup(spec: RunSpec, ground: Ground, quantization: str, optimizer: str, longest: int) -> Setup:
+    return Setup(
+        kind=ground.kind,
+        quantization=quantization,
+        dtype_bytes=DTYPE_BYTES[ground.dtype.value],
+        varlen=ground.varlen,
+        scores=ground.scores,
+        longest=longest,
+        optimizer=optimizer,
+        double_quant=spec.model.double_quant,
+    )
+
+
+def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int, ...], longest: int) -> Settings:
+    allowed = int(FITS_SHARE * ground.free_bytes)
+    fixed = fixed_layers(spec, memory.layers)
+    overhead = CUDA_PASS_OVERHEAD if ground.kind == "cuda" else CPU_PASS_OVERHEAD
+    packing = ground.packing.value
+    best: tuple[float, int, int, int] | None = None
+    for budget in budgets:
+        tokens = largest_pass(spec, budget, longest, packing=packing)
+        count = fixed if fixed is not None else _fewest_layers(memory, tokens, allowed)
+        if memory.peak(tokens, count) > allowed:
+            continue
+        share = max(0, count - memory.first) / max(1, memory.layers - memory.first)
+        cost = (1 + RECOMPUTE_COST * share) * (1 + overhead / budget)
+        if best is None or cost < best[0]:
+            best = (cost, budget, count, tokens)
+        if count <= memory.first:
+            break
+    if best is None:
+        tokens = largest_pass(spec, budgets[-1], longest, packing=packing)
+        best = (0.0, budgets[-1], fixed if fixed is not None else memory.layers, tokens)
+    _, budget, count, tokens = best
+    peak = memory.peak(tokens, count)
+    setup = memory.setup
+    return Settings(setup.quantization, setup.optimizer, budget, count, tokens, memory, peak, peak <= allowed)
+
+
+def _fewest_layers(memory: Footprint, tokens: int, allowed: int) -> int:
+    """The smallest number of checkpointed layers that fits, or all of them; the peak never rises with their number."""
+    if memory.peak(tokens, 0) <= allowed:
+        return 0
+    low, high = 0, memory.layers
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if memory.peak(tokens, middle) <= allowed:
+            high = middle
+        else:
+            low = middle
+    return high

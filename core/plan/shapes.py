@@ -1,0 +1,74 @@
+"""A base model seen by the planner: its linear layers by name, and the sums that every estimate starts from."""
+
+from dataclasses import dataclass
+
+from core.facts.types import LinearFacts, ModelFacts
+
+ATTENTION_INPUT = 1
+ATTENTION_OUTPUT = 2
+MLP_INPUT = 4
+MLP_OUTPUT = 8
+
+_OUTPUT_NAMES = frozenset(("o_proj", "out_proj", "c_proj", "dense", "wo", "o"))
+_KEPT_INDEXES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What a pass over `ModelFacts.linears` tells.
+
+    Attributes:
+        by_name: full module path -> layer.
+        by_short: last part of the path -> layers of that name, in model order.
+        inputs: full module path -> bit of the tensor it reads; layers with the same bit in a block read the same one.
+        block_parameters: elements of the weight matrices inside the blocks: what quantization shrinks.
+        block_outputs: rows of those matrices, each of which has one scale in int8.
+        largest_linear: elements of the largest weight matrix inside the blocks.
+    """
+
+    by_name: dict[str, LinearFacts]
+    by_short: dict[str, tuple[LinearFacts, ...]]
+    inputs: dict[str, int]
+    block_parameters: int
+    block_outputs: int
+    largest_linear: int
+
+
+# Facts never change, and a plan is made with every click on the same ones: an index is made once for each.
+_indexes: dict[int, tuple[ModelFacts, Shapes]] = {}
+
+
+def shapes_of(model: ModelFacts) -> Shapes:
+    """The index of a model's linear layers; remembered for the models seen last."""
+    known = _indexes.get(id(model))
+    if known is not None and known[0] is model:
+        return known[1]
+    shapes = _index(model)
+    if len(_indexes) >= _KEPT_INDEXES:
+        _indexes.clear()
+    _indexes[id(model)] = (model, shapes)
+    return shapes
+
+
+def _index(model: ModelFacts) -> Shapes:
+    by_short: dict[str, list[LinearFacts]] = {}
+    blocks = [linear for linear in model.linears if linear.layer is not None]
+    for linear in model.linears:
+        by_short.setdefault(linear.short_name, []).append(linear)
+    sizes = [linear.in_features * linear.out_features for linear in blocks]
+    return Shapes(
+        by_name={linear.name: linear for linear in model.linears},
+        by_short={name: tuple(group) for name, group in by_short.items()},
+        inputs={linear.name: _input_of(linear, model) for linear in blocks},
+        block_parameters=sum(sizes),
+        block_outputs=sum(linear.out_features for linear in blocks),
+        largest_linear=max(sizes, default=0),
+    )
+
+
+def _input_of(linear: LinearFacts, model: ModelFacts) -> int:
+    if linear.role == "attention":
+        return ATTENTION_OUTPUT if linear.short_name in _OUTPUT_NAMES else ATTENTION_INPUT
+    if linear.role == "mlp" and linear.out_features == model.hidden_size != linear.in_features:
+        return MLP_OUTPUT
+    return MLP_INPUT
