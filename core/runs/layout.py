@@ -49,6 +49,10 @@ class RunFolder:
         """The event log of a rank; rank 0's is the run's."""
         return self.path / ("events.jsonl" if rank == 0 else f"events.rank{rank}.jsonl")
 
+    def other_rank_events(self) -> tuple[Path, ...]:
+        """The event logs of ranks other than 0 that exist; usually they hold nothing but a failure."""
+        return tuple(sorted(self.path.glob("events.rank*.jsonl")))
+
     @property
     def log(self) -> Path:
         """Everything the engine printed."""

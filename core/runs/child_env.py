@@ -1,0 +1,65 @@
+"""The environment of an engine process: what it needs, and nothing that belongs to whoever starts it."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+# An engine started here is alone: left-overs of torchrun or Slurm in a shell would make it wait for others for ever.
+_DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+_DISTRIBUTED_PREFIXES = ("TORCHELASTIC_",)
+# Belong to one interpreter, session or bundle; a packaged program must not hand them to a process that outlives it.
+_INTERPRETER = ("PYTHONSTARTUP", "PYTHONINSPECT")
+_BUNDLE = ("PYTHONHOME", "PYTHONPATH", "_MEIPASS2", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH", "QT_QPA_PLATFORM_PLUGIN_PATH")
+_BUNDLE_PREFIXES = ("_PYI_",)
+# PyInstaller's start code replaces these and keeps the user's own value under the name with _ORIG.
+_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBPATH")
+
+_DEFAULTS = {
+    "HF_HUB_OFFLINE": "1",  # nothing is fetched behind the user's back; some libraries try at import
+    "TOKENIZERS_PARALLELISM": "true",  # said outright, tokenizers neither warns nor turns it off after a fork
+    "PYTHONUTF8": "1",  # output goes to a file, which on Windows would otherwise take the old code page
+}
+_ALWAYS = {
+    "PYTHONFAULTHANDLER": "1",  # a crash in native code leaves a traceback in engine.log
+    "PYTHONUNBUFFERED": "1",  # what was printed before a crash is in the log
+}
+_ALLOCATOR_NAMES = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
+
+
+def child_env(parent: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for an engine, made from ``parent`` (by default this process's own)."""
+    env = dict(os.environ if parent is None else parent)
+    frozen = bool(getattr(sys, "frozen", False))
+    names = (*_DISTRIBUTED, *_INTERPRETER, *(_BUNDLE if frozen else ()))
+    prefixes = (*_DISTRIBUTED_PREFIXES, *(_BUNDLE_PREFIXES if frozen else ()))
+    for name in [key for key in env if key in names or key.startswith(prefixes)]:
+        del env[name]
+    env.update({name: value for name, value in _DEFAULTS.items() if name not in env})
+    env.update(_ALWAYS)
+    if sys.platform.startswith("linux") and not any(name in env for name in _ALLOCATOR_NAMES):
+        env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    if frozen:
+        _restore_library_paths(env)
+        # The engine unpacks a bundle of its own: the one of this process goes when this process ends.
+        env["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
+    else:
+        _add_source_root(env)
+    return env
+
+
+def _restore_library_paths(env: dict[str, str]) -> None:
+    for name in _LIBRARY_PATHS:
+        original = env.pop(f"{name}_ORIG", None)
+        env.pop(name, None)
+        if original:
+            env[name] = original
+
+
+def _add_source_root(env: dict[str, str]) -> None:
+    """Makes ``core`` importable from any folder when it is used from source; an installed one is found anyway."""
+    root = Path(__file__).resolve().parents[2]
+    if root.name in ("site-packages", "dist-packages"):
+        return  # on PYTHONPATH it would come before the standard library
+    rest = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part and Path(part) != root]
+    env["PYTHONPATH"] = os.pathsep.join([str(root), *rest])

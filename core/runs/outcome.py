@@ -1,0 +1,194 @@
+"""How a run ended, as a value with words: the window, the command line and the list of runs say the same."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from core.errors import ExitCode, FailureKind
+from core.events.run_state import RunState
+from core.events.types import Completed, Failed, Stopped
+from core.paths import write_json
+from core.records import RecordError, from_plain, to_plain
+from core.runs.layout import RunFolder
+
+OutcomeKind = Literal["completed", "stopped", "failed", "crashed", "lost"]
+Terminal = Stopped | Failed | Completed
+
+_TITLES: Mapping[OutcomeKind, str] = {
+    "completed": "Completed",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "crashed": "The engine crashed",
+    "lost": "The engine is gone",
+}
+_FAILURE_TITLES: Mapping[str, str] = {
+    FailureKind.OUT_OF_MEMORY: "Out of memory",
+    FailureKind.DISK_FULL: "The disk is full",
+    FailureKind.BAD_SPEC: "The settings cannot be used",
+    FailureKind.BAD_DATA: "The data cannot be used",
+    FailureKind.MODEL_LOAD: "The base model could not be loaded",
+    FailureKind.UNSUPPORTED: "Not supported here",
+    FailureKind.PLAN_MISMATCH: "The plan no longer holds",
+    FailureKind.RESUME_MISMATCH: "The run cannot be resumed",
+    FailureKind.NON_FINITE: "The training diverged",
+    FailureKind.INTERNAL: "An error in Lowrank Studio",
+}
+_EXIT_CODES: Mapping[OutcomeKind, ExitCode] = {
+    "completed": ExitCode.DONE,
+    "stopped": ExitCode.STOPPED,
+    "failed": ExitCode.FAILED,
+    "crashed": ExitCode.FAILED,
+    "lost": ExitCode.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run (or short job) ended.
+
+    Attributes:
+        kind: completed; stopped as somebody asked; failed with an explanation; crashed, which was seen and left no
+            explanation; lost, which nobody saw.
+        message: what happened, in one or two sentences.
+        hint: what to do next, in one sentence; may be empty.
+        failure: the `FailureKind` of a failed run.
+        exit_status: exit code of the process where that was seen; None after a signal.
+        signal: name of the signal that ended the process, such as "SIGKILL".
+        paused: stopped in order to go on later.
+        resumable: a saved state is there to go on from.
+        detail: traceback or the last lines of ``engine.log``.
+        result: what the kind of job promises, such as the path it wrote.
+        ended: Unix time.
+    """
+
+    kind: OutcomeKind
+    message: str
+    hint: str = ""
+    failure: str = ""
+    exit_status: int | None = None
+    signal: str = ""
+    paused: bool = False
+    resumable: bool = False
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    loss: float | None = None
+    validation_loss: float | None = None
+    detail: str = ""
+    result: Mapping[str, object] = field(default_factory=dict)
+    ended: float = field(default_factory=time.time)
+
+    @property
+    def title(self) -> str:
+        """Two to six words for a heading or a list."""
+        if self.paused:
+            return "Paused"
+        return _FAILURE_TITLES.get(self.failure, _TITLES[self.kind]) if self.kind == "failed" else _TITLES[self.kind]
+
+    @property
+    def text(self) -> str:
+        """Everything to say in one paragraph: what happened and what to do next."""
+        return f"{self.message} {self.hint}".rstrip()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command line returns for it."""
+        return _EXIT_CODES[self.kind]
+
+
+def outcome_of(terminal: Terminal, state: RunState, *, exit_status: int | None = None) -> Outcome:
+    """The outcome that an engine's last word stands for."""
+    if isinstance(terminal, Completed):
+        return summed_up("completed", terminal.message, "", state, exit_status=exit_status, result=terminal.result)
+    if isinstance(terminal, Failed):
+        return summed_up(
+            "failed",
+            terminal.message,
+            terminal.hint,
+            state,
+            failure=terminal.kind,
+            detail=terminal.detail,
+            exit_status=exit_status,
+            resumable=bool(state.checkpoints),
+        )
+    return summed_up(
+        "stopped",
+        _stopped_message(terminal, state),
+        "Resume goes on from there." if terminal.resumable else "Nothing was saved to go on from.",
+        state,
+        paused=terminal.reason == "pause",
+        resumable=terminal.resumable,
+        exit_status=exit_status,
+    )
+
+
+def _stopped_message(terminal: Stopped, state: RunState) -> str:
+    verb = {"stop": "Stopped", "pause": "Paused", "signal": "Stopped because the system asked for it"}[terminal.reason]
+    if state.hello is not None and state.hello.job != "train":
+        return f"{verb} before the work was done."
+    return f"{verb} after {step_of(terminal.step, state.steps)}."
+
+
+def step_of(step: int, steps: int) -> str:
+    """``step 40 of 100``, without the total where it is not known."""
+    return f"step {step} of {steps}" if steps else f"step {step}"
+
+
+def summed_up(
+    kind: OutcomeKind,
+    message: str,
+    hint: str,
+    state: RunState,
+    *,
+    failure: str = "",
+    exit_status: int | None = None,
+    signal: str = "",
+    paused: bool = False,
+    resumable: bool = False,
+    detail: str = "",
+    result: Mapping[str, object] | None = None,
+) -> Outcome:
+    """An outcome with the numbers that the run had reached."""
+    return Outcome(
+        kind=kind,
+        message=message,
+        hint=hint,
+        failure=failure,
+        exit_status=exit_status,
+        signal=signal,
+        paused=paused,
+        resumable=resumable,
+        step=state.step,
+        steps=state.steps,
+        seconds=state.seconds,
+        loss=state.loss,
+        validation_loss=state.validation_loss,
+        detail=detail,
+        result=result or {},
+    )
+
+
+def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
+    """Puts the outcome into the folder, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_json(folder.outcome, to_plain(outcome))
+
+
+def read_outcome(folder: RunFolder, *, since: float = 0.0) -> Outcome | None:
+    """The outcome that somebody wrote after a Unix time; None while there is none (or none that can be read).
+
+    Raises:
+        OSError: the file is there and cannot be read.
+    """
+    try:
+        outcome = from_plain(Outcome, json.loads(folder.outcome.read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError, RecordError):
+        return None
+    return outcome if outcome.ended >= since else None
