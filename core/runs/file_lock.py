@@ -1,12 +1,15 @@
 """Work that only one process may do at a time: the others wait until it is done."""
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Windows locks bytes against reading too, so the locked byte lies far behind anything that is written.
+_LOCKED_BYTE = 1 << 30
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -27,7 +30,7 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         waited = False
-        while not _take(file.fileno()):
+        while not try_lock(file.fileno()):
             if on_wait is not None and not waited:
                 on_wait()
             waited = True
@@ -38,7 +41,9 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(handle: int) -> bool:
+    def try_lock(handle: int) -> bool:
+        """Takes the lock on an open file if nobody holds it; on file systems without locks nobody ever does."""
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError as failure:
@@ -48,8 +53,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(handle: int) -> bool:
-        # flock, not lockf: a POSIX record lock does not keep out another thread of the same process.
+    def try_lock(handle: int) -> bool:
+        """Takes the lock on an open file if nobody holds it; on file systems without locks nobody ever does."""
+        # flock, not lockf: a POSIX record lock does not keep out another thread of the same process, and is lost as
+        # soon as anybody in the process closes the file once.
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as failure:

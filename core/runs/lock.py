@@ -1,21 +1,17 @@
 """One engine per folder: a lock that the system itself gives back when its holder dies, however it dies."""
 
-import errno
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.errors import ExitCode, UserError, error
+from core.runs.file_lock import try_lock
 from core.runs.layout import RunFolder
 from core.runs.process_record import claim_process, is_own, living_process
 
-# Windows locks bytes against reading too, so the locked byte lies far behind the pid that others want to read.
-_LOCKED_BYTE = 1 << 30
 # Long enough for somebody who only looked whether the folder is free, or who is just ending.
 _PATIENCE_SECONDS = 1.0
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class FolderBusy(UserError):  # noqa: N818 (it is a state of the folder that the user ends by waiting)
@@ -74,7 +70,7 @@ def require_free(folder: RunFolder) -> None:
         raise FolderBusy(folder, record.pid)
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _lock(handle):
+        if not try_lock(handle):
             raise FolderBusy(folder, _read_pid(handle))
     finally:
         os.close(handle)
@@ -82,37 +78,11 @@ def require_free(folder: RunFolder) -> None:
 
 def _lock_within(handle: int, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while not _lock(handle):
+    while not try_lock(handle):
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
     return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> bool:
-        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError as failure:
-            return failure.errno not in (errno.EACCES, errno.EDEADLOCK)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(handle: int) -> bool:
-        # flock, not lockf: a POSIX record lock is lost as soon as anybody in the process closes the file once.
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError as failure:
-            if failure.errno not in _NO_LOCKS:
-                raise
-        return True
 
 
 def _read_pid(handle: int) -> int | None:

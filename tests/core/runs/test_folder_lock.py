@@ -71,7 +71,7 @@ def test_a_folder_is_free_or_not_before_a_launch(folder: RunFolder) -> None:
 
 def test_looking_does_not_stand_in_the_way(folder: RunFolder) -> None:
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT)
-    assert lock_module._lock(handle)
+    assert lock_module.try_lock(handle)
     closing = subprocess.Popen([sys.executable, "-c", "pass"])
     os.close(handle)
     with hold_lock(folder):
@@ -101,7 +101,7 @@ def test_a_killed_holder_blocks_nobody(folder: RunFolder) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_without_locks_the_record_serves(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have no locks; a living engine in the record is respected all the same."""
-    monkeypatch.setattr(lock_module, "_lock", lambda handle: True)
+    monkeypatch.setattr(lock_module, "try_lock", lambda handle: True)
     parent = identify(os.getppid())
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:

@@ -1,0 +1,98 @@
+"""From a spec to everything a run needs: reads the machine, the model and the data, and makes the plan."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core import paths
+from core.data.dataset import load_dataset
+from core.data.source import check_file
+from core.data.templates import choose_template
+from core.data.tokenizer import Tokenizer
+from core.errors import Problem, Severity, UserError
+from core.facts.hardware import read_hardware
+from core.facts.locate import find_model
+from core.facts.model_files import read_model
+from core.facts.types import Facts, ModelFacts
+from core.plan.planner import plan
+from core.plan.types import Plan
+from core.spec.codec import resolve_paths
+from core.spec.rules import check
+from core.spec.run_spec import RunSpec
+
+OnProgress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is (0 while unknown)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can be created; whether it may start is `Plan.can_start`.
+
+    Attributes:
+        spec: the spec as asked for, its paths absolute.
+    """
+
+    spec: RunSpec
+    facts: Facts
+    plan: Plan
+
+
+def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared:
+    """Reads all facts that a spec calls for and plans the run. Writes nothing.
+
+    Raises:
+        UserError: the spec, the model or the data cannot be used; it carries every problem found.
+    """
+    report = on_progress or _silence
+    broken = [problem for problem in check(spec) if problem.severity is Severity.ERROR]
+    if broken:
+        raise UserError(*broken)
+    spec = resolve_paths(spec, Path.cwd())
+    report("Looking at this computer", 0, 0)
+    hardware = read_hardware(_runs_folder(spec))
+    report("Reading the base model’s files", 0, 0)
+    model = _read_model(spec)
+    report("Reading the data", 0, 0)
+    dataset = load_dataset(
+        spec.data,
+        spec.training.seed,
+        model,
+        on_progress=lambda done, total: report("Turning rows into tokens", done, total),
+    )
+    facts = Facts(hardware, model, dataset.facts)
+    template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
+    planned = plan(spec, facts)
+    problems = _without_repeats((*planned.problems, *dataset.problems))
+    return Prepared(spec, facts, replace(planned, template=template.source, problems=problems))
+
+
+def _read_model(spec: RunSpec) -> ModelFacts:
+    """The model's facts; when it has a problem, the data files are looked at too, so that all is said at once."""
+    try:
+        return read_model(find_model(spec.model.base, spec.model.revision))
+    except UserError as failure:
+        problems = list(failure.problems)
+        for name in (*spec.data.train, *spec.data.validation):
+            try:
+                check_file(Path(name))
+            except UserError as other:
+                problems += other.problems
+        raise UserError(*problems, exit_code=failure.exit_code) from failure
+
+
+def _runs_folder(spec: RunSpec) -> Path:
+    return Path(spec.output.folder) if spec.output.folder.strip() else paths.runs_dir()
+
+
+def _without_repeats(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for problem in problems:
+        if (problem.path, problem.message) not in seen:
+            seen.add((problem.path, problem.message))
+            kept.append(problem)
+    return tuple(kept)
+
+
+def _silence(_what: str, _done: int, _total: int) -> None:
+    pass
