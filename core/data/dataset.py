@@ -81,7 +81,7 @@ def load_dataset(
         fully_masked_rows=encoder.masked,
         fingerprint=_fingerprint(spec, seed, files, template, tokenizer),
     )
-    progress.finish(len(pool) + len(held))
+    progress.finish(len(samples) + len(held))
     return Dataset(tuple(train), tuple(held_rows), facts, tuple(problems))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 _MOST_TURNS = 1_000_000
 _MOST_CHARACTERS = 64 * 1024 * 1024
-_MOST_EXPONENT = 64
+_MOST_BITS = 10_000
 
 
 class _Rendering(threading.local):
@@ -167,8 +167,8 @@ def _check_operation(operator: str, left: object, right: object) -> None:
         if isinstance(left, str) and isinstance(right, str):
             _check_size(len(left) + len(right))
     elif operator == "**":
-        if isinstance(right, int | float) and abs(right) > _MOST_EXPONENT:
-            raise _security_error(f"the exponent {right} is too large")
+        if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _MOST_BITS:
+            raise _security_error("a power in the template is too large")
     else:
         for many, times in ((left, right), (right, left)):
             if isinstance(many, str | list | tuple) and isinstance(times, int):

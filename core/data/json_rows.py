@@ -42,14 +42,14 @@ def read_json_lines(path: Path, *, compressed: bool, on_bytes: OnBytes | None = 
         if isinstance(text, Problem):
             yield text
         elif text.strip():
-            yield _line_row(path, line.number, text)
+            yield _line_row(path, line.number, text.rstrip("\r\n"))
 
 
 def _line_row(path: Path, number: int, text: str) -> Row | Problem:
     try:
         return as_row(path, number, json.loads(text))
     except json.JSONDecodeError as failure:
-        cut = failure.pos >= len(text.rstrip()) or failure.msg.startswith("Unterminated string")
+        cut = failure.pos >= len(text) or failure.msg.startswith("Unterminated string")
         ends = " The line seems to be cut off." if cut else ""
         message = f"The line is not valid JSON: at column {failure.colno}, {_expected(failure)}.{ends}"
     except (ValueError, RecursionError) as failure:

@@ -17,9 +17,10 @@ def encode_sample(
     """One document as tokens, and which of them carry loss.
 
     A conversation is written by the template once, as a whole, and tokenised once; so its tokens are exactly those
-    that the model sees later. A token is trained if it begins inside an answer. The end-of-turn token belongs to the
-    answer, white space behind it does not, and neither does the generation prompt in front. Running text, and a
-    prompt and completion without a template, get the tokenizer's own beginning and the end token.
+    that the model sees later. A token is trained if it begins inside an answer, or reaches into one with more than
+    white space (where "… " and "yes" become the one token " yes", the answer must not vanish). The end-of-turn token
+    belongs to the answer, white space behind it does not, and neither does the generation prompt in front. Running
+    text, and a prompt and completion without a template, get the tokenizer's own beginning and the end token.
 
     Args:
         sample: the row.
@@ -62,14 +63,12 @@ class _Draft:
     Attributes:
         spans: the characters that carry loss, ascending.
         running: the tokenizer frames the text itself, because no template did.
-        reaching: a token that reaches into a span from before it counts as inside.
     """
 
     place: str
     text: str
     spans: tuple[Span, ...]
     running: bool
-    reaching: bool = False
 
 
 def _draft(sample: Sample, template: ChatTemplate, train_on: TrainOn) -> _Draft | Problem:
@@ -96,7 +95,7 @@ def _write(sample: Sample, template: ChatTemplate, train_on: TrainOn) -> _Draft:
     text = sample.prompt + sample.completion
     start = len(sample.prompt) if train_on == "completions" else 0
     # The end token is added behind the text, and it is trained as well.
-    return _Draft(sample.place, text, ((start, len(text) + 1),), running=True, reaching=bool(sample.prompt))
+    return _Draft(sample.place, text, ((start, len(text) + 1),), running=True)
 
 
 def conversation(sample: Sample, template: ChatTemplate) -> tuple[Message, ...]:
@@ -152,7 +151,7 @@ def _finish(draft: _Draft, ids: Sequence[int], offsets: Offsets, *, max_length: 
 
 
 def _marks(draft: _Draft, offsets: Offsets) -> list[bool]:
-    """For each token whether it begins inside a span; both lists ascend, so one walk over them is enough."""
+    """For each token whether it belongs to a span; both lists ascend, so one walk over them is enough."""
     marks: list[bool] = []
     spans = draft.spans
     number = 0
@@ -162,6 +161,6 @@ def _marks(draft: _Draft, offsets: Offsets) -> list[bool]:
         if number == len(spans):
             break
         first = spans[number][0]
-        marks.append(start >= first or (draft.reaching and stop > first))
+        marks.append(start >= first or (stop > first and bool(draft.text[first:stop].strip())))
     marks.extend([False] * (len(offsets) - len(marks)))
     return marks

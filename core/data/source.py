@@ -220,9 +220,11 @@ def decode(path: Path, line: Line) -> str | Problem:
 def not_utf8(path: Path, line: int, offset: int, data: bytes, start: int) -> Problem:
     """Names the first byte that is not UTF-8, and the encoding that is likely meant."""
     byte = data[start]
-    following = data[start + 1 : start + 2]
-    western = byte >= 0xA0 and (not following or following[0] < 0x80)
-    guess = "Latin-1" if western else "Windows-1252" if 0x80 <= byte < 0xA0 else "another encoding"
+    # Western languages have an accent here and there; a text that is full of high bytes is something else.
+    western = sum(1 for item in data if item >= 0x80) * 2 < len(data)
+    guess = "another encoding"
+    if western:
+        guess = "Windows-1252" if 0x80 <= byte < 0xA0 else "Latin-1"
     message = f"The byte 0x{byte:02X} (at byte {offset + start}) is not UTF-8; the file is probably in {guess}."
     advice = "Save it as UTF-8, in a spreadsheet as “CSV UTF-8”, and choose it again."
     return error(f"{path}:{line}", message, advice)

@@ -91,29 +91,29 @@ def _without_tail(text: str, span: Span, turn_end: str) -> Span:
 
 def _marked_spans(template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str) -> list[Span]:
     """What stands between the template's own marks, in characters of the unmarked text."""
-    marks = unused_characters(text, 2)
+    opening, closing = unused_characters(text, 2)
     try:
-        marked = template.render(messages, tools=sample.tools, now=RENDERED_AT, marks=(marks[0], marks[1]))
+        marked = template.render(messages, tools=sample.tools, now=RENDERED_AT, marks=(opening, closing))
     except UserError:
         return []
-    return _read_marks(marked, text, marks[0], marks[1])
+    return [span for _, span in _read_marks(marked, text, opening, closing)]
 
 
-def _read_marks(marked: str, text: str, opening: str, closing: str) -> list[Span]:
-    spans: list[Span] = []
-    plain, begin = 0, 0
+def _read_marks(marked: str, text: str, openings: str, closing: str) -> list[tuple[str, Span]]:
+    """Which mark opens each marked part, and where it stands in the text; nothing if the marks changed the text."""
+    spans: list[tuple[str, Span]] = []
     pieces: list[str] = []
-    position = 0
+    plain, position, opened = 0, 0, ("", 0)
     for index, character in enumerate(marked):
-        if character not in (opening, closing):
+        if character != closing and character not in openings:
             continue
         pieces.append(marked[position:index])
         plain += index - position
         position = index + 1
-        if character == opening:
-            begin = plain
+        if character == closing:
+            spans.append((opened[0], (opened[1], plain)))
         else:
-            spans.append((begin, plain))
+            opened = character, plain
     pieces.append(marked[position:])
     return spans if "".join(pieces) == text else []
 
@@ -137,22 +137,25 @@ def _add_by_turn_end(
 def _add_by_content(
     template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str, spans: dict[int, Span]
 ) -> None:
-    """Looks for the contents themselves, by rendering the conversation with invisible marks around them."""
-    opening, closing = unused_characters(text, 2)
+    """Looks for the contents themselves, by rendering with an invisible mark of its own before each."""
+    wanted = [index for index, message in enumerate(messages) if message.role == "assistant" and message.content]
+    marks = unused_characters(text, len(wanted) + 1)
+    if len(marks) <= len(wanted):
+        return
+    owners = dict(zip(marks, wanted, strict=False))
     for trim in (False, True):
-        order = [index for index, message in enumerate(messages) if message.role == "assistant" and message.content]
         altered = list(messages)
-        for index in order:
-            altered[index] = _with_marks(messages[index], opening, closing, trim=trim)
+        for mark, index in owners.items():
+            altered[index] = _with_marks(messages[index], mark, marks[-1], trim=trim)
         marked = _try_render(template, altered, sample, prompt=False)
-        found = _read_marks(marked, text, opening, closing) if marked is not None else []
-        if len(found) != len(order):
+        found = _read_marks(marked, text, "".join(owners), marks[-1]) if marked is not None else []
+        if {mark for mark, _ in found} != owners.keys() or len(found) != len(owners):
             continue
-        for index, (start, stop) in zip(order, found, strict=True):
+        for mark, (start, stop) in found:
             # The content of a turn that calls tools is not all of its answer.
-            if index not in spans and "tool_calls" not in messages[index].extra:
+            if owners[mark] not in spans and "tool_calls" not in messages[owners[mark]].extra:
                 behind = text[stop:].startswith(template.turn_end)
-                spans[index] = (start, stop + len(template.turn_end) if behind else stop)
+                spans[owners[mark]] = (start, stop + len(template.turn_end) if behind else stop)
         return
 
 

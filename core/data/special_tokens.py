@@ -16,12 +16,14 @@ _ADDED_SETTINGS = ("content", "single_word", "lstrip", "rstrip", "normalized", "
 class SpecialTokens:
     """What the files beside ``tokenizer.json`` say.
 
+    ``add_bos_token`` and ``add_eos_token`` are not read: beside a ``tokenizer.json``, whose post-processor says what
+    running text gets, transformers 5 ignores them too.
+
     Attributes:
         named: name -> text, such as "eos_token" -> "</s>".
         extra: further special tokens without a name.
         added: id -> the settings of an added token.
         bos_ids, eos_ids, pad_ids: ids that the model's own configuration names, generation settings last.
-        add_bos, add_eos: whether running text gets them; None where the settings do not say.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
@@ -30,14 +32,12 @@ class SpecialTokens:
     bos_ids: tuple[int, ...] = ()
     eos_ids: tuple[int, ...] = ()
     pad_ids: tuple[int, ...] = ()
-    add_bos: bool | None = None
-    add_eos: bool | None = None
 
     def identity(self) -> list[Any]:
         """Plain data that is equal exactly when the tokens are."""
         added = [[number, dict(item)] for number, item in sorted(self.added.items())]
         ids = [list(self.bos_ids), list(self.eos_ids), list(self.pad_ids)]
-        return [dict(self.named), list(self.extra), added, ids, self.add_bos, self.add_eos]
+        return [dict(self.named), list(self.extra), added, ids]
 
 
 def read_special_tokens(folder: Path) -> SpecialTokens:
@@ -65,8 +65,6 @@ def read_special_tokens(folder: Path) -> SpecialTokens:
         bos_ids=_ids(sources, "bos_token_id"),
         eos_ids=_ids(sources, "eos_token_id"),
         pad_ids=_ids(sources, "pad_token_id"),
-        add_bos=_flag(settings, "add_bos_token", "add_eos_token"),
-        add_eos=_flag(settings, "add_eos_token", "add_bos_token"),
     )
 
 
@@ -107,10 +105,3 @@ def _ids(sources: list[dict[str, Any]], name: str) -> tuple[int, ...]:
         items = value if isinstance(value, list) else [value]
         found.extend(item for item in items if isinstance(item, int) and not isinstance(item, bool) and item >= 0)
     return tuple(dict.fromkeys(found))
-
-
-def _flag(settings: Mapping[str, Any], name: str, other: str) -> bool | None:
-    """A flag; where only the other one is stated, this one counts as off, as in transformers."""
-    if name in settings:
-        return bool(settings[name])
-    return False if other in settings else None

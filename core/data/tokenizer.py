@@ -188,8 +188,6 @@ def _build(folder: Path, plain: dict[str, Any], special: SpecialTokens) -> Any:
         advice = "Copy it again; if the model is very new, update this application."
         raise UserError(error(str(folder / TOKENIZER_FILE), message, advice)) from failure
     _declare(backend, special)
-    if special.add_bos is not None or special.add_eos is not None:
-        _set_edges(backend, special)
     return backend
 
 
@@ -216,22 +214,6 @@ def _declare(backend: Any, special: SpecialTokens) -> None:
     for text in (*special.named.values(), *special.extra):
         if text not in known and backend.token_to_id(text) is not None:
             backend.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False)])
-
-
-def _set_edges(backend: Any, special: SpecialTokens) -> None:
-    """Follows ``add_bos_token`` and ``add_eos_token``, which overrule the file where the settings state them."""
-    import tokenizers
-
-    def usable(wanted: bool | None, name: str) -> tuple[str, int] | None:
-        text = special.named.get(name, "")
-        token = backend.token_to_id(text) if text and wanted else None
-        return None if token is None else (text, token)
-
-    first, last = usable(special.add_bos, "bos_token"), usable(special.add_eos, "eos_token")
-    single = " ".join([*([f"{first[0]}:0"] if first else []), "$A:0", *([f"{last[0]}:0"] if last else [])])
-    backend.post_processor = tokenizers.processors.TemplateProcessing(
-        single=single, pair=f"{single} $B:1", special_tokens=[item for item in (first, last) if item]
-    )
 
 
 def _named_id(backend: Any, named: Mapping[str, str], name: str, numbers: Sequence[int]) -> int | None:

@@ -1,0 +1,47 @@
+"""A small real tokenizer with ChatML's tokens, trained in a moment, and models that consist of nothing else."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.data.tokenizer import Tokenizer
+from core.facts.types import ModelFacts
+from tests.core.data.small_tokenizers import CHATML, write_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small tokenizer; never write to it."""
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_folder: Path) -> Tokenizer:
+    """The small tokenizer."""
+    return Tokenizer.load(tokenizer_folder)
+
+
+@pytest.fixture(scope="session")
+def bos_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """The same with a beginning-of-text token in front of running text."""
+    folder = write_tokenizer(tmp_path_factory.mktemp("bos"), begin=True, bos_token="<s>")
+    return Tokenizer.load(folder)
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer_folder: Path) -> ModelFacts:
+    """A model of which only tokenizer and template matter here."""
+    return ModelFacts(
+        path=str(tokenizer_folder), family="llama", architecture="LlamaForCausalLM", parameters=1,
+        embedding_parameters=1, linear_parameters=0, bytes_on_disk=1, dtype="BF16", hidden_size=1,
+        intermediate_size=1, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=1, vocab_size=400,
+        context_length=2048, tied_embeddings=True, linears=(), template=CHATML, template_origin="chat_template.jinja",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def model_with(model: ModelFacts) -> Callable[[str], ModelFacts]:
+    """The model with another chat template."""
+    return lambda template: dataclasses.replace(model, template=template)
