@@ -1,1 +1,1 @@
-"""The command line: the same verbs as the window, for people without one."""
+"""The command line: every verb of ``lowrank`` (the same as ``python -m core``), for people and for programs."""

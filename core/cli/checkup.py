@@ -1,0 +1,194 @@
+"""What ``lowrank doctor`` looks at, each as a finding with its remedy."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from core import __version__, paths
+from core.errors import UserError
+from core.facts.types import HardwareFacts
+from core.units import GIB, format_bytes
+
+Level = Literal["ok", "warn", "bad"]
+
+LEAST_RAM = 3 * GIB
+LEAST_DISK = 5 * GIB
+TORCH_SECONDS = 180
+_LIBRARIES = ("transformers", "tokenizers", "peft", "bitsandbytes", "safetensors", "numpy", "pyarrow")
+_REPAIR = "Run “python3 launch.py setup --rebuild”."
+
+# Runs in a process of its own: torch takes seconds and a gigabyte, and a broken one must not end the doctor.
+_ASK_TORCH = """
+import json, torch
+told = {"version": torch.__version__, "cuda_build": torch.version.cuda or "", "cuda_works": False, "problem": ""}
+if torch.version.cuda:
+    try:
+        if torch.cuda.is_available():
+            matrix = torch.ones(64, 64, device="cuda")
+            told["cuda_works"] = float((matrix @ matrix).sum()) == 64.0 ** 3
+            told["arches"] = torch.cuda.get_arch_list()
+    except Exception as failure:
+        told["problem"] = f"{type(failure).__name__}: {failure}"
+try:
+    import bitsandbytes
+    told["bitsandbytes"] = bitsandbytes.__version__
+except Exception as failure:
+    told["bitsandbytes_problem"] = f"{type(failure).__name__}: {failure}"
+print("TOLD " + json.dumps(told))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def check_all() -> tuple[Finding, ...]:
+    """Everything, in the order in which it is best mended."""
+    from core.facts.hardware import read_hardware
+
+    hardware = read_hardware(paths.home())
+    return (
+        Finding("ok", "Lowrank Studio", f"{__version__} in {Path(__file__).resolve().parents[2]}"),
+        Finding("ok", "Python", f"{platform.python_version()} ({sys.executable}), {hardware.system}"),
+        *_libraries(),
+        *_torch(hardware),
+        *_machine(hardware),
+        *_folders(hardware),
+        _starter(),
+    )
+
+
+def _libraries() -> Iterator[Finding]:
+    found, missing = [], []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    yield Finding("ok", "Libraries", ", ".join(found) or "none")
+    if missing:
+        yield Finding("bad", "Libraries", f"{', '.join(missing)} missing.", _REPAIR)
+
+
+def _torch(hardware: HardwareFacts) -> Iterator[Finding]:
+    if getattr(sys, "frozen", False):  # the packaged program cannot run a piece of Python
+        yield Finding("ok", "PyTorch", version("torch"))
+        return
+    try:
+        told = _ask_torch()
+    except _NoAnswerError as failure:
+        yield Finding("bad", "PyTorch", f"It cannot be used: {failure}", _REPAIR)
+        return
+    build = f"built for CUDA {told['cuda_build']}" if told["cuda_build"] else "built for the processor only"
+    yield Finding("ok", "PyTorch", f"{told['version']}, {build}")
+    yield from _cuda(hardware, told)
+    if told.get("bitsandbytes_problem"):
+        text = f"4-bit and 8-bit weights cannot be used: {told['bitsandbytes_problem']}"
+        yield Finding("bad", "bitsandbytes", text, _REPAIR)
+
+
+def _cuda(hardware: HardwareFacts, told: dict[str, Any]) -> Iterator[Finding]:
+    if told["cuda_works"]:
+        yield Finding("ok", "CUDA", "works: a product was computed on the GPU")
+    elif hardware.gpus and not told["cuda_build"]:
+        remedy = (
+            "Run “python launch.py setup --torch-index URL” with the address that PyTorch's installation page names "
+            "for your CUDA version; until then use --set hardware.device=cpu."
+        )
+        yield Finding("bad", "CUDA", "There is a GPU, but this PyTorch is built for the processor only.", remedy)
+    elif hardware.gpus:
+        text = f"There is a GPU, but PyTorch cannot compute on it. {told['problem']}".rstrip()
+        yield Finding("bad", "CUDA", text, "Update the NVIDIA driver, or use --set hardware.device=cpu.")
+
+
+class _NoAnswerError(Exception):
+    """PyTorch could not be asked; the message says why."""
+
+
+def _ask_torch() -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _ASK_TORCH],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TORCH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _NoAnswerError(f"it did not answer within {TORCH_SECONDS} seconds.") from None
+    for line in done.stdout.splitlines():
+        if line.startswith("TOLD "):
+            answer: dict[str, Any] = json.loads(line.removeprefix("TOLD "))
+            return answer
+    last = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    raise _NoAnswerError(last[-1] if last else f"its process ended with status {done.returncode}.")
+
+
+def _machine(hardware: HardwareFacts) -> Iterator[Finding]:
+    if not hardware.gpus:
+        text = " ".join(hardware.problems) or "No NVIDIA GPU was found."
+        remedy = "Runs use the processor: fine for models of up to about half a billion parameters, slow beyond."
+        yield Finding("warn", "GPU", text, remedy)
+    for gpu in hardware.gpus:
+        capability = ".".join(map(str, gpu.capability))
+        room = f"{format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
+        driver = f", driver {gpu.driver}" if gpu.driver else ""
+        yield Finding("ok", f"GPU {gpu.index}", f"{gpu.name}, {room}, compute capability {capability}{driver}")
+    cpu = hardware.cpu
+    flags = (("AVX2", cpu.avx2), ("AVX512-BF16", cpu.avx512_bf16), ("AMX-BF16", cpu.amx_bf16))
+    has = ", ".join(name for name, there in flags if there) or "no vector instructions that matter here"
+    cores = f"{cpu.physical_cores} cores, {cpu.logical_cores} threads"
+    yield Finding("ok", "Processor", f"{cpu.name}, {cores}, {has}")
+    ram = f"{format_bytes(hardware.ram_free_bytes)} free of {format_bytes(hardware.ram_total_bytes)}"
+    if hardware.ram_free_bytes < LEAST_RAM:
+        yield Finding("warn", "Memory", ram, "Close other programs: even a small run wants about 3 GiB.")
+    else:
+        yield Finding("ok", "Memory", ram)
+    for sentence in hardware.problems if hardware.gpus else ():
+        yield Finding("warn", "Hardware", sentence)
+
+
+def _folders(hardware: HardwareFacts) -> Iterator[Finding]:
+    home = paths.home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".writable"
+        paths.write_atomic(probe, b"")
+        probe.unlink()
+    except OSError as failure:
+        remedy = f"Make it writable, or choose another folder with the variable {paths.HOME_VARIABLE}."
+        yield Finding("bad", "Data folder", f"{home} cannot be written: {failure.strerror or failure}.", remedy)
+        return
+    free = hardware.disk_free_bytes or shutil.disk_usage(home).free
+    words = f"{home}, {format_bytes(free)} free"
+    if free < LEAST_DISK:
+        yield Finding("warn", "Data folder", words, "Free some space: models and saved states are large.")
+    else:
+        yield Finding("ok", "Data folder", words)
+
+
+def _starter() -> Finding:
+    from core.runs.starter import NAME, has_starter, starter_folder
+
+    try:
+        if has_starter():
+            return Finding("ok", "Starter model", f"{NAME} in {starter_folder()}")
+    except UserError as failure:
+        return Finding("bad", "Starter model", failure.problems[0].message, failure.problems[0].advice)
+    return Finding(
+        "warn", "Starter model", f"{NAME} is not here yet.", "Fetch it with “lowrank models --fetch starter”."
+    )

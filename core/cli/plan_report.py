@@ -1,0 +1,217 @@
+"""A plan in words: what will be trained, on what, in which steps, with which memory, and why."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.cli.console import Console
+from core.errors import ExitCode, Problem, Severity
+from core.facts.types import DataFacts, Facts, ModelFacts
+from core.plan.types import Choices, Memory, Plan
+from core.spec.run_spec import RunSpec
+from core.units import format_bytes, format_count, format_duration, format_share
+
+LABEL = 12
+BAR = 24
+_VERDICTS = {
+    "fits": ("green", "fits"),
+    "tight": ("yellow", "is tight"),
+    "does_not_fit": ("red", "does not fit"),
+    "unknown": ("yellow", "is not known yet"),
+}
+_CHOICES = (
+    ("device", "device"),
+    ("weights in", "quantization"),
+    ("compute in", "compute_dtype"),
+    ("attention", "attention"),
+    ("packing", "packing"),
+    ("tokens a pass", "micro_batch_tokens"),
+    ("recomputed layers", "checkpointed_layers"),
+    ("optimizer", "optimizer"),
+    ("threads", "threads"),
+    ("evaluate every", "evaluate_every"),
+)
+
+
+def exit_code_of(plan: Plan) -> ExitCode:
+    """What the command line returns for a plan: 3 when lack of memory or disk space is all that is wrong."""
+    errors = [problem for problem in plan.problems if problem.severity is Severity.ERROR]
+    if not errors:
+        return ExitCode.DONE if plan.can_start else ExitCode.BAD_SPEC
+    return ExitCode.DOES_NOT_FIT if all(_is_lack_of_room(problem, plan) for problem in errors) else ExitCode.BAD_SPEC
+
+
+def _is_lack_of_room(problem: Problem, plan: Plan) -> bool:
+    memory = plan.memory is not None and plan.memory.verdict == "does_not_fit" and problem.path == "hardware.device"
+    disk = plan.disk is not None and plan.disk.run_bytes > plan.disk.free_bytes and problem.path == "output.folder"
+    return memory or disk
+
+
+def print_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) -> None:
+    """Everything about a plan but its problems."""
+    report = _Report(console)
+    if facts.model is not None:
+        report.model(facts.model)
+    if facts.data is not None:
+        report.data(facts.data)
+    report.training(spec, plan)
+    report.schedule(plan)
+    report.time_and_disk(plan)
+    if plan.memory is not None:
+        report.memory(plan.memory)
+    report.choices(plan.choices)
+
+
+def print_short_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) -> None:
+    """A plan in a few lines, for the start of a run."""
+    report = _Report(console)
+    if facts.model is not None:
+        report.item("Model", f"{model_name(facts.model)}, {format_count(facts.model.parameters)} parameters")
+    if facts.data is not None:
+        train, validation = facts.data.train, facts.data.validation
+        report.item("Data", f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with")
+    report.training(spec, plan, modules=False)
+    choices = plan.choices
+    weights = {"nf4": "4 bits (NF4)", "int8": "8 bits", "none": "full precision"}[choices.quantization.value]
+    report.item("Device", f"{choices.device.value}, weights in {weights}, computing in {choices.compute_dtype.value}")
+    if plan.memory is not None:
+        report.item("Memory", _memory_words(console, plan.memory))
+    if plan.batch is not None:
+        steps = f"{plan.batch.steps:,} steps of {plan.batch.effective_batch:,} rows"
+        if plan.duration is not None:
+            low, high = format_duration(plan.duration.low_seconds), format_duration(plan.duration.high_seconds)
+            steps += f"; about {format_duration(plan.duration.seconds)} (between {low} and {high})"
+        report.item("Work", steps)
+
+
+def model_name(model: ModelFacts) -> str:
+    """What to call a base model: the last part of its path, or its hub name."""
+    from core.export.adapter import public_name
+
+    return public_name(model.path)
+
+
+def _memory_words(console: Console, memory: Memory) -> str:
+    colour, verdict = _VERDICTS[memory.verdict]
+    if memory.verdict == "unknown":
+        return console.colour(colour, verdict)
+    band = f"{format_bytes(memory.low_bytes)} to {format_bytes(memory.high_bytes)}"
+    room = f"{format_bytes(memory.free_bytes)} free of {format_bytes(memory.limit_bytes)} on {memory.device}"
+    return f"{console.colour(colour, verdict)}: about {format_bytes(memory.peak_bytes)} ({band}) with {room}"
+
+
+class _Report:
+    """Labelled paragraphs: the label on the left, the words beside it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def item(self, label: str, *texts: str) -> None:
+        start = label.ljust(LABEL)
+        for text in texts:
+            first = self._console.wrap(text, " " * LABEL, start)
+            first[0] = first[0].replace(start, self._console.bold(start), 1) if label and start.strip() else first[0]
+            self._console.lines(first)
+            start, label = " " * LABEL, ""
+
+    def model(self, model: ModelFacts) -> None:
+        self.item(
+            "Model",
+            f"{model_name(model)}: {model.architecture}, {format_count(model.parameters)} parameters in {model.dtype}, "
+            f"{model.num_layers} layers, reads up to {model.context_length:,} tokens",
+            model.path,
+            *(f"Assumed: {sentence}" for sentence in model.assumptions),
+        )
+
+    def data(self, data: DataFacts) -> None:
+        train, validation = data.train, data.validation
+        rows = f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with"
+        tokens = f"{format_count(train.tokens)} tokens, {format_count(train.supervised_tokens)} of them carry loss"
+        texts = [
+            f"{rows}; {data.shape}: {data.shape_reason}",
+            f"{tokens}; a row has {train.median:,} at the median, {train.longest:,} at most",
+        ]
+        if train.truncated_rows:
+            texts.append(f"{train.truncated_rows:,} rows are cut, {train.lost_tokens:,} tokens are lost")
+        if data.skipped_rows:
+            texts.append(f"{data.skipped_rows:,} rows could not be read and are skipped")
+        texts.append(f"Template: {_template_words(data.template_name)}")
+        self.item("Data", *texts)
+
+    def training(self, spec: RunSpec, plan: Plan, *, modules: bool = True) -> None:
+        if plan.parameters is None:
+            return
+        count, share = format_count(plan.parameters.trainable), format_share(plan.parameters.share)
+        texts = [f"{count} of {format_count(plan.parameters.total)} parameters ({share})"]
+        if spec.adapter.method == "full":
+            texts[0] += ": full fine-tuning"
+        else:
+            texts[0] += f": {spec.adapter.method}, rank {spec.adapter.rank}, alpha {spec.adapter.alpha:g}"
+            if modules:
+                names = list(dict.fromkeys(target.module.rpartition(".")[2] for target in plan.targets))
+                texts.append(f"{len(plan.targets):,} modules: {', '.join(names)}")
+        self.item("Trains", *texts)
+
+    def schedule(self, plan: Plan) -> None:
+        batch, curve = plan.batch, plan.curve
+        if batch is not None:
+            epochs = batch.steps / batch.steps_per_epoch if batch.steps_per_epoch else 0
+            rows = f"{batch.effective_batch:,} row{'s' * (batch.effective_batch != 1)}"
+            self.item(
+                "Steps",
+                f"{batch.steps:,} steps of {rows} ({epochs:.3g} epochs of {batch.steps_per_epoch:,} steps)",
+                f"A step has about {batch.tokens_per_step:,.0f} tokens, {batch.supervised_per_step:,.0f} of them with "
+                f"loss, and takes about {batch.passes_per_step:.1f} passes through the model",
+            )
+        if curve is not None:
+            rise = (
+                f"rises for {curve.warmup_steps:,} steps to {curve.peak:g}" if curve.warmup_steps else f"{curve.peak:g}"
+            )
+            after = {"cosine": "falls to zero along a cosine", "linear": "falls to zero along a line"}
+            self.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
+
+    def time_and_disk(self, plan: Plan) -> None:
+        time, disk = plan.duration, plan.disk
+        if time is not None:
+            band = f"{format_duration(time.low_seconds)} to {format_duration(time.high_seconds)}"
+            speed = f"{time.tokens_per_second:,.0f} tokens a second"
+            self.item("Time", f"about {format_duration(time.seconds)} ({band}), {speed}", time.basis)
+        if disk is not None:
+            run = f"{format_bytes(disk.run_bytes)} for the run"
+            parts = f"result {format_bytes(disk.adapter_bytes)}, each saved state {format_bytes(disk.checkpoint_bytes)}"
+            merged = f"{format_bytes(disk.merged_bytes)} for a merged model"
+            self.item("Disk", f"{run} ({parts}), {merged}; {format_bytes(disk.free_bytes)} free")
+
+    def memory(self, memory: Memory) -> None:
+        self._console.line()
+        self.item("Memory", _memory_words(self._console, memory))
+        self._console.lines(_memory_table(memory))
+
+    def choices(self, choices: Choices) -> None:
+        self._console.line()
+        self._console.line(self._console.bold("Choices"))
+        shown = [(title, getattr(choices, name)) for title, name in _CHOICES]
+        title_width = max(len(title) for title, _ in shown)
+        value_width = max(len(_value(chosen.value)) for _, chosen in shown)
+        for title, chosen in shown:
+            start = f"  {title:<{title_width}}  {_value(chosen.value):<{value_width}}  "
+            self._console.paragraph(chosen.reason, " " * len(start), start)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _template_words(name: str) -> str:
+    return {"model": "the model's own", "none": "none"}.get(name, Path(name).name)
+
+
+def _memory_table(memory: Memory) -> Iterator[str]:
+    if not memory.parts:
+        return
+    title_width = max(len(part.title) for part in memory.parts)
+    largest = max(part.bytes for part in memory.parts) or 1
+    for part in memory.parts:
+        bar = "█" * round(BAR * part.bytes / largest) if part.bytes else ""
+        yield f"  {part.title:<{title_width}}  {format_bytes(part.bytes):>10}  {bar:<{BAR}}  {part.detail}".rstrip()

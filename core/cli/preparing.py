@@ -1,0 +1,41 @@
+"""From a spec to a run that may start, with words for what takes time."""
+
+from typing import TYPE_CHECKING
+
+from core.cli.console import Console
+from core.errors import ExitCode, Severity, UserError
+from core.spec.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from core.runs.prepare import Prepared
+
+
+def prepare_spec(spec: RunSpec, console: Console) -> "Prepared":
+    """Facts and plan of a spec.
+
+    Raises:
+        UserError: the model or the data cannot be read.
+    """
+    from core.runs.prepare import prepare
+
+    def report(what: str, done: int, total: int) -> None:
+        console.progress(f"{what}: {done / total:.0%}" if total else what)
+
+    try:
+        return prepare(spec, on_progress=report)
+    finally:
+        console.end_progress()
+
+
+def require_start(prepared: "Prepared", console: Console) -> None:
+    """Prints what is worth knowing before the start.
+
+    Raises:
+        UserError: something blocks the start.
+    """
+    from core.cli.plan_report import exit_code_of
+
+    code = exit_code_of(prepared.plan)
+    if code is not ExitCode.DONE:
+        raise UserError(*prepared.plan.problems, exit_code=code)
+    console.problems(problem for problem in prepared.plan.problems if problem.severity is Severity.WARNING)

@@ -1,0 +1,105 @@
+"""What there is to say about a run: how it ended, where its files are, and what can be done next."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.cli.console import Console
+from core.cli.progress import sparkline
+from core.events.run_state import RunState
+from core.records import to_plain
+from core.runs.layout import RunFolder
+from core.runs.outcome import Outcome
+from core.units import format_duration
+
+_COLOURS = {"completed": "green", "stopped": "yellow"}
+
+
+def program() -> str:
+    """How this program is called here, for commands that can be copied."""
+    if Path(sys.argv[0]).stem == "lowrank":
+        return "lowrank"
+    python = "python" if sys.platform == "win32" else "python3"
+    return f"{python} launch.py" if Path("launch.py").is_file() else "lowrank"
+
+
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """How a run or job ended."""
+    colour = _COLOURS.get(outcome.kind, "red")
+    time = f" ({format_duration(outcome.seconds)})" if outcome.seconds >= 1 else ""
+    text = outcome.text if outcome.text.startswith(outcome.title) else f"{outcome.title}. {outcome.text}"
+    lines = console.wrap(text + time)
+    lines[0] = lines[0].replace(outcome.title, console.colour(colour, outcome.title), 1)
+    console.lines(lines)
+
+
+def print_losses(console: Console, state: RunState) -> None:
+    """Training and validation loss, first to last, with the fall in percent."""
+    losses = list(state.history.column("loss"))
+    if len(losses) > 1:
+        console.line(f"Training loss    {losses[0]:.3f} → {losses[-1]:.3f}  {sparkline(losses)}")
+    fall = validation_fall(state)
+    if fall is not None:
+        first, last = state.evaluations[0].loss, state.evaluations[-1].loss
+        share = f"{abs(fall):.0%} {'lower' if fall >= 0 else 'higher'}"
+        console.line(f"Validation loss  {first:.3f} → {last:.3f}  {share}")
+
+
+def validation_fall(state: RunState) -> float | None:
+    """By which share the validation loss fell from the first to the last evaluation; None without two of them."""
+    if len(state.evaluations) < 2 or not state.evaluations[0].loss > 0:
+        return None
+    return 1 - state.evaluations[-1].loss / state.evaluations[0].loss
+
+
+def print_after_run(console: Console, folder: RunFolder, outcome: Outcome) -> None:
+    """Where everything is, and what to do next."""
+    name, call = folder.path.name, program()
+    console.line()
+    console.line(f"Run      {folder.path}")
+    if folder.adapter.is_dir():
+        console.line(f"Result   {folder.adapter}")
+    if outcome.kind in ("failed", "crashed", "lost") and folder.log.exists():
+        console.line(f"Log      {folder.log}")
+    commands = []
+    if outcome.resumable and outcome.kind != "completed":
+        commands.append((f"{call} resume {name}", "go on from the last saved state"))
+    if folder.adapter.is_dir():
+        commands.append((f'{call} sample {name} --both --prompt "…"', "ask it, before and after"))
+        commands.append((f"{call} export {name} --kind merged --to FOLDER", "one model that any program loads"))
+    print_commands(console, commands)
+
+
+def print_commands(console: Console, commands: list[tuple[str, str]]) -> None:
+    """Commands and what each is for."""
+    if not commands:
+        return
+    width = max(len(command) for command, _ in commands)
+    console.line()
+    console.line("Next:")
+    for command, purpose in commands:
+        console.line(f"  {console.bold(command.ljust(width))}  {purpose}")
+
+
+def run_record(folder: RunFolder, state: RunState, outcome: Outcome | None) -> dict[str, Any]:
+    """A run for programs."""
+    return {
+        "run": folder.path.name,
+        "folder": str(folder.path),
+        "result": str(folder.adapter) if folder.adapter.is_dir() else None,
+        "outcome": to_plain(outcome) if outcome is not None else None,
+        "exit_code": int(outcome.exit_code) if outcome is not None else None,
+        "step": state.step,
+        "steps": state.steps,
+        "epoch": state.epoch,
+        "loss": to_plain(state.loss),
+        "validation_loss": to_plain(state.validation_loss),
+        "best_validation_loss": to_plain(state.best_validation_loss),
+        "tokens_per_second": to_plain(state.speed),
+        "seconds": state.seconds,
+        "seconds_left": to_plain(state.seconds_left),
+        "memory_peak_bytes": state.memory_peak,
+        "evaluations": [to_plain(item) for item in state.evaluations],
+        "samples": [to_plain(item) for item in state.samples],
+        "notices": [to_plain(item) for item in state.notices],
+    }
