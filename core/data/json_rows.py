@@ -192,7 +192,11 @@ def _document_problem(path: Path, text: str, failure: json.JSONDecodeError) -> P
     if failure.pos >= len(text.rstrip()):
         message += " The file seems to be cut off."
     if failure.msg == "Extra data" and text[failure.pos] in "{[":
-        return error(f"{path}:{line}", message, "If it holds one object a line, give it the ending .jsonl.")
+        return error(
+            f"{path}:{line}",
+            message,
+            "If it holds several objects, write each on one line and give the file the ending .jsonl.",
+        )
     near = elide(text[failure.pos : failure.pos + 200])
     return error(f"{path}:{line}", f"{message} There stands “{near}”." if near else message, "Mend the file there.")
 

@@ -57,7 +57,7 @@ def to_text(value: object, what: str) -> str:
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if value is None:
-        raise MisfitError(f"{what} is empty (null).")
+        raise MisfitError(f"{what} is missing (null).")
     kind = "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "no text"
     raise MisfitError(f"{what} is {kind}, and a text was expected.")
 
