@@ -119,7 +119,10 @@ class Console:
         quiet = UNCHANGED_SECONDS if text == self._last_words else QUIET_SECONDS
         if now - self._last_progress < (LIVE_SECONDS if self.live else quiet):
             return
+        unchanged = text == self._last_words and self._drawn > 0
         self._last_progress, self._last_words = now, text
+        if unchanged:
+            return
         if not self.live:
             self._write(self._out, f"{text}\n")
             return
