@@ -21,19 +21,22 @@ class JobContext:
 
     Attributes:
         folder: the run or job folder.
+        owns_process: the process is there for this job alone, so its priority and signals are the job's.
         signalled: a SIGTERM or SIGINT arrived; treated like a stop request, so that a shutdown loses nothing.
     """
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.signalled = False
+        self.owns_process = False
         self._writer = EventWriter(folder.events(0), rank=0)
         self._progressed = time.monotonic()
         self._closing = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Starts the heartbeat and listens to the system's wish to end."""
+        """Takes charge of the process: starts the heartbeat and listens to the system's wish to end."""
+        self.owns_process = True
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._heart.start()

@@ -109,7 +109,7 @@ def build(context: JobContext) -> Session:
     bootstrap.use_threads(choices.threads.value)
     if order.spec.hardware.deterministic:
         bootstrap.be_deterministic()
-    if device.type == "cpu":
+    if device.type == "cpu" and context.owns_process:
         bootstrap.lower_priority()
 
     with context.phase("data", "Reading the data and turning it into tokens"):

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from core.events.run_state import RunState, fold
 from core.events.tail import EventTail
 from core.events.types import Evaluated, Event, Step
@@ -42,7 +40,7 @@ class Finished:
     """A run that ended."""
 
     folder: RunFolder
-    outcome: Outcome
+    outcome: Outcome | None
     events: list[Event]
 
     @property
@@ -94,6 +92,20 @@ def run(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
     )
     assert finished.outcome.kind == "completed", f"{finished.outcome}\n{log}"
     return finished
+
+
+def run_inside(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
+    """`run` without a process of its own: for tests of numbers, where starting one would take most of the time."""
+    from core.engine.context import JobContext
+    from core.engine.sft import train
+
+    folder = create(make_spec(model, rows, **settings))
+    context = JobContext(folder)
+    try:
+        train(context)
+    finally:
+        context.close()
+    return Finished(folder, None, EventTail(folder.events()).read())
 
 
 def write_rows(path: Path, count: int, start: int = 0) -> Path:

@@ -10,7 +10,7 @@ from core.events.types import Completed, Sampled
 from core.runs.store import create_job
 from core.runs.supervisor import Supervisor
 from tests.e2e.conftest import load
-from tests.e2e.real_runs import Finished, prompts, run, write_rows
+from tests.e2e.real_runs import Finished, prompts, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -54,7 +54,7 @@ def tuned(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fini
     rows = write_rows(folder / "rows.jsonl", 32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOWRANK_HOME", str(folder / "home"))
-        finished = run(
+        finished = run_inside(
             base,
             rows,
             model__quantization="nf4",
@@ -129,7 +129,7 @@ def test_four_architectures_with_the_same_weights_learn_the_same(transplants: di
     """o_proj and down_proj exist alike in all four, so the adapters coincide and so must the losses."""
     rows = write_rows(tmp_path / "rows.jsonl", 24)
     curves = {
-        name: run(folder, rows, training__max_steps=4, adapter__targets=("o_proj", "down_proj")).losses
+        name: run_inside(folder, rows, training__max_steps=4, adapter__targets=("o_proj", "down_proj")).losses
         for name, folder in transplants.items()
     }
     for name, losses in curves.items():
@@ -145,7 +145,7 @@ def test_every_architecture_trains_all_linear_layers_and_merges(
     from transformers import AutoModelForCausalLM
 
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    finished = run(transplants[name], rows, training__max_steps=4)
+    finished = run_inside(transplants[name], rows, training__max_steps=4)
     assert finished.losses[-1] < finished.losses[0]
     merged = AutoModelForCausalLM.from_pretrained(merge(finished, transplants[name], tmp_path / "merged")).eval()
     adapted = PeftModel.from_pretrained(load(transplants[name]), finished.folder.adapter).eval()
@@ -160,7 +160,7 @@ def test_a_full_fine_tuning_leaves_a_model_in_the_bases_precision(starter: Path,
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     rows = write_rows(tmp_path / "rows.jsonl", 8)
-    finished = run(
+    finished = run_inside(
         starter, rows, adapter__method="full", model__compute_dtype="bf16", training__max_steps=2,
         training__learning_rate=1e-4,
     )  # fmt: skip

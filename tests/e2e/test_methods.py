@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.events.types import Started
-from tests.e2e.real_runs import run, write_rows
+from tests.e2e.real_runs import run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 )
 def test_it_trains_exactly_the_planned_parameters(short_starter: Path, tmp_path: Path, settings: dict) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 16)
-    finished = run(short_starter, rows, training__max_steps=4, training__effective_batch=16, **settings)
+    finished = run_inside(short_starter, rows, training__max_steps=4, training__effective_batch=16, **settings)
     assert finished.losses[-1] < finished.losses[0]
     assert finished.of(Started)[0].trainable > 0  # the engine itself refuses to train other counts than planned
 

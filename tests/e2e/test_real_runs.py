@@ -11,7 +11,7 @@ import pytest
 from core.events.types import CheckpointSaved, Notice, Sampled, Started, Step, Stopped
 from core.runs.store import load_plan
 from tests.e2e import real_runs
-from tests.e2e.real_runs import create, execute, make_spec, run, write_rows
+from tests.e2e.real_runs import create, execute, make_spec, run, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -55,7 +55,7 @@ def test_a_small_run_leaves_exactly_what_it_promises(short_starter: Path, tmp_pa
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(short_starter: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
     first, again, other = (
-        run(short_starter, rows, training__max_steps=3, training__seed=seed) for seed in (42, 42, 43)
+        run_inside(short_starter, rows, training__max_steps=3, training__seed=seed) for seed in (42, 42, 43)
     )
     assert first.losses == again.losses
     assert adapter_bytes(first) == adapter_bytes(again)
@@ -74,15 +74,15 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(short_starter
 )
 def test_how_the_work_is_done_does_not_change_the_losses(short_starter: Path, tmp_path: Path, settings: dict) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    usual = run(short_starter, rows, training__max_steps=3)
-    special = run(short_starter, rows, training__max_steps=3, **settings)
+    usual = run_inside(short_starter, rows, training__max_steps=3)
+    special = run_inside(short_starter, rows, training__max_steps=3, **settings)
     assert special.losses == pytest.approx(usual.losses, rel=1e-5)
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_uninterrupted_run(short_starter: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
     settings = {"training__max_steps": 8, "adapter__dropout": 0.1, "training__checkpoint_minutes": 0.001}
-    whole = run(short_starter, rows, **settings)
+    whole = run_inside(short_starter, rows, **settings)
     folder = create(make_spec(short_starter, rows, **settings))
 
     def kill_after_four(supervisor: object, event: object) -> None:
@@ -119,7 +119,7 @@ def test_asked_to_end_it_saves_and_continues_where_it_was(
     assert not list(folder.control.iterdir())
     resumed = execute(folder)
     assert resumed.outcome.kind == "completed"
-    assert resumed.losses == run(short_starter, rows, training__max_steps=8).losses
+    assert resumed.losses == run_inside(short_starter, rows, training__max_steps=8).losses
 
 
 def test_sigterm_at_shutdown_ends_in_a_saved_state(short_starter: Path, tmp_path: Path) -> None:
@@ -177,6 +177,7 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run(short_starter: Pat
         adapter__alpha=8192.0,
     )
     failed = execute(create(spec))
+    assert failed.outcome is not None
     assert failed.outcome.kind == "failed"
     assert "not finite" in failed.outcome.message
     steps = failed.of(Step)
@@ -185,7 +186,7 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run(short_starter: Pat
 
 def test_early_stopping_ends_a_run_that_gets_worse(short_starter: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    finished = run(
+    finished = run_inside(
         short_starter,
         rows,
         data__validation_share=0.2,
