@@ -64,7 +64,7 @@ def _merge(base: Path, adapter: Path, target: Path, console: Console) -> Exporte
     finished = run_job("merge", arguments, console)
     size = _bytes_in(target) if target.is_dir() else 0
     if finished.outcome.kind == "completed":
-        console.line(f"{finished.outcome.message} It takes {format_bytes(size)} in {target}.")
+        console.line(f"Wrote base and adapter as one model ({format_bytes(size)}) to {target}.")
     return Exported(finished.outcome.exit_code, size)
 
 

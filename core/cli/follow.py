@@ -48,24 +48,34 @@ def follow(
     supervisor: Supervisor,
     console: Console,
     *,
-    since: float,
+    start: bool = False,
+    greeting: str = "",
     on_interrupt: OnInterrupt = "stop",
     answers: bool = True,
 ) -> Outcome | None:
-    """Shows a started or attached engine until it ends.
+    """Shows an engine until it ends; what it said before is taken in but not printed again.
 
     Args:
-        supervisor: the engine's; already started or attached.
+        supervisor: the engine's, attached already unless ``start``.
         console: where to show it.
-        since: Unix time; events from before are taken in but not printed.
+        start: start the engine first; from then on Ctrl+C has its meaning, so that none is lost in between.
+        greeting: a line to print as soon as it is started or attached.
         on_interrupt: whether Ctrl+C stops the engine, or only leaves it alone.
         answers: whether answers to prompts are printed.
 
     Returns:
         How it ended; None when it was left running.
+
+    Raises:
+        UserError: it cannot be started.
     """
+    since = time.time()
     lines = EventLines(console, answers=answers)
     with counted_presses() as presses:
+        if start:
+            supervisor.start()
+        if greeting:
+            console.line(greeting)
         obeyed = 0
         while True:
             for event in supervisor.poll():

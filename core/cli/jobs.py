@@ -1,7 +1,6 @@
 """Short engine jobs as a command runs them: in a folder of their own that goes away when all is well."""
 
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,9 +32,7 @@ def run_job(kind: JobKind, arguments: Mapping[str, object], console: Console, *,
 
     folder = create_job(kind, arguments)
     supervisor = Supervisor(folder)
-    since = time.time()
-    supervisor.start()
-    outcome = follow(supervisor, console, since=since, answers=answers)
+    outcome = follow(supervisor, console, start=True, answers=answers)
     assert outcome is not None, "a job that Ctrl+C stops is never left alone"
     if outcome.kind not in ("completed", "stopped"):
         where = f" The engine's log is {folder.log}." if folder.log.exists() else ""

@@ -15,16 +15,16 @@ from core.runs.layout import RunFolder
 from core.runs.supervisor import Supervisor
 
 
-def start_and_follow(folder: RunFolder, console: Console, *, began: float, detach: bool) -> ExitCode:
+def start_and_follow(folder: RunFolder, console: Console, *, detach: bool) -> ExitCode:
     """Starts the engine and shows it until it ends; with ``detach`` only says how to find it again.
 
     Raises:
         UserError: another engine works on the folder, or this one cannot be started.
     """
     supervisor = Supervisor(folder)
-    supervisor.start()
     name = folder.path.name
     if detach:
+        supervisor.start()
         console.line(f"Started “{name}” in {folder.path}.")
         print_commands(
             console,
@@ -36,8 +36,8 @@ def start_and_follow(folder: RunFolder, console: Console, *, began: float, detac
         console.result({"run": name, "folder": str(folder.path), "started": True})
         return ExitCode.DONE
     console.line()
-    console.line(f"Running “{name}”. Ctrl+C stops it and saves; closing this terminal leaves it running.")
-    outcome = follow(supervisor, console, since=began)
+    greeting = f"Running “{name}”. Ctrl+C stops it and saves; closing this terminal leaves it running."
+    outcome = follow(supervisor, console, start=True, greeting=greeting)
     assert outcome is not None, "a run that Ctrl+C stops is never left alone"
     console.line()
     print_outcome(console, outcome)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from core.cli.console import Console
 from core.events.run_state import RunState
-from core.events.types import CheckpointSaved, Evaluated, Event, Notice, PhaseStarted, Sampled
+from core.events.types import CheckpointSaved, Evaluated, Event, Notice, Sampled
 from core.units import format_bytes, format_duration
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -59,7 +59,9 @@ def _doing(state: RunState, *, stopping: bool) -> str:
         return "Stopping"
     if state.phase is None:
         training = state.started is not None and state.steps
-        return f"Training {bar(state.step / state.steps)}" if training else "Preparing"
+        if training:
+            return f"Training {bar(state.step / state.steps, 12)}"
+        return "Preparing" if state.hello is not None and state.hello.job == "train" else "Working"
     word = _PHASES[state.phase]
     told = state.progress
     if told is not None and told.total:
@@ -72,7 +74,7 @@ def _numbers(state: RunState) -> list[str]:
     if state.loss is not None:
         parts.append(f"loss {state.loss:.3f}")
     if state.validation_loss is not None:
-        parts.append(f"validation {state.validation_loss:.3f}")
+        parts.append(f"val {state.validation_loss:.3f}")
     if state.seconds_left is not None and state.step < state.steps:
         parts.append(f"{format_duration(state.seconds_left)} left")
     if state.speed:
@@ -89,7 +91,6 @@ class EventLines:
         """``answers`` leaves the sample prompts' answers out when False."""
         self._console = console
         self._answers = answers
-        self._phase = ""
 
     def show(self, event: Event) -> None:
         """Prints an event, if it is one of those."""
@@ -106,5 +107,3 @@ class EventLines:
             console.paragraph(body.text.strip() or "(no answer)", "    ")
         elif isinstance(body, CheckpointSaved) and body.reason != "end":
             console.line(f"Step {body.step:,}: saved ({format_bytes(body.bytes)})")
-        elif isinstance(body, PhaseStarted) and not console.live and body.phase in ("load", "data", "import", "export"):
-            console.line(body.message)

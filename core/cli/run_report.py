@@ -74,11 +74,11 @@ def print_commands(console: Console, commands: list[tuple[str, str]]) -> None:
     """Commands and what each is for."""
     if not commands:
         return
-    width = max(len(command) for command, _ in commands)
     console.line()
     console.line("Next:")
     for command, purpose in commands:
-        console.line(f"  {console.bold(command.ljust(width))}  {purpose}")
+        console.line(f"  {purpose}")
+        console.line(f"    {console.bold(command)}")
 
 
 def run_record(folder: RunFolder, state: RunState, outcome: Outcome | None) -> dict[str, Any]:

@@ -106,11 +106,9 @@ def _train(spec: RunSpec, console: Console) -> "tuple[RunFolder, RunState, ExitC
     require_start(prepared, console)
     folder = create_run(prepared.spec, prepared.facts, prepared.plan)
     console.line()
-    console.line("Training starts. Ctrl+C stops it and saves.")
     supervisor = Supervisor(folder)
-    since = time.time()
-    supervisor.start()
-    outcome = follow(supervisor, console, since=since, answers=False)
+    greeting = "Training starts. Ctrl+C stops it and saves."
+    outcome = follow(supervisor, console, start=True, greeting=greeting, answers=False)
     assert outcome is not None, "a run that Ctrl+C stops is never left alone"
     print_outcome(console, outcome)
     if outcome.exit_code is not ExitCode.DONE:

@@ -1,7 +1,6 @@
 """``lowrank resume``: goes on with a run where its last saved state left off."""
 
 import argparse
-import time
 
 from core.cli.console import Console
 from core.errors import ExitCode, UserError, error
@@ -24,4 +23,4 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     if outcome is not None and outcome.kind == "completed":
         message = f"The run “{folder.path.name}” is complete: {outcome.message}"
         raise UserError(error(str(folder.path), message, "Start a new run to train further."))
-    return start_and_follow(folder, console, began=time.time(), detach=options.detach)
+    return start_and_follow(folder, console, detach=options.detach)

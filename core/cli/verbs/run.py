@@ -1,7 +1,6 @@
 """``lowrank run``: plans, starts and follows a run."""
 
 import argparse
-import time
 
 from core.cli.console import Console
 from core.cli.spec_options import add_spec_arguments, read_spec_options
@@ -25,4 +24,4 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     print_short_plan(console, prepared.spec, prepared.facts, prepared.plan)
     require_start(prepared, console)
     folder = create_run(prepared.spec, prepared.facts, prepared.plan)
-    return start_and_follow(folder, console, began=time.time(), detach=options.detach)
+    return start_and_follow(folder, console, detach=options.detach)

@@ -1,7 +1,6 @@
 """``lowrank show``: a run as it is now, its curve, or its life as it goes on."""
 
 import argparse
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +35,8 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     supervisor.attach()
     code = ExitCode.DONE
     if options.follow and living_process(folder) is not None:
-        console.line(f"Watching “{folder.path.name}”. Ctrl+C leaves it running.")
-        outcome = follow(supervisor, console, since=time.time(), on_interrupt="leave")
+        greeting = f"Watching “{folder.path.name}”. Ctrl+C leaves it running."
+        outcome = follow(supervisor, console, greeting=greeting, on_interrupt="leave")
         code = outcome.exit_code if outcome is not None else ExitCode.DONE
     else:
         settle(supervisor)

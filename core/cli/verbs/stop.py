@@ -1,7 +1,6 @@
 """``lowrank stop``: asks a run to stop and save, and has the last word if it does not."""
 
 import argparse
-import time
 
 from core.cli.console import Console
 from core.errors import ExitCode
@@ -31,12 +30,11 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
         console.result({**run_record(folder, supervisor.run_state, outcome), "was_running": False})
         return ExitCode.DONE
     console.line("Ending the engine now." if options.now else "Stopping: the engine finishes its step and saves.")
-    since = time.time()
     if options.now:
         supervisor.stop(grace_seconds=0)
     else:
         supervisor.stop()
-    outcome = follow(supervisor, console, since=since)
+    outcome = follow(supervisor, console)
     assert outcome is not None, "it is not left alone"
     print_outcome(console, outcome)
     print_after_run(console, folder, outcome)
