@@ -57,11 +57,14 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch
     """The state as tensors (named ``<index>.<key>``) and plain numbers, by position of the parameter."""
     tensors: dict[str, torch.Tensor] = {}
     numbers: dict[str, Any] = {}
+    seen: set[int] = set()  # bitsandbytes shares its code books among all parameters, safetensors wants each its own
     for index, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state.get(parameter, {}).items():
             name = f"{index}.{key}"
             if isinstance(value, torch.Tensor):
-                tensors[name] = value.detach().cpu().contiguous()
+                plain = value.detach().cpu().contiguous()
+                tensors[name] = plain.clone() if plain.data_ptr() in seen else plain
+                seen.add(plain.data_ptr())
             elif isinstance(value, int | float | bool):
                 numbers[name] = value
             else:

@@ -57,11 +57,10 @@ def _check_samples(spec: RunSpec) -> Iterator[Problem]:
 
 
 def _check_optimizer(spec: RunSpec) -> Iterator[Problem]:
-    if spec.hardware.device == "cpu" and spec.training.optimizer in ("adamw_8bit", "paged_adamw", "paged_adamw_8bit"):
-        what = "8-bit" if spec.training.optimizer == "adamw_8bit" else "Paged"
+    if spec.hardware.device == "cpu" and spec.training.optimizer in ("paged_adamw", "paged_adamw_8bit"):
         yield error(
             "training.optimizer",
-            f"{what} optimizers need an NVIDIA GPU, and the processor is chosen as the device.",
+            "Paged optimizers need an NVIDIA GPU, and the processor is chosen as the device.",
             "Use AdamW, or train on a GPU.",
             Fix("Use AdamW", (Edit("training.optimizer", "adamw"),)),
             Fix("Train on an NVIDIA GPU", (Edit("hardware.device", "cuda"),)),

@@ -71,6 +71,8 @@ def make_spec(model: Path, rows: Path = DICTIONARY, **settings: Any) -> RunSpec:
 
 def create(spec: RunSpec) -> RunFolder:
     prepared = prepare(spec)
+    blocking = [problem for problem in prepared.plan.problems if problem.severity == "error"]
+    assert not blocking, "\n".join(map(str, blocking))
     return create_run(prepared.spec, prepared.facts, prepared.plan)
 
 

@@ -79,7 +79,11 @@ def test_optimizer_state_survives_the_way_through_plain_tensors_bit_for_bit(kind
 
     def fresh():
         torch.manual_seed(3)
-        parameters = [torch.nn.Parameter(torch.randn(128, 64)), torch.nn.Parameter(torch.randn(7))]
+        parameters = [
+            torch.nn.Parameter(torch.randn(128, 64)),
+            torch.nn.Parameter(torch.randn(7)),
+            torch.nn.Parameter(torch.randn(96, 64)),
+        ]
         return parameters, make_optimizer(kind, parameters, learning_rate=1e-2, weight_decay=0.01)
 
     def steps(parameters, optimizer, count, seed):
