@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from core.events.run_state import RunState
     from core.runs.layout import RunFolder
 
-STEPS = 60
+STEPS = 45
 PRESET = "quick-cpu"
 PROMPTS = (
     'Define "Internet" as a devil\'s dictionary would.',
@@ -75,7 +75,7 @@ def demo_spec(base: Path, options: argparse.Namespace) -> RunSpec:
         "training.effective_batch": 16,
         "training.warmup": 0.05,
         "training.max_steps": options.steps,
-        "training.evaluate_every": max(1, options.steps // 4),
+        "training.evaluate_every": -(-options.steps // 4),
         "training.sample_prompts": PROMPTS,
         "training.sample_tokens": 48,
         "output.name": "demo",
