@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Before any library reads them; engine processes inherit them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in `core.runs.child_env`, and for the same reason
 
 WEEK_SECONDS = 7 * 86400
 
