@@ -4,6 +4,7 @@ The same two short documents go through the model packed with our head, and one 
 the numbers do not confirm is not used. The attention kernel is read from the profiler, not from the settings.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from core.data.types import Encoded
 from core.engine.attention import documents
 from core.engine.loss import LossHead
 from core.engine.passes import Pass, make_pass
+from core.errors import FailureKind, JobError
 
 SAMPLE_TOKENS = 48
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
@@ -57,6 +59,13 @@ def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device
             stock = replace(head, kind="stock")
             alone = [make_pass([row], device) for row in samples]
             truth = sum(_loss(stock, one) for one in alone)
+            if not math.isfinite(truth):
+                raise JobError(
+                    FailureKind.NON_FINITE,
+                    "The loss of the untrained base model is not a number, on the first two rows already.",
+                    "Compute in bf16 or fp32 if this was float16; otherwise the model's files are damaged: fetch them "
+                    "again.",
+                )
             tolerance = _TOLERANCE[_dtype_of(head.model)]
             together = make_pass(samples, device)
             attempts = [(head, packing), (stock, packing), (head, False), (stock, False)]

@@ -98,16 +98,21 @@ def run(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
 
 def run_inside(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
     """`run` without a process of its own: for tests of numbers, where starting one would take most of the time."""
+    folder = create(make_spec(model, rows, **settings))
+    run_folder(folder)
+    return Finished(folder, None, EventTail(folder.events()).read())
+
+
+def run_folder(folder: RunFolder) -> None:
+    """The engine's work on a run folder, in this process."""
     from core.engine.context import JobContext
     from core.engine.sft import train
 
-    folder = create(make_spec(model, rows, **settings))
     context = JobContext(folder)
     try:
         train(context)
     finally:
         context.close()
-    return Finished(folder, None, EventTail(folder.events()).read())
 
 
 def write_rows(path: Path, count: int, start: int = 0) -> Path:

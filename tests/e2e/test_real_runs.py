@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from core.events.tail import EventTail
 from core.events.types import CheckpointSaved, Notice, Sampled, Started, Step, Stopped
 from core.runs.store import load_plan
 from tests.e2e import real_runs
-from tests.e2e.real_runs import create, execute, make_spec, run, run_inside, write_rows
+from tests.e2e.real_runs import create, execute, make_spec, run, run_folder, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -163,25 +164,46 @@ def test_a_second_engine_on_the_same_folder_is_refused(short_starter: Path, tmp_
     assert first.wait().kind == "stopped"
 
 
-def test_non_finite_steps_are_skipped_counted_and_end_the_run(short_starter: Path, tmp_path: Path) -> None:
+def test_non_finite_steps_change_nothing_are_counted_and_end_the_run(
+    short_starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.engine.loss import LossHead
+    from core.engine.masters import Masters
+    from core.errors import JobError
+
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    spec = make_spec(
-        short_starter,
-        rows,
-        training__learning_rate=1.0,
-        training__max_grad_norm=0.0,
-        training__max_steps=60,
-        training__max_bad_steps=3,
-        training__schedule="constant",
-        training__warmup=0.0,
-        adapter__alpha=8192.0,
-    )
-    failed = execute(create(spec))
-    assert failed.outcome is not None
-    assert failed.outcome.kind == "failed"
-    assert "not finite" in failed.outcome.message
-    steps = failed.of(Step)
-    assert [step.applied for step in steps[-3:]] == [False] * 3
+    healthy, calls, learned = LossHead.summed, [0], []
+
+    def sick(self: LossHead, one: object) -> object:
+        summed = healthy(self, one)  # type: ignore[arg-type]
+        calls[0] += self.model.training
+        return summed * float("inf") if calls[0] == 2 or calls[0] > 4 else summed
+
+    monkeypatch.setattr(LossHead, "summed", sick)
+    publish = Masters.publish
+    monkeypatch.setattr(Masters, "publish", lambda self: (learned.append(1), publish(self))[1])
+    folder = create(make_spec(short_starter, rows, training__max_steps=60, training__max_bad_steps=3))
+    with pytest.raises(JobError, match="not finite in 3 steps in a row"):
+        run_folder(folder)
+    steps = [event.body for event in EventTail(folder.events()).read() if isinstance(event.body, Step)]
+    assert [step.applied for step in steps] == [True, False, True, True, False, False, False]
+    assert len(learned) == 3
+
+
+def test_a_base_that_computes_nonsense_is_named_before_training(short_starter: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from core.errors import JobError
+
+    base = Path(shutil.copytree(short_starter, tmp_path / "broken"))
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    folder = create(make_spec(base, write_rows(tmp_path / "rows.jsonl", 24)))
+    with pytest.raises(JobError, match="not a number"):
+        run_folder(folder)
 
 
 def test_early_stopping_ends_a_run_that_gets_worse(short_starter: Path, tmp_path: Path) -> None:

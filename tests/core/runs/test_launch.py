@@ -22,6 +22,7 @@ def test_the_defaults_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         "HOME": "/home/me",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONUTF8": "1",
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
