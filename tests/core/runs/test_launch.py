@@ -23,6 +23,7 @@ def test_the_defaults_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
         "PYTHONUTF8": "1",
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
