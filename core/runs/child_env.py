@@ -22,7 +22,7 @@ _DEFAULTS = {
     # from the thread they wait for. Measured on 2 cores under load: 94 tokens/s in the first step and then a standstill
     # when spinning, 300 when sleeping.
     "OMP_WAIT_POLICY": "PASSIVE",
-    # Every length of a pass is a new shape, and oneDNN keeps what it built for the last thousand of them: 40 MiB a step.
+    # Every length of a pass is a new shape, and oneDNN would keep what it built for the last thousand: 40 MiB a step.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
     "PYTHONUTF8": "1",  # output goes to a file, which on Windows would otherwise take the old code page
 }
