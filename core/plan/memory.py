@@ -33,7 +33,9 @@ CUDA_CONTEXT = GIB // 2 + 32 * MIB
 # A Python process with torch, transformers and peft, 0.4 GiB after import, and what their first use adds.
 CPU_PROCESS = 7 * GIB // 10
 CUDA_SLACK = 0.03
-CPU_SLACK = 0.05
+# The C library keeps freed blocks of passes that rarely have the same length twice. Measured with the starter model and
+# rows of 80 to 570 tokens: 2.3 GiB at the peak of the first steps and 3.4 GiB after 45, where 1.65 GiB are counted.
+CPU_SLACK = 0.9
 
 STATIC_ERROR = 0.02
 ACTIVATION_ERROR = 0.20
