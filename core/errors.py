@@ -91,6 +91,8 @@ class FailureKind(StrEnum):
 
     OUT_OF_MEMORY = "out_of_memory"
     DISK_FULL = "disk_full"
+    NETWORK = "network"
+    ACCESS = "access"
     BAD_SPEC = "bad_spec"
     BAD_DATA = "bad_data"
     MODEL_LOAD = "model_load"

@@ -21,6 +21,7 @@ _PHASES = {
     "resume": "Resuming",
     "export": "Exporting",
     "import": "Importing",
+    "download": "Downloading",
 }
 
 

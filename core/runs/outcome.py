@@ -26,6 +26,8 @@ _TITLES: Mapping[OutcomeKind, str] = {
 _FAILURE_TITLES: Mapping[str, str] = {
     FailureKind.OUT_OF_MEMORY: "Out of memory",
     FailureKind.DISK_FULL: "The disk is full",
+    FailureKind.NETWORK: "The network failed",
+    FailureKind.ACCESS: "Access was refused",
     FailureKind.BAD_SPEC: "The settings cannot be used",
     FailureKind.BAD_DATA: "The data cannot be used",
     FailureKind.MODEL_LOAD: "The base model could not be loaded",
