@@ -97,7 +97,7 @@ def suggest(spec: RunSpec, facts: Facts) -> tuple[Suggestion, ...]:
     for path in {problem.path for problem in check(spec) if problem.severity is Severity.ERROR}:
         wanted = wanted.replace(path, field_at(path).default)
     found: list[Suggestion] = []
-    for step in (_targets, _rank, _alpha, _dropout, _epochs, _learning_rate, _quantization):
+    for step in (_targets, _quantization, _rank, _alpha, _dropout, _epochs, _learning_rate):
         for path, value, reason in step(wanted, facts):
             if is_visible(wanted, field_at(path)):
                 found.append(Suggestion(path, value, spec.get(path), reason))
@@ -193,16 +193,23 @@ def _targets(_spec: RunSpec, facts: Facts) -> Step:
 
 
 def _rank(spec: RunSpec, facts: Facts) -> Step:
+    rank, reason = _wanted_rank(spec, facts)
+    spec = spec.replace("adapter.dropout", 0.0)  # it comes after the rank, and only where there is room for it
+    smaller = _largest_that_fits(spec, facts, rank)
+    if smaller < rank:
+        memory = plan(spec, facts).memory
+        room = format_bytes(memory.free_bytes) if memory is not None else "memory"
+        rank, reason = smaller, f"Rank {smaller} fits into the {room} that are free; {rank} would not."
+    yield "adapter.rank", rank, reason
+
+
+def _wanted_rank(spec: RunSpec, facts: Facts) -> tuple[int, str]:
+    """The rank for what there is to learn, whatever the memory says."""
     rank, reason = _rank_by_size(spec, facts)
     widest = _widest_rank(facts.model)
     if rank > widest:
-        rank, reason = widest, f"The model's narrowest layer is {2 * widest} wide, and half of that is rank enough."
-    smaller = _largest_that_fits(spec, facts, rank)
-    if smaller < rank:
-        free = plan(spec, facts).memory
-        room = format_bytes(free.free_bytes) if free is not None else "the free memory"
-        rank, reason = smaller, f"Rank {smaller} fits into the {room} that are free; {rank} would not."
-    yield "adapter.rank", rank, reason
+        return widest, f"The model's narrowest layer has a side of {2 * widest}, and half of that is rank enough."
+    return rank, reason
 
 
 def _rank_by_size(spec: RunSpec, facts: Facts) -> tuple[int, str]:
@@ -310,6 +317,7 @@ def _quantization(spec: RunSpec, facts: Facts) -> Step:
         return
     if spec.adapter.method == "full":
         return
+    spec = spec.replace("adapter.rank", _wanted_rank(spec, facts)[0]).replace("adapter.dropout", 0.0)
     now = plan(spec, facts).memory
     smaller = plan(spec.replace("model.quantization", "nf4"), facts).memory
     if now is None or smaller is None or now.verdict in ("fits", "unknown"):
