@@ -72,6 +72,7 @@ class Setting:
         advanced: hidden behind "More settings".
         visible_when: the setting matters only while this holds; otherwise it is ignored, with this as the reason.
         affects: what moves when it changes: "memory", "speed", "quality", "disk".
+        usual: the range that a slider spans; a field beside it takes all that `bounds` allow. None: no slider.
         zero_means: what the value 0 (or empty) stands for, when it stands for something ("automatic", "all").
     """
 
@@ -86,6 +87,7 @@ class Setting:
     advanced: bool = False
     visible_when: When | None = None
     affects: tuple[str, ...] = ()
+    usual: Bounds | None = None
     zero_means: str = ""
 
 

@@ -1,0 +1,152 @@
+"""Rows of settings, made from core's table: label, editor, reset, help, and problems where they belong."""
+
+from collections.abc import Iterable
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from core.errors import Problem, Severity
+from core.spec.fields import FieldInfo
+from core.spec.run_spec import field_at, fields, is_visible
+from studio.forms.editors import Editor, editor_for
+from studio.look import tokens
+from studio.look.theme import look
+from studio.state.desk import Desk
+from studio.widgets.basics import Card, ProblemNote, button, label, tool_button
+from studio.words import say, tr
+
+_LABEL_WIDTH = 148
+
+
+class FieldRow(QWidget):
+    """One setting: its label (with the help on hover and focus), its editor, a reset button, and its problems."""
+
+    def __init__(self, desk: Desk, path: str, editor: Editor | None = None, *, show_help: bool = False) -> None:
+        """``editor`` replaces the usual one of the setting's kind; ``show_help`` writes the help below the editor."""
+        super().__init__()
+        self.desk = desk
+        self.info: FieldInfo = field_at(path)
+        self.editor = editor or editor_for(self.info)
+        setting = self.info.setting
+        self.label = QLabel(say(setting.title))
+        self.label.setProperty("role", "term")
+        self.label.setToolTip(_tip(say(setting.help)))
+        self.label.setBuddy(self.editor.main_widget())
+        self.label.setWordWrap(True)
+        holder = QWidget()
+        holder.setFixedWidth(look().px(_LABEL_WIDTH))
+        holding = QHBoxLayout(holder)
+        holding.setContentsMargins(0, 0, 0, 0)
+        holding.addWidget(self.label, 0, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.editor.setToolTip(_tip(say(setting.help)))
+        self.reset = tool_button("rotate-ccw", tr("Reset to the default"), self._reset)
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self.reset.setSizePolicy(policy)
+        top = QHBoxLayout()
+        top.setContentsMargins(0, 0, 0, 0)
+        top.setSpacing(tokens.SPACE_3)
+        top.addWidget(holder, 0, Qt.AlignmentFlag.AlignTop if self.editor.sizeHint().height() > 60 else top.alignment())
+        top.addWidget(self.editor, 1)
+        top.addWidget(self.reset)
+        self._below = QVBoxLayout()
+        self._below.setContentsMargins(look().px(_LABEL_WIDTH) + tokens.SPACE_3, 0, 0, 0)
+        self._below.setSpacing(tokens.SPACE_1)
+        if show_help:
+            self._below.addWidget(label(say(setting.help), "muted", wrap=True))
+        self._notes: list[ProblemNote] = []
+        self._shown: tuple[Problem, ...] = ()
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(tokens.SPACE_1)
+        outer.addLayout(top)
+        outer.addLayout(self._below)
+        self.editor.edited.connect(self._edited)
+        desk.session.spec_changed.connect(self._spec_changed)
+        desk.session.plan_changed.connect(self._problems_changed)
+        self._refresh()
+        self._problems_changed()
+
+    def _edited(self, value: object) -> None:
+        self.desk.session.edit(self.info.path, value)
+
+    def _reset(self) -> None:
+        self.desk.session.edit(self.info.path, self.info.default)
+        self.editor.main_widget().setFocus()
+
+    def _spec_changed(self, paths: frozenset[str]) -> None:
+        when = self.info.setting.visible_when
+        if self.info.path in paths or (when is not None and when.path in paths):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        spec = self.desk.session.spec
+        value = spec.get(self.info.path)
+        self.editor.show_value(value)
+        self.reset.setVisible(value != self.info.default)
+        self.setVisible(is_visible(spec, self.info))
+
+    def _problems_changed(self) -> None:
+        found = tuple(
+            problem
+            for problem in self.desk.session.problems
+            if problem.path == self.info.path and problem.severity is not Severity.INFO
+        )
+        if found == self._shown:
+            return
+        self._shown = found
+        for note in self._notes:
+            self._below.removeWidget(note)
+            note.deleteLater()
+        self._notes = [ProblemNote(problem, lambda fix: self.desk.session.apply(fix.edits)) for problem in found]
+        for note in self._notes:
+            self._below.addWidget(note)
+
+
+class MoreSettings(QWidget):
+    """“More settings”: rows that open and close with a button; whether they are open is remembered for each page."""
+
+    def __init__(self, desk: Desk, page: str, rows: Iterable[QWidget]) -> None:
+        super().__init__()
+        self._desk, self._page = desk, page
+        self._button = button("", self._turn, role="quiet")
+        self._button.setObjectName(f"more-{page}")
+        self._card = Card()
+        for item in rows:
+            self._card.add(item)
+        box = QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(tokens.SPACE_2)
+        box.addWidget(self._button, 0, Qt.AlignmentFlag.AlignLeft)
+        box.addWidget(self._card)
+        self._show(page in desk.preferences.now.more_settings)
+
+    def _turn(self) -> None:
+        is_open = not self._card.isVisibleTo(self)
+        others = tuple(name for name in self._desk.preferences.now.more_settings if name != self._page)
+        self._desk.preferences.set("more_settings", (*others, self._page) if is_open else others)
+        self._show(is_open)
+
+    def _show(self, is_open: bool) -> None:
+        from studio.look.icons import icon
+
+        self._card.setVisible(is_open)
+        self._button.setIcon(icon("chevron-down" if is_open else "chevron-right", "muted"))
+        self._button.setText(tr("Fewer settings") if is_open else tr("More settings"))
+
+
+def rows_of(desk: Desk, section: str, *, advanced: bool, without: Iterable[str] = ()) -> list[FieldRow]:
+    """A row for every simple (or every advanced) setting of a section, but for some paths."""
+    left_out = frozenset(without)
+    return [
+        FieldRow(desk, info.path)
+        for info in fields()
+        if info.section == section and info.setting.advanced is advanced and info.path not in left_out
+    ]
+
+
+def _tip(text: str) -> str:
+    """Rich text, so that a long tip wraps."""
+    from html import escape
+
+    return f"<p>{escape(text)}</p>"

@@ -1,0 +1,1 @@
+"""How everything looks: tokens, theme and icons. Nothing else in the project names a colour or a size."""

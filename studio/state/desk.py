@@ -1,0 +1,83 @@
+"""What every page is given: the session, the runs, the preferences, and ways to speak to the user and to go places."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from core.errors import Problem, Severity
+from studio.state.preferences import Preferences
+from studio.state.runs import Runs
+from studio.state.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button on a notice."""
+
+    title: str
+    perform: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message inside the window: what happened, what to do next, and buttons that do it."""
+
+    severity: Severity
+    text: str
+    advice: str = ""
+    actions: tuple[Action, ...] = ()
+    detail: str = ""
+
+
+class Desk(QObject):
+    """The window's one set of shared things; pages hold no other state that must outlive them.
+
+    Attributes:
+        notified: a `Notice` to show.
+        went: the name of the page to show.
+        opened: a path that was dropped or chosen (model folder, data file, spec or run folder).
+        memory: anything a page wants to keep while the window is rebuilt (language, theme, text size), by page name.
+    """
+
+    notified = Signal(object)
+    went = Signal(str)
+    opened = Signal(object)
+
+    def __init__(self, session: Session, runs: Runs, preferences: Preferences) -> None:
+        super().__init__()
+        self.session = session
+        self.runs = runs
+        self.preferences = preferences
+        self.memory: dict[str, object] = {}
+
+    def go(self, page: str) -> None:
+        """Shows a page: model, data, adapter, training, try, export, runs or settings."""
+        self.went.emit(page)
+
+    def open_path(self, path: Path) -> None:
+        """Opens whatever a path turns out to be."""
+        self.opened.emit(path)
+
+    def tell(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = ()) -> None:
+        """A notice that something went well, or is worth knowing."""
+        self.notified.emit(Notice(Severity.INFO, text, advice, actions))
+
+    def warn(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = ()) -> None:
+        """A notice that wants attention."""
+        self.notified.emit(Notice(Severity.WARNING, text, advice, actions))
+
+    def complain(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = (), detail: str = "") -> None:
+        """A notice that something went wrong; it stays until it is closed."""
+        self.notified.emit(Notice(Severity.ERROR, text, advice, actions, detail))
+
+    def show_problems(self, problems: tuple[Problem, ...]) -> None:
+        """A notice for each problem, with its fixes as buttons."""
+        for problem in problems:
+            actions = tuple(
+                Action(fix.title, lambda fix=fix: self.session.apply(fix.edits))  # type: ignore[misc]  # bound early
+                for fix in problem.fixes
+            )
+            where = f"{problem.path}: " if "/" in problem.path or "\\" in problem.path else ""
+            self.notified.emit(Notice(problem.severity, where + problem.message, problem.advice, actions))

@@ -1,0 +1,94 @@
+"""How the session reads facts, and what they depend on; runs in background threads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core import paths
+from core.errors import Problem
+from core.facts.types import DataFacts, HardwareFacts, ModelFacts
+from core.spec.run_spec import RunSpec
+from studio.workers.task import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What reading the data came to."""
+
+    facts: DataFacts
+    problems: tuple[Problem, ...]
+    template: str
+
+
+def absolute(spec: RunSpec) -> RunSpec:
+    """The spec with absolute paths, as a run keeps it."""
+    from core.spec.codec import resolve_paths
+
+    return resolve_paths(spec, Path.cwd())
+
+
+def runs_folder(spec: RunSpec) -> Path:
+    """Where a run of this spec goes."""
+    return Path(spec.output.folder).expanduser() if spec.output.folder.strip() else paths.runs_dir()
+
+
+def model_key(spec: RunSpec) -> object:
+    """All settings that the model's facts depend on."""
+    return (spec.model.base.strip(), spec.model.revision.strip())
+
+
+def data_key(spec: RunSpec) -> object:
+    """All settings that the data's facts depend on."""
+    return (spec.data, tuple(sorted(spec.data.mapping.items())), spec.training.seed)
+
+
+def read_machine(spec: RunSpec) -> HardwareFacts:
+    """This computer, now."""
+    from core.facts.hardware import read_hardware
+
+    return read_hardware(runs_folder(spec))
+
+
+def read_base(spec: RunSpec) -> ModelFacts:
+    """The base model, from its headers.
+
+    Raises:
+        UserError: it is not there or cannot be used.
+    """
+    from core.facts.locate import find_model
+    from core.facts.model_files import read_model
+
+    return read_model(find_model(spec.model.base, spec.model.revision))
+
+
+def read_rows(spec: RunSpec, model: ModelFacts, report: Report) -> Rows:
+    """The data as tokens: counts, lengths and problems.
+
+    Raises:
+        UserError: it cannot be used.
+        CancelledError: nobody wants it any more.
+    """
+    from core.data.dataset import load_dataset
+    from core.data.templates import choose_template
+    from core.data.tokenizer import Tokenizer
+
+    dataset = load_dataset(
+        absolute(spec).data,
+        spec.training.seed,
+        model,
+        on_progress=lambda done, total: report("Turning rows into tokens", done, total),
+    )
+    template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
+    return Rows(dataset.facts, dataset.problems, template.source)
+
+
+def without_repeats(problems: tuple[Problem, ...], *, has_model_problem: bool) -> tuple[Problem, ...]:
+    """Each problem once; the plan's “no model yet” says nothing when the model itself has a problem."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for problem in problems:
+        key = (problem.path, problem.message)
+        repeats_model = has_model_problem and problem.path == "model.base" and bool(seen)
+        if key not in seen and not repeats_model:
+            seen.add(key)
+            kept.append(problem)
+    return tuple(kept)

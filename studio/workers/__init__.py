@@ -1,0 +1,1 @@
+"""Work off the main thread: short tasks, and the thread that watches an engine."""
