@@ -7,7 +7,7 @@ from core.errors import Problem, UserError, error, warning
 from core.facts.types import LinearFacts, ModelFacts
 from core.plan.shapes import Shapes, shapes_of
 from core.plan.types import Parameters, Target
-from core.spec.layers import parse_layers
+from core.spec.layers import layered_name, parse_layers
 from core.spec.sections import AdapterSpec
 
 ALL_LINEAR = "all-linear"
@@ -182,7 +182,7 @@ def _chosen(
     for wanted in adapter.targets:
         everywhere = _meant(wanted, model, shapes)
         if not everywhere:
-            problems.append(_unknown_target(wanted, shapes))
+            problems.append(_unknown_target(wanted, model, shapes))
             continue
         # A head has no layer number: it is taken when it is named, whatever the layers; keywords never mean it.
         inside = [linear for linear in everywhere if layers is None or _allowed(linear, layers, wanted)]
@@ -213,7 +213,20 @@ def _meant(wanted: str, model: ModelFacts, shapes: Shapes) -> Iterable[LinearFac
         return [linear for linear in model.linears if linear.role != "head"]
     if wanted in ROLES:
         return [linear for linear in model.linears if linear.role == wanted]
-    return matching(wanted, shapes)
+    return _within_layers(wanted, model, shapes) or matching(wanted, shapes)
+
+
+def _within_layers(name: str, model: ModelFacts, shapes: Shapes) -> tuple[LinearFacts, ...]:
+    """What a name with layers before it means: “3.q_proj”, “0-11.mlp”; none for names without layers."""
+    parts = layered_name(name)
+    if parts is None:
+        return ()
+    low, high, rest = parts
+    return tuple(
+        linear
+        for linear in _meant(rest, model, shapes)
+        if linear.layer is not None and low <= linear.layer <= high < model.num_layers
+    )
 
 
 def _allowed(linear: LinearFacts, layers: frozenset[int], wanted: str) -> bool:
@@ -242,7 +255,7 @@ def _ranks(
                 )
             )
             continue
-        linears = _patterned(key, shapes)
+        linears = _patterned(key, model, shapes)
         if not linears:
             problems.append(_unknown_pattern(key, model, shapes))
         elif not any(linear.name in allowed for linear in linears):
@@ -257,19 +270,19 @@ def _ranks(
     return ranks
 
 
-def _patterned(key: str, shapes: Shapes) -> tuple[LinearFacts, ...]:
-    layer, dot, short = key.partition(".")
-    if dot and layer.isdecimal():
-        return tuple(linear for linear in shapes.by_short.get(short, ()) if linear.layer == int(layer))
-    return matching(key, shapes)
+def _patterned(key: str, model: ModelFacts, shapes: Shapes) -> tuple[LinearFacts, ...]:
+    parts = layered_name(key)
+    is_group = parts is not None and parts[2] in (ALL_LINEAR, *ROLES)
+    return (() if is_group else _within_layers(key, model, shapes)) or matching(key, shapes)
 
 
 def _precision(key: str, shapes: Shapes) -> int:
-    """How exactly a key names a module: a short name least, an ending more, a layer and name, a full path most."""
+    """How exactly a key names a module: a short name least, then an ending, layers, one layer; a full path most."""
     if key in shapes.by_name:
-        return 3
-    if key.partition(".")[0].isdecimal():
-        return 2
+        return 4
+    parts = layered_name(key)
+    if parts is not None:
+        return 3 if parts[0] == parts[1] else 2
     return 1 if "." in key else 0
 
 
@@ -284,21 +297,32 @@ def _conflicts(adapter: AdapterSpec, chosen: tuple[LinearFacts, ...]) -> Iterabl
             )
 
 
-def _unknown_target(name: str, shapes: Shapes) -> Problem:
+def _unknown_target(name: str, model: ModelFacts, shapes: Shapes) -> Problem:
     known = [ALL_LINEAR, *ROLES, *shapes.by_short]
+    parts = layered_name(name)
+    if parts is not None and _meant(parts[2], model, shapes):
+        return error("adapter.targets", _wrong_layers(name, parts, model), "Name layers that the model has.")
+    close = _did_you_mean(parts[2] if parts else name, known)
     return error(
         "adapter.targets",
-        f"This model has no linear layer “{name}”.{_did_you_mean(name, known)}",
+        f"This model has no linear layer “{name}”.{close}",
         f"It has {_listed(shapes)}; “{ALL_LINEAR}”, “attention” and “mlp” name groups of them.",
     )
 
 
+def _wrong_layers(name: str, parts: tuple[int, int, str], model: ModelFacts) -> str:
+    low, high, _ = parts
+    layers = f"layer {low}" if low == high else f"layers {low} to {high}"
+    return f"“{name}” names {layers}, but the model's layers are 0 to {model.num_layers - 1}."
+
+
 def _unknown_pattern(key: str, model: ModelFacts, shapes: Shapes) -> Problem:
-    layer, dot, short = key.partition(".")
-    if dot and layer.isdecimal() and short in shapes.by_short:
-        message = f"“{key}” names layer {layer}, but the model's layers are 0 to {model.num_layers - 1}."
+    parts = layered_name(key)
+    if parts is not None and matching(parts[2], shapes):
+        message = _wrong_layers(key, parts, model)
     else:
-        message = f"This model has no linear layer “{key}”.{_did_you_mean(short or key, list(shapes.by_short))}"
+        short = parts[2] if parts else key
+        message = f"This model has no linear layer “{key}”.{_did_you_mean(short, list(shapes.by_short))}"
     advice = f"Write a module name or a layer and a name, such as “11.{next(iter(shapes.by_short), 'down_proj')}”."
     return error("adapter.rank_pattern", message, f"{advice} It has {_listed(shapes)}.")
 

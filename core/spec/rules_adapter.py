@@ -13,7 +13,7 @@ MOST_LAYERS = 10_000
 """More layers than any model has; the syntax of `adapter.layers` is checked against it."""
 
 _MODULE = re.compile(r"[\w-]+(?:\.[\w-]+)*")
-_RANKED_MODULE = re.compile(r"(?:\w+\.)*[^\W\d]\w*")
+_RANKED_MODULE = re.compile(r"(?:\d+-\d+\.)?(?:\w+\.)*[^\W\d]\w*")
 _GROUP_SLIPS: Mapping[str, str] = {
     "all": "all-linear",
     "all_linear": "all-linear",
@@ -116,7 +116,7 @@ def _check_rank_pattern(spec: RunSpec) -> Iterator[Problem]:
     fix = Fix("Remove wrong entries", (Edit("adapter.rank_pattern", good),))
     for name, rank in pattern.items():
         if not _RANKED_MODULE.fullmatch(name):
-            advice = "Write a module's name such as down_proj, or a layer and a name such as 11.down_proj."
+            advice = "Write a module's name such as down_proj, or layers and a name such as 11.down_proj."
             message = f"{quote(name)} is not a module's name."
             yield error("adapter.rank_pattern", message, advice, fix)
         if not bounds.contains(rank):

@@ -264,7 +264,7 @@ class AdapterSpec:
         Kind.NAMES,
         "Target modules",
         "Which linear layers get adapters: “all-linear” (all but the head), “attention”, “mlp”, or module names such "
-        "as q_proj.",
+        "as q_proj. With layers before it, such as 0-11.q_proj, a name means only those.",
         visible_when=When("adapter.method", _ADAPTER_METHODS),
         affects=("memory", "speed", "quality", "disk"),
     )
@@ -281,7 +281,8 @@ class AdapterSpec:
         {},
         Kind.RANKS,
         "Ranks by module",
-        "Other ranks for some modules: a module name (down_proj) or a layer and name (11.down_proj) and its rank.",
+        "Other ranks for some modules: a module name (down_proj), or layers and a name (11.down_proj, 0-7.down_proj), and "
+        "its rank.",
         advanced=True,
         visible_when=When("adapter.method", _ADAPTER_METHODS),
         affects=("memory", "quality", "disk"),
@@ -350,6 +351,7 @@ class TrainingSpec:
         "Learning rate",
         "The size of each step. 2e-4 suits LoRA, 2e-5 full fine-tuning; halve it when the loss jumps.",
         bounds=Bounds(1e-8, 1.0),
+        usual=Bounds(1e-6, 1e-2),
         log=True,
         affects=("quality",),
     )
