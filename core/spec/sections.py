@@ -281,8 +281,8 @@ class AdapterSpec:
         {},
         Kind.RANKS,
         "Ranks by module",
-        "Other ranks for some modules: a module name (down_proj), or layers and a name (11.down_proj, 0-7.down_proj), and "
-        "its rank.",
+        "Other ranks for some modules: a module name (down_proj), or layers and a name (11.down_proj, 0-7.down_proj) "
+        "and its rank.",
         advanced=True,
         visible_when=When("adapter.method", _ADAPTER_METHODS),
         affects=("memory", "quality", "disk"),

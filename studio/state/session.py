@@ -82,22 +82,23 @@ class Session(QObject):
         """Changes one setting."""
         self.apply((Edit(path, value),))
 
-    def apply(self, edits: Iterable[Edit]) -> None:
-        """Changes several settings at once; one step to undo."""
+    def apply(self, edits: Iterable[Edit], *, gesture: str = "") -> None:
+        """Changes several settings at once; one step to undo, with all others of the same ``gesture`` just before."""
         spec = self.spec
         for item in edits:
             spec = spec.replace(item.path, item.value)
-        self.set_spec(spec)
+        self.set_spec(spec, gesture=gesture)
 
-    def set_spec(self, spec: RunSpec) -> None:
+    def set_spec(self, spec: RunSpec, *, gesture: str = "") -> None:
         """Takes another spec; the one before can be had back with `undo`."""
         import time
 
         if spec == self.spec:
             return
-        paths = _changed(self.spec, spec)
+        paths = frozenset((gesture,)) if gesture else _changed(self.spec, spec)
         now = time.monotonic()
-        if not self._undo or self._undo[-1][1] != paths or now - self._undo[-1][2] > _TOGETHER:
+        together = bool(gesture) or (bool(self._undo) and now - self._undo[-1][2] <= _TOGETHER)
+        if not self._undo or self._undo[-1][1] != paths or not together:
             self._undo.append((self.spec, paths, now))
             del self._undo[:-_UNDO_STEPS]
         else:
