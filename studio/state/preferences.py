@@ -25,6 +25,7 @@ class Choices:
         geometry: left, top, width and height of the window; empty before the first start.
         page: the page that was open.
         recent: spec files, newest first.
+        last_run: the folder of the run that was shown last.
         welcomed: the first-run page has been passed.
         linked_alpha: alpha moves with rank by this factor; 0 when it does not.
         more_settings: pages whose “More settings” are open.
@@ -39,6 +40,7 @@ class Choices:
     recent: tuple[str, ...] = ()
     recent_data: tuple[str, ...] = ()
     recent_models: tuple[str, ...] = ()
+    last_run: str = ""
     welcomed: bool = False
     linked_alpha: float = 2.0
     more_settings: tuple[str, ...] = ()

@@ -136,13 +136,15 @@ class Runs(QObject):
         self.current: WatchedRun | None = None
         self.all: tuple[RunSummary, ...] = ()
         self.known = False
+        self._last = ""
         self._listing: Task | None = None
         self._timer = QTimer(self)
         self._timer.setInterval(_REFRESH_MS)
         self._timer.timeout.connect(self.refresh)
 
-    def begin(self) -> None:
-        """Lists the runs, and goes on watching one that is still going from an earlier start of the window."""
+    def begin(self, last: str = "") -> None:
+        """Lists the runs, and shows one that is still going from an earlier start, else the one shown ``last``."""
+        self._last = last
         self.refresh()
         self._timer.start()
 
@@ -235,9 +237,10 @@ class Runs(QObject):
             self.all = runs
             self.listed.emit()
         if first and self.current is None:
-            live = next((run for run in runs if run.status == "running"), None)
-            if live is not None:
-                self.watch(live.folder)
+            live = [run for run in runs if run.status == "running"]
+            seen = [run for run in runs if str(run.path) == self._last and run.status not in ("new", "damaged")]
+            for run in (live or seen)[:1]:
+                self.watch(run.folder)
 
     def _not_listed(self, failure: Exception) -> None:
         self._listing = None

@@ -3,26 +3,17 @@
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.cli.console import Console
-from core.cli.spec_options import add_change_arguments
+from core.cli.spec_options import add_change_arguments, change_spec
 from core.errors import ExitCode
+from core.spec.demo import STEPS, demo_spec
 from core.spec.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from core.events.run_state import RunState
     from core.runs.layout import RunFolder
-
-STEPS = 45
-PRESET = "quick-cpu"
-PROMPTS = (
-    'Define "Internet" as a devil\'s dictionary would.',
-    'Define "Smartphone" as a devil\'s dictionary would.',
-    'Define "Influencer" as a devil\'s dictionary would.',
-    'Define "Achievement" as a devil\'s dictionary would.',  # held back; the others are no part of the book
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
@@ -43,46 +34,12 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
         require_empty(target)
     console.line(console.bold("Lowrank Studio teaches a small language model to speak like Ambrose Bierce."))
     console.line()
-    spec = demo_spec(_starter(console), options)
+    spec = change_spec(demo_spec(str(_starter(console)), options.steps), options)
     folder, state, code = _train(spec, console)
     if code is not ExitCode.DONE:
         return code
     _print_answers(state, console)
     return _export(folder, state, target, began, console)
-
-
-def demo_spec(base: Path, options: argparse.Namespace) -> RunSpec:
-    """The settings of the demo: a preset, what makes it quick and telling, and what the options change.
-
-    Raises:
-        UserError: there is no such preset or setting, or a value does not fit.
-    """
-    from core.cli.spec_options import change_spec
-    from core.paths import resource
-    from core.spec.presets import apply_preset
-
-    spec = apply_preset(PRESET, RunSpec())
-    changes: dict[str, Any] = {
-        "model.base": str(base),
-        "model.quantization": "nf4",
-        "data.train": (str(resource("data", "devils-dictionary.jsonl")),),
-        "data.validation": (str(resource("data", "devils-dictionary-held-back.jsonl")),),
-        "data.max_length": 640,  # the longest row has 571
-        "data.max_rows": 0,
-        "adapter.rank": 16,
-        "adapter.alpha": 32.0,
-        "training.learning_rate": 1e-3,
-        "training.effective_batch": 16,
-        "training.warmup": 0.05,
-        "training.max_steps": options.steps,
-        "training.evaluate_every": -(-options.steps // 4),
-        "training.sample_prompts": PROMPTS,
-        "training.sample_tokens": 48,
-        "output.name": "demo",
-    }
-    for path, value in changes.items():
-        spec = spec.replace(path, value)
-    return change_spec(spec, options)
 
 
 def _starter(console: Console) -> Path:

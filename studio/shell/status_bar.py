@@ -1,0 +1,141 @@
+"""The status bar: the device and its memory right now, what is going on, and whether the spec is saved."""
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from core.facts.types import HardwareFacts
+from core.units import format_bytes
+from studio.look import tokens
+from studio.look.theme import look
+from studio.state.desk import Desk
+from studio.widgets.basics import Elided, label
+from studio.words import LANGUAGES, language, tr
+from studio.workers.task import Task, start_task
+
+_SAMPLE_MS = 2000
+_GPU_EVERY = 3  # nvidia-smi takes a while; it is asked at every third sample
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Memory of the device right now, in bytes."""
+
+    name: str
+    used: int
+    total: int
+
+
+class StatusBar(QWidget):
+    """The line at the foot of the window."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._task: Task | None = None
+        self._count = 0
+        self.setObjectName("statusBar")
+        self.setFixedHeight(look().px(tokens.STATUS_HEIGHT))
+        self._device = label("", "muted")
+        self._device.setObjectName("status-device")
+        self._doing = Elided("", "muted")
+        self._saved = label("", "muted")
+        self._saved.setObjectName("status-saved")
+        box = QHBoxLayout(self)
+        box.setContentsMargins(tokens.SPACE_4, 0, tokens.SPACE_4, 0)
+        box.setSpacing(tokens.SPACE_4)
+        box.addWidget(self._device)
+        box.addWidget(self._doing, 1)
+        box.addWidget(self._saved)
+        box.addWidget(label(LANGUAGES[language()], "muted"))
+        self._timer = QTimer(self)
+        self._timer.setInterval(_SAMPLE_MS)
+        self._timer.timeout.connect(self.sample)
+        self._timer.start()
+        desk.session.spec_changed.connect(self._show_saved)
+        desk.session.facts_changed.connect(self._hardware_changed)
+        desk.runs.current_changed.connect(self._show_doing)
+        desk.runs.current_moved.connect(self._show_doing)
+        desk.runs.current_ended.connect(self._show_doing)
+        self._show_saved()
+        self._show_doing()
+        self._hardware_changed("hardware")
+
+    def sample(self) -> None:
+        """Asks for the memory in use, in the background."""
+        hardware = self._desk.session.hardware
+        if hardware is None or self._task is not None or not self.isVisible():
+            return
+        self._count += 1
+        if hardware.gpus and self._count % _GPU_EVERY:
+            return
+        self._task = start_task(
+            lambda _report: read_usage(hardware), on_done=self._show_usage, on_failed=self._not_read, parent=self
+        )
+
+    def _hardware_changed(self, what: str) -> None:
+        hardware = self._desk.session.hardware
+        if what == "hardware" and hardware is not None:
+            self._show_usage(usage_of(hardware))
+
+    def _show_usage(self, usage: Usage) -> None:
+        self._task = None
+        text = tr(
+            "{device} · {used} of {total} in use",
+            device=usage.name,
+            used=format_bytes(usage.used),
+            total=format_bytes(usage.total),
+        )
+        self._device.setText(text)
+
+    def _not_read(self, failure: Exception) -> None:
+        self._task = None
+        self._timer.stop()  # what fails once fails every two seconds
+        raise failure
+
+    def _show_saved(self, _paths: object = None) -> None:
+        session = self._desk.session
+        name = session.file.name if session.file is not None else tr("unnamed spec")
+        if session.file is None:
+            self._saved.setText(tr("Draft kept"))
+        else:
+            self._saved.setText(tr("{name}, changed", name=name) if session.unsaved else tr("{name}, saved", name=name))
+
+    def _show_doing(self) -> None:
+        run = self._desk.runs.current
+        if run is not None and run.is_live:
+            from studio.shell.run_panel import progress_of
+
+            self._doing.set_text(f"{run.name} · {progress_of(run)[0]}")
+        else:
+            self._doing.set_text(tr("idle"))
+
+
+def usage_of(hardware: HardwareFacts) -> Usage:
+    """The memory of the device that would train, from facts."""
+    if hardware.gpus:
+        best = max(hardware.gpus, key=lambda gpu: gpu.free_bytes)
+        return Usage(best.name, best.total_bytes - best.free_bytes, best.total_bytes)
+    total = hardware.ram_total_bytes
+    return Usage(tr("Processor"), total - hardware.ram_free_bytes, total)
+
+
+def read_usage(hardware: HardwareFacts) -> Usage:
+    """The same, asked of the system now; runs in a thread."""
+    from dataclasses import replace
+
+    if hardware.gpus:
+        from core.facts.nvidia import read_gpus
+
+        gpus, _ = read_gpus()
+        return usage_of(replace(hardware, gpus=gpus or hardware.gpus))
+    import psutil
+
+    from core.facts.cgroups import read_limits
+
+    limits = read_limits()
+    free: int = psutil.virtual_memory().available
+    if limits.memory_free_bytes is not None:
+        free = min(free, limits.memory_free_bytes)
+    return usage_of(replace(hardware, ram_free_bytes=free))

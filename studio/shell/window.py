@@ -1,0 +1,298 @@
+"""The window: rail, pages, plan panel and status bar; opens what is dropped, obeys shortcuts, remembers its place."""
+
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
+
+from studio.look import tokens
+from studio.look.theme import look
+from studio.pages.page import Page
+from studio.shell.files import Files
+from studio.shell.notices import NoticeStack
+from studio.shell.pages import WITH_PLAN, make_page
+from studio.shell.plan_panel import PlanPanel, PlanStrip
+from studio.shell.rail import Rail
+from studio.shell.run_panel import RunPanel
+from studio.shell.shortcuts import PAGES, SHORTCUTS
+from studio.shell.start import start_blocker
+from studio.shell.status_bar import StatusBar
+from studio.shell.welcome import WelcomePage
+from studio.state.desk import Action, Desk, Notice
+from studio.words import tr
+
+_LEAST = QSize(960, 600)
+_FIRST = QSize(1280, 800)
+WELCOME = "welcome"
+
+
+class MainWindow(QMainWindow):
+    """The one window. It is made anew when language, theme or text size change; the desk stays."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk = desk
+        self.files = Files(desk, self)
+        self.pages: dict[str, QWidget] = {}
+        self.page = ""
+        self.setWindowTitle("Lowrank Studio")
+        self.setMinimumSize(_LEAST)
+        self.setAcceptDrops(True)
+        self._menu = self._make_menu()
+        self.rail = Rail(desk, self._menu)
+        self._stack = QStackedWidget()
+        self._side = self._make_side()
+        self._strip = self._make_strip()
+        self.status = StatusBar(desk)
+        self._lay_out()
+        self.notices = NoticeStack(self._stack)
+        self._wire()
+        self._restore_place()
+        self.show_page(self._first_page())
+
+    # --- making
+
+    def _make_side(self) -> QStackedWidget:
+        self.plan_panel = PlanPanel(self.desk)
+        self.run_panel = RunPanel(self.desk, flat=False)
+        side = QStackedWidget()
+        side.setObjectName("planPanel")
+        side.setFixedWidth(look().px(tokens.PLAN_WIDTH))
+        side.addWidget(self.plan_panel)
+        side.addWidget(self.run_panel)
+        return side
+
+    def _make_strip(self) -> QStackedWidget:
+        self.plan_strip = PlanStrip(self.desk)
+        self.run_strip = RunPanel(self.desk, flat=True)
+        strip = QStackedWidget()
+        strip.setObjectName("planStrip")
+        strip.addWidget(self.plan_strip)
+        strip.addWidget(self.run_strip)
+        strip.setFixedHeight(strip.sizeHint().height())
+        return strip
+
+    def _lay_out(self) -> None:
+        middle = QHBoxLayout()
+        middle.setContentsMargins(0, 0, 0, 0)
+        middle.setSpacing(0)
+        middle.addWidget(self.rail)
+        middle.addWidget(self._stack, 1)
+        middle.addWidget(self._side)
+        centre = QWidget()
+        box = QVBoxLayout(centre)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addLayout(middle, 1)
+        box.addWidget(self._strip)
+        box.addWidget(self.status)
+        self.setCentralWidget(centre)
+
+    def _make_menu(self) -> QMenu:
+        menu = QMenu(self)
+        entries = (
+            (tr("New spec"), "new"),
+            (tr("Open spec…"), "open"),
+            (tr("Save spec"), "save"),
+            (tr("Save spec as…"), "save-as"),
+            ("", ""),
+            (tr("Undo"), "undo"),
+            (tr("Redo"), "redo"),
+            ("", ""),
+            (tr("Welcome page"), "welcome"),
+            (tr("Close the window"), "quit"),
+        )
+        keys = {item.action: item.keys for item in SHORTCUTS}
+        for title, action in entries:
+            if not action:
+                menu.addSeparator()
+                continue
+            made = menu.addAction(title, partial(self.perform, action))
+            if action in keys:
+                made.setText(f"{title}\t{QKeySequence(keys[action]).toString(QKeySequence.SequenceFormat.NativeText)}")
+        self._recent = menu.addMenu(tr("Open recent"))
+        menu.aboutToShow.connect(self._fill_recent)
+        return menu
+
+    def _fill_recent(self) -> None:
+        self._recent.clear()
+        recent = [Path(name) for name in self.desk.preferences.now.recent if Path(name).is_file()]
+        for path in recent:
+            self._recent.addAction(str(path), partial(self.files.open_spec, path))
+        self._recent.setEnabled(bool(recent))
+
+    def _wire(self) -> None:
+        desk = self.desk
+        self.rail.chosen.connect(self.show_page)
+        desk.went.connect(self.show_page)
+        desk.opened.connect(self.files.open_path)
+        desk.notified.connect(self.show_notice)
+        desk.runs.failed.connect(desk.show_problems)
+        desk.runs.current_changed.connect(self._follow_run)
+        desk.runs.current_ended.connect(self._run_ended)
+        self.plan_panel.start_asked.connect(self.start)
+        self.plan_strip.start_asked.connect(self.start)
+        self.run_panel.show_asked.connect(self._show_training)
+        for item in SHORTCUTS:
+            shortcut = QShortcut(QKeySequence(item.keys), self)
+            shortcut.activated.connect(lambda action=item.action: self.perform(action))
+
+    # --- doing
+
+    def perform(self, action: str) -> None:
+        """Does what a shortcut or menu entry names."""
+        if action.startswith("page-"):
+            self.show_page(action.removeprefix("page-"))
+            return
+        deeds = {
+            "start": self.start,
+            "new": self.files.new_spec,
+            "open": self.files.choose_spec,
+            "save": self.files.save_spec,
+            "save-as": self.files.save_spec_as,
+            "undo": self.desk.session.undo,
+            "redo": self.desk.session.redo,
+            "next-part": self._next_part,
+            "welcome": lambda: self.show_page(WELCOME),
+            "quit": self.close,
+        }
+        deeds[action]()
+
+    def show_page(self, name: str) -> None:
+        """Brings a page to the front, making it first if need be."""
+        if name == self.page:
+            return
+        before = self.pages.get(self.page)
+        if isinstance(before, Page):
+            before.hidden()
+        if name not in self.pages:
+            made = WelcomePage(self.desk) if name == WELCOME else make_page(name, self.desk)
+            self.pages[name] = made
+            self._stack.addWidget(made)
+        self.page = name
+        page = self.pages[name]
+        self._stack.setCurrentWidget(page)
+        self.rail.show_page(name)
+        if name in PAGES:
+            self.desk.preferences.set("page", name)
+        if isinstance(page, Page):
+            page.shown()
+        self._arrange()
+
+    def start(self) -> None:
+        """Starts the run that the plan describes."""
+        if self.desk.runs.is_live:
+            self.show_page("training")
+            return
+        blocker = start_blocker(self.desk)
+        prepared = self.desk.session.prepared()
+        if blocker or prepared is None:
+            self.desk.warn(tr("The training cannot start yet."), blocker)
+            return
+        self.desk.preferences.set("welcomed", value=True)
+        if self.desk.runs.start(prepared) is not None:
+            self.show_page("training")
+
+    def show_notice(self, notice: Notice) -> None:
+        """Shows a message over the page."""
+        self.notices.show_notice(notice)
+
+    def close_pages(self) -> None:
+        """Ends what the pages have running, before the window is thrown away."""
+        for page in self.pages.values():
+            if isinstance(page, Page):
+                page.close_page()
+
+    def _show_training(self) -> None:
+        self.show_page("training")
+
+    def _follow_run(self) -> None:
+        self._arrange()
+
+    def _run_ended(self) -> None:
+        self._arrange()
+        run = self.desk.runs.current
+        if run is None or self.page == "training":
+            return
+        if run.outcome is None:
+            self.desk.show_problems(run.problems)
+            return
+        from studio.words import say
+
+        show = (Action(tr("Show"), self._show_training),)
+        tell = self.desk.tell if run.outcome.kind in ("completed", "stopped") else self.desk.complain
+        tell(f"{run.name}: {say(run.outcome.title)}. {say(run.outcome.message)}", say(run.outcome.hint), actions=show)
+
+    def _next_part(self) -> None:
+        """F6: from the rail to the page to the plan panel and round again."""
+        parts: list[QWidget] = [self.rail, self.pages[self.page]]
+        parts += [side for side in (self._strip, self._side) if side.isVisible()]
+        focus = QApplication.focusWidget()
+        at = next((index for index, part in enumerate(parts) if focus and part.isAncestorOf(focus)), -1)
+        target = parts[(at + 1) % len(parts)]
+        for child in target.findChildren(QWidget):
+            if child.isVisible() and child.isEnabled() and child.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                child.setFocus(Qt.FocusReason.TabFocusReason)
+                return
+
+    # --- place and shape
+
+    def _arrange(self) -> None:
+        """Decides between panel and strip, plan and live run."""
+        live = self.desk.runs.is_live
+        wanted = self.page in WITH_PLAN or (live and self.page != WELCOME)
+        narrow = self.width() < look().px(tokens.NARROW)
+        self._side.setVisible(wanted and not narrow)
+        self._strip.setVisible(wanted and narrow)
+        for holder in (self._side, self._strip):
+            holder.setCurrentIndex(1 if live else 0)
+
+    def _first_page(self) -> str:
+        now = self.desk.preferences.now
+        if not now.welcomed and not self.desk.session.spec.model.base:
+            return WELCOME
+        return now.page if now.page in PAGES else "model"
+
+    def _restore_place(self) -> None:
+        now = self.desk.preferences.now
+        self.resize(_FIRST)
+        if len(now.geometry) == 4:
+            left, top, width, height = now.geometry
+            self.setGeometry(left, top, max(width, _LEAST.width()), max(height, _LEAST.height()))
+            screens = [screen.availableGeometry() for screen in QApplication.screens()]
+            if not any(screen.intersects(self.geometry()) for screen in screens):
+                self.move(screens[0].topLeft())
+        if now.maximized:
+            self.setWindowState(Qt.WindowState.WindowMaximized)
+
+    def save_place(self) -> None:
+        """Remembers where the window is."""
+        preferences = self.desk.preferences
+        preferences.set("maximized", self.isMaximized())
+        if not self.isMaximized():
+            box = self.geometry()
+            preferences.set("geometry", (box.x(), box.y(), box.width(), box.height()))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Folds or unfolds the plan panel."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
+        """Saves everything; a run goes on without the window."""
+        self.save_place()
+        self.close_pages()
+        event.accept()
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 (Qt's name)
+        """Files and folders may be dropped anywhere."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 (Qt's name)
+        """Opens what was dropped, after the drag has ended."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        event.acceptProposedAction()
+        QTimer.singleShot(0, self, lambda: self.files.open_paths(paths))
