@@ -11,7 +11,7 @@ from core import paths
 from core.errors import UserError, error
 from core.facts.model_config import read_config
 from core.facts.model_folder import CONFIG_FILE
-from core.facts.safetensors_header import INDEX_FILE, SINGLE_FILE
+from core.facts.safetensors_header import INDEX_FILE, SINGLE_FILE, read_index
 
 STARTER = "starter"
 Origin = Literal["imported", "hub cache"]
@@ -23,11 +23,27 @@ _MIN_COMMIT = 7
 
 @dataclass(frozen=True, slots=True)
 class InstalledModel:
-    """A base model that can be chosen by name, and where it came from."""
+    """A base model that can be chosen by name, and where it came from.
+
+    Attributes:
+        family: ``model_type`` of its config.
+        bytes: size of its weight files.
+    """
 
     name: str
     path: Path
     origin: Origin
+    family: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    """A GGUF file in the application's models folder, which has to be imported before it can be trained."""
+
+    name: str
+    path: Path
+    bytes: int
 
 
 def find_model(base: str, revision: str = "") -> Path:
@@ -64,16 +80,23 @@ def find_model(base: str, revision: str = "") -> Path:
 def list_models() -> tuple[InstalledModel, ...]:
     """Every causal language model with safetensors weights in the application's folder and in the hub cache.
 
-    Folders that hold something else, or something broken, are left out; choosing one by path says what is wrong.
+    Folders that hold something else, something broken or half a download are left out; choosing one by path says what
+    is wrong. Reads config.json and, for a model in several files, its index; no headers.
     """
-    found = [InstalledModel(path.name, path, "imported") for path in _folders(paths.models_dir()) if _is_model(path)]
+    found = [_installed(path.name, path, "imported") for path in _folders(paths.models_dir())]
     for path in _folders(cache_folder()):
         if path.name.startswith("models--"):
             snapshot = _snapshot(path, "")
-            if snapshot is not None and _is_model(snapshot):
+            if snapshot is not None:
                 name = path.name.removeprefix("models--").replace("--", "/", 1)
-                found.append(InstalledModel(name, snapshot, "hub cache"))
-    return tuple(found)
+                found.append(_installed(name, snapshot, "hub cache"))
+    return tuple(model for model in found if model is not None)
+
+
+def list_gguf_files() -> tuple[GgufFile, ...]:
+    """The GGUF files that somebody put into the application's models folder; nothing in them is read."""
+    files = sorted(path for path in _children(paths.models_dir()) if path.suffix.lower() == ".gguf" and path.is_file())
+    return tuple(GgufFile(path.stem, path, path.stat().st_size) for path in files if not path.name.startswith("."))
 
 
 def cache_folder() -> Path:
@@ -81,11 +104,16 @@ def cache_folder() -> Path:
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(name):
             return Path(os.environ[name]).expanduser()
+    return hub_home() / "hub"
+
+
+def hub_home() -> Path:
+    """Where Hugging Face libraries keep everything of theirs."""
     home = os.environ.get("HF_HOME")
     if home:
-        return Path(home).expanduser() / "hub"
+        return Path(home).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface" / "hub"
+    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface"
 
 
 def _expanded(text: str) -> Path:
@@ -120,6 +148,15 @@ def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
             )
         )
     snapshot = _snapshot(repository, revision)
+    if _is_on_its_way(repository, snapshot):
+        raise UserError(
+            error(
+                _SETTING,
+                f"The download of the model “{name}” has not finished: parts of it are missing in {repository}.",
+                "Start it again, on the Model page or with “lowrank models --download "
+                f"{name}”; it goes on where it was.",
+            )
+        )
     if snapshot is None:
         wanted = f"the revision “{revision}”" if revision else "a complete revision"
         raise UserError(
@@ -172,14 +209,38 @@ def _folders(parent: Path) -> list[Path]:
         return []
 
 
-def _is_model(folder: Path) -> bool:
-    if not (folder / SINGLE_FILE).is_file() and not (folder / INDEX_FILE).is_file():
-        return False
+def _installed(name: str, folder: Path, origin: Origin) -> InstalledModel | None:
+    """The model in a folder; None where there is none, or not all of it."""
     try:
-        read_config(folder / CONFIG_FILE)
-    except UserError:
+        sizes = [(folder / file).stat().st_size for file in _weight_files(folder)]
+        config, _ = read_config(folder / CONFIG_FILE)
+    except (OSError, UserError):
+        return None
+    return InstalledModel(name, folder, origin, config.model_type, sum(sizes)) if sizes else None
+
+
+def _weight_files(folder: Path) -> tuple[str, ...]:
+    """The weight files that a folder should have; empty where it promises none.
+
+    Raises:
+        UserError: its index is broken.
+    """
+    if (folder / SINGLE_FILE).is_file():
+        return (SINGLE_FILE,)
+    return tuple(sorted(set(read_index(folder / INDEX_FILE).values()))) if (folder / INDEX_FILE).is_file() else ()
+
+
+def _is_on_its_way(repository: Path, snapshot: Path | None) -> bool:
+    """Whether a download has begun and not yet brought all: parts lie there, and weights or the config are missing."""
+    if not any(path.suffix == ".incomplete" for path in _children(repository / "blobs")):
         return False
-    return True
+    if snapshot is None or not (snapshot / CONFIG_FILE).is_file():
+        return True
+    try:
+        files = _weight_files(snapshot)
+    except UserError:
+        return False  # whoever reads the model says what is wrong with its index
+    return not files or not all((snapshot / file).is_file() for file in files)
 
 
 def _suggest(path: Path) -> str:

@@ -80,7 +80,7 @@ def read_weights(folder: Path) -> Weights:
     if (folder / SINGLE_FILE).is_file():
         return Weights(read_header(folder / SINGLE_FILE), (SINGLE_FILE,), (folder / SINGLE_FILE).stat().st_size)
     index = folder / INDEX_FILE
-    places = _read_index(index)
+    places = read_index(index)
     files = tuple(sorted(set(places.values())))
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
@@ -201,7 +201,12 @@ def _check_layout(path: Path, tensors: list[Tensor], data: int, size: int) -> No
         raise _broken(path, f"it has {size - expected:,} bytes more than its header promises.", _AGAIN)
 
 
-def _read_index(index: Path) -> dict[str, str]:
+def read_index(index: Path) -> dict[str, str]:
+    """Tensor name -> the file beside the index that holds it.
+
+    Raises:
+        UserError: the index is broken, or names files outside its folder.
+    """
     places = read_json_object(index).get("weight_map")
     if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
         raise UserError(
