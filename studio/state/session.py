@@ -183,6 +183,10 @@ class Session(QObject):
                 self._read_hardware()
         self._read_stale()
 
+    def cancel(self, name: str) -> None:
+        """Ends the reading of "model" or "data"; it is not read again until the spec changes or `refresh` asks."""
+        self._cancel(name)
+
     def _replan(self) -> None:
         facts = self.facts
         if facts is not None:

@@ -296,8 +296,14 @@ class ProblemNote(QFrame):
     """A problem where its cause is: icon, what happened, what to do next, and its fixes as buttons."""
 
     def __init__(
-        self, problem: Problem, on_fix: Callable[[Fix], object] | None = None, *, compact: bool = False
+        self,
+        problem: Problem,
+        on_fix: Callable[[Fix], object] | None = None,
+        *,
+        compact: bool = False,
+        above: QWidget | None = None,
     ) -> None:
+        """``compact`` leaves the advice out where a fix says the same; ``above`` is put over the message."""
         super().__init__()
         icon_name, color, role = SEVERITY_ICONS[problem.severity]
         self.setProperty("role", role)
@@ -305,6 +311,8 @@ class ProblemNote(QFrame):
         mark = IconLabel(icon_name, color)
         texts = column(spacing=tokens.SPACE_1)
         message = label(say(problem.message), wrap=True, selectable=True)
+        if above is not None:
+            texts.addWidget(above)
         texts.addWidget(message)
         if problem.advice and not (compact and problem.fixes):
             texts.addWidget(label(say(problem.advice), "muted", wrap=True))
