@@ -27,3 +27,13 @@ def encode_prompt(prompt: str | Sequence[Message], tokenizer: Tokenizer, templat
         return ids if ids[:1] == start else [*start, *ids]
     messages = (Message("user", prompt),) if isinstance(prompt, str) else tuple(prompt)
     return tokenizer.encode(template.render(messages, add_generation_prompt=True))
+
+
+def encode_conversation(messages: Sequence[Message], tokenizer: Tokenizer, template: ChatTemplate) -> list[int]:
+    """Token ids of a conversation that the model is to go on with; one question alone is read as `encode_prompt` does.
+
+    Raises:
+        UserError: there is nothing to answer, or the template refuses the conversation.
+    """
+    alone = len(messages) == 1 and messages[0].role == "user" and not messages[0].extra
+    return encode_prompt(messages[0].content if alone else messages, tokenizer, template)

@@ -5,12 +5,13 @@ import json
 import os
 import platform
 import sys
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 
 from core import __version__
 from core.engine.context import JobContext
-from core.errors import ExitCode
+from core.errors import ExitCode, Failure, JobError
 from core.events.types import PROTOCOL_VERSION, Failed, Hello
 from core.runs.layout import RunFolder
 from core.runs.lock import FolderBusy, hold_lock
@@ -63,18 +64,33 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.import_gguf import import_gguf
 
             import_gguf(context, job)
+        elif kind == "chat":
+            from core.engine.chat import chat
+
+            chat(context, job)
+        elif kind == "download":
+            from core.engine.download import download_model
+
+            download_model(context, job)
         else:
             from core.engine import jobs
 
             {"sample": jobs.sample, "merge": jobs.merge}[kind](context, job)
     except Exception as error:  # noqa: BLE001 (the border of the process: everything becomes a last word)
-        from core.engine.failures import describe
-
-        failure = describe(error)
+        failure = _describe(error)
         print(failure.detail, file=sys.stderr, flush=True)  # noqa: T201
         context.emit(Failed(failure.kind, failure.message, failure.hint, failure.detail))
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _describe(error: Exception) -> Failure:
+    if isinstance(error, JobError):  # says all there is to say; a download need not import torch to fail
+        known, detail = error.failure, "".join(traceback.format_exception(error))
+        return Failure(known.kind, known.message, known.hint, detail)
+    from core.engine.failures import describe
+
+    return describe(error)
 
 
 def _read_job(folder: RunFolder) -> tuple[str, dict[str, object]]:

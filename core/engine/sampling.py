@@ -23,12 +23,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 is greedy."""
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_k: draw from so many of the likeliest tokens; 0 from all.
+        repetition_penalty: above 1 makes tokens that were there already less likely; 1 leaves them.
+    """
 
     max_new_tokens: int = 80
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
 
 
 def answer(
@@ -40,6 +48,7 @@ def answer(
     sampling: Sampling,
     device: torch.device,
     keep_going: Callable[[], bool] | None = None,
+    on_token: Callable[[int], None] | None = None,
 ) -> Answer:
     """Generates one answer to a tokenised prompt.
 
@@ -51,6 +60,7 @@ def answer(
         sampling: length and choice of tokens.
         device: where the model is.
         keep_going: asked after every token; False ends the answer early.
+        on_token: told every token as it comes, the one that ends the answer included.
     """
     began = time.monotonic()
     ids = torch.tensor([list(prompt)], dtype=torch.long, device=device)
@@ -60,7 +70,7 @@ def answer(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             generation_config=_settings(stop_ids, sampling),
-            stopping_criteria=[_Interrupt(keep_going)] if keep_going else None,
+            stopping_criteria=[_AfterToken(keep_going, on_token)] if keep_going or on_token else None,
         )
     fresh = tuple(int(token) for token in output[0, len(prompt) :])
     said = fresh[:-1] if fresh and fresh[-1] in stop_ids else fresh
@@ -76,21 +86,25 @@ def _settings(stop_ids: Sequence[int], sampling: Sampling) -> Any:
         do_sample=not greedy,
         temperature=None if greedy else sampling.temperature,
         top_p=None if greedy else sampling.top_p,
-        top_k=None if greedy else 0,
+        top_k=None if greedy else sampling.top_k,
+        repetition_penalty=sampling.repetition_penalty,  # said outright: else the model's own default would count
         eos_token_id=list(stop_ids) or None,
         pad_token_id=stop_ids[0] if stop_ids else 0,
         use_cache=True,
     )
 
 
-class _Interrupt:
-    """A stopping criterion that asks somebody else."""
+class _AfterToken:
+    """A stopping criterion, because those are called after every token: passes it on, and asks whether to go on."""
 
-    def __init__(self, keep_going: Callable[[], bool]) -> None:
+    def __init__(self, keep_going: Callable[[], bool] | None, on_token: Callable[[int], None] | None) -> None:
         self._keep_going = keep_going
+        self._on_token = on_token
 
     def __call__(self, input_ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
-        ends = not self._keep_going()
+        if self._on_token is not None:
+            self._on_token(int(input_ids[0, -1]))
+        ends = self._keep_going is not None and not self._keep_going()
         return torch.full((input_ids.shape[0],), ends, dtype=torch.bool, device=input_ids.device)
 
 

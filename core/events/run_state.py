@@ -7,6 +7,9 @@ from typing import Any
 
 from core.events.history import Log, StepTable
 from core.events.types import (
+    ChatAnswer,
+    ChatPiece,
+    ChatReady,
     CheckpointSaved,
     Completed,
     Evaluated,
@@ -260,6 +263,11 @@ def _sampled(state: RunState, body: Sampled) -> RunState:
     return replace(state, samples=log.append(body))
 
 
+def _chatted(state: RunState, _body: ChatReady | ChatPiece | ChatAnswer) -> RunState:
+    """A conversation is kept by those who hold it (`core.runs.chat`), and may go on for days."""
+    return replace(state, idle_seconds=0.0)
+
+
 def _notice(state: RunState, body: Notice) -> RunState:
     return replace(state, notices=state.notices.append(body))
 
@@ -285,6 +293,9 @@ _HANDLERS: dict[type, Callable[[RunState, Any], RunState]] = {
     Evaluated: _evaluated,
     CheckpointSaved: _checkpoint_saved,
     Sampled: _sampled,
+    ChatReady: _chatted,
+    ChatPiece: _chatted,
+    ChatAnswer: _chatted,
     Notice: _notice,
     Heartbeat: _heartbeat,
     Stopped: _ended,

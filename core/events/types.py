@@ -6,7 +6,11 @@ from typing import Literal
 
 PROTOCOL_VERSION = 1
 
-Phase = Literal["load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "import"]
+Variant = Literal["base", "tuned"]
+ChatEnd = Literal["end", "length", "context", "cancelled", "failed"]
+Phase = Literal[
+    "load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "import", "download"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,57 @@ class Sampled:
     text: str
     tokens: int
     seconds: float
-    variant: Literal["base", "tuned"] = "tuned"
+    variant: Variant = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReady:
+    """A chat's model is loaded and answers; a ``context_length`` of 0 is unknown."""
+
+    variants: tuple[Variant, ...]
+    template: str
+    context_length: int
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPiece:
+    """More of an answer: whole characters, to be put behind what came before; ``tokens`` counts all so far."""
+
+    request: str
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """An answer is over; exactly one for each request that the engine read.
+
+    Attributes:
+        text: all of it; the pieces joined, with the ends of the text trimmed.
+        ended: at an end token; at the length asked for; because the model's context is full; because it was cancelled;
+            or because it failed, and then ``message`` and ``hint`` say why and what to do.
+        tokens: how many were made, an end token included; `prompt_tokens`: how many were read.
+        seconds: from taking up the request to its end; `first_token_seconds`: to the first token, 0 without any.
+    """
+
+    request: str
+    variant: Variant
+    text: str
+    ended: ChatEnd
+    tokens: int = 0
+    prompt_tokens: int = 0
+    seconds: float = 0.0
+    first_token_seconds: float = 0.0
+    message: str = ""
+    hint: str = ""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """How fast the answer was written once it had begun; None where one token or none says nothing about it."""
+        writing = self.seconds - self.first_token_seconds
+        return (self.tokens - 1) / writing if self.tokens > 1 and writing > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +245,9 @@ Body = (
     | Evaluated
     | CheckpointSaved
     | Sampled
+    | ChatReady
+    | ChatPiece
+    | ChatAnswer
     | Notice
     | Heartbeat
     | Stopped

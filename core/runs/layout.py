@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-JobKind = Literal["train", "sample", "merge", "import_gguf"]
+JobKind = Literal["train", "sample", "merge", "import_gguf", "download", "chat"]
 Request = Literal["stop", "pause", "save", "sample"]
 REQUESTS: tuple[Request, ...] = ("stop", "pause", "save", "sample")
 
@@ -68,6 +68,11 @@ class RunFolder:
         return self.control / name
 
     @property
+    def chat_requests(self) -> Path:
+        """Questions to a chat's engine, one line of JSON each (`core.runs.chat_protocol`)."""
+        return self.path / "requests.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """Saved states, one folder each, named ``step-00000120``."""
         return self.path / "checkpoints"
@@ -81,6 +86,11 @@ class RunFolder:
     def adapter(self) -> Path:
         """The finished adapter in PEFT's format, or the tuned model of a full fine-tuning."""
         return self.path / "adapter"
+
+    @property
+    def trained_template(self) -> Path:
+        """The text of the chat template that a finished adapter was trained with."""
+        return self.adapter / "chat_template.jinja"
 
     @property
     def outcome(self) -> Path:

@@ -1,10 +1,13 @@
 """``lowrank sample``: asks a model, before and after training."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.cli.console import Console
-from core.errors import ExitCode, Severity, UserError, error
+from core.errors import ExitCode, UserError, error
+
+if TYPE_CHECKING:
+    from core.runs.targets import ChatTarget
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
         raise UserError(error("", "It is not said which model to ask.", "Name a RUN, or a model with --model."))
     if options.model and options.which in ("tuned", "both"):
         raise UserError(error(f"--{options.which}", "A model given with --model is asked as it is.", "Leave it out."))
-    jobs, prompts = _of_model(options.model) if options.model else _of_run(options.run, options.which or "tuned")
+    targets, prompts = _of_model(options.model) if options.model else _of_run(options.run, options.which or "tuned")
     prompts = options.prompt or prompts
     if not prompts:
         raise UserError(error("--prompt", "There is nothing to ask.", 'Add --prompt "…".'))
@@ -49,7 +52,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
         "top_p": options.top_p,
         "seed": options.seed,
     }
-    return _ask([{**job, **asked} for job in jobs], console, named=len(jobs) > 1)
+    return _ask([{**target.arguments(), **asked} for target in targets], console, named=len(targets) > 1)
 
 
 def _ask(jobs: list[dict[str, Any]], console: Console, *, named: bool) -> ExitCode:
@@ -74,64 +77,24 @@ def _ask(jobs: list[dict[str, Any]], console: Console, *, named: bool) -> ExitCo
     return code
 
 
-def _of_run(name: str, which: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The jobs that ask a run's base and tuned model, and its own sample prompts."""
-    from core.cli.run_files import require_result, result_base
-    from core.runs.store import find_run, load_plan, load_spec
+def _of_run(name: str, which: str) -> tuple[list["ChatTarget"], tuple[str, ...]]:
+    """The base and tuned models of a run that are asked for, and its own sample prompts."""
+    from core.runs.store import find_run
+    from core.runs.targets import base_of_run, tuned_of_run
 
     folder = find_run(name)
-    spec = load_spec(folder)
-    choices = load_plan(folder).choices
-    common = {
-        "device": choices.device.value,
-        "compute_dtype": choices.compute_dtype.value,
-        "quantization": choices.quantization.value,
-        "threads": choices.threads.value,
-        "template": spec.data.template,
-        "trust_remote_code": spec.model.trust_remote_code,
-    }
-    jobs = []
+    targets = []
     if which in ("base", "both"):
-        jobs.append({**common, "model": str(result_base(folder)), "adapter": None})
+        targets.append(base_of_run(folder))
     if which in ("tuned", "both"):
-        require_result(folder)
-        if spec.adapter.method == "full":
-            jobs.append({**common, "model": str(folder.adapter), "adapter": None})
-        else:
-            jobs.append({**common, "model": str(result_base(folder)), "adapter": str(folder.adapter)})
-    return jobs, spec.training.sample_prompts
+        targets.append(tuned_of_run(folder))
+    return targets, targets[0].prompts
 
 
-def _of_model(name: str) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
-    """The job that asks a model as it is, on the device and in the format that the planner would take."""
-    from core.facts.hardware import read_hardware
-    from core.facts.locate import find_model
-    from core.facts.model_files import read_model
-    from core.facts.types import Facts
-    from core.paths import home
-    from core.plan.planner import plan
-    from core.spec.run_spec import RunSpec
+def _of_model(name: str) -> tuple[list["ChatTarget"], tuple[str, ...]]:
+    from core.runs.targets import target_of_model
 
-    path = find_model(name)
-    facts = Facts(read_hardware(home()), read_model(path))
-    planned = plan(RunSpec().replace("model.base", str(path)).replace("data.max_length", 128), facts)
-    refused = [
-        problem
-        for problem in planned.problems
-        if problem.severity is Severity.ERROR and problem.path.startswith("model.")
-    ]
-    if refused:
-        raise UserError(*refused)
-    choices = planned.choices
-    job = {
-        "model": str(path),
-        "adapter": None,
-        "device": choices.device.value,
-        "compute_dtype": choices.compute_dtype.value,
-        "quantization": choices.quantization.value,
-        "threads": choices.threads.value,
-    }
-    return [job], ()
+    return [target_of_model(name)], ()
 
 
 def _number(low: float, high: float) -> Any:

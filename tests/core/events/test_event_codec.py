@@ -60,7 +60,7 @@ def test_type_names_come_from_the_classes() -> None:
     assert type_name(types.PhaseStarted) == "phase_started"
     assert set(EVENT_TYPES) == {
         "hello", "phase_started", "phase_finished", "progress", "started", "step", "evaluated", "checkpoint_saved",
-        "sampled", "notice", "heartbeat", "stopped", "failed", "completed",
+        "sampled", "chat_ready", "chat_piece", "chat_answer", "notice", "heartbeat", "stopped", "failed", "completed",
     }  # fmt: skip
 
 

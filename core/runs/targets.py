@@ -1,0 +1,137 @@
+"""Whom questions can be put to: the tuned or the base model of a run, or any model on this computer."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.data.templates import NONE, builtin_templates
+from core.errors import Severity, UserError
+from core.events.types import Variant
+from core.facts.hardware import read_hardware
+from core.facts.locate import find_model
+from core.facts.model_files import read_model
+from core.facts.types import Facts
+from core.paths import home
+from core.plan.planner import plan
+from core.plan.types import Choices
+from core.runs.layout import RunFolder
+from core.runs.results import require_result, result_base
+from core.runs.store import load_plan, load_spec
+from core.spec.run_spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTarget:
+    """A model to ask, and how it is loaded.
+
+    Attributes:
+        title: what people call it: the run's name, or the model's.
+        model: the folder that is loaded.
+        adapter: the adapter on top of it; with one, both variants can be asked.
+        tuned: whether somebody trained this model here; without an adapter that says which variant it is.
+        prompts: questions that belong to it, to begin with.
+    """
+
+    title: str
+    model: Path
+    adapter: Path | None
+    tuned: bool
+    device: str
+    compute_dtype: str
+    quantization: str
+    threads: int
+    template: str = "auto"
+    double_quant: bool = True
+    trust_remote_code: bool = False
+    prompts: tuple[str, ...] = ()
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Who can be asked, with the model loaded once."""
+        if self.adapter is not None:
+            return ("base", "tuned")
+        return ("tuned",) if self.tuned else ("base",)
+
+    def arguments(self) -> dict[str, object]:
+        """The part of an engine job's arguments that says what to load."""
+        return {
+            "model": str(self.model),
+            "adapter": str(self.adapter) if self.adapter is not None else None,
+            "device": self.device,
+            "compute_dtype": self.compute_dtype,
+            "quantization": self.quantization,
+            "double_quant": self.double_quant,
+            "threads": self.threads,
+            "template": self.template,
+            "trust_remote_code": self.trust_remote_code,
+        }
+
+
+def tuned_of_run(folder: RunFolder) -> ChatTarget:
+    """What a run has made: its adapter on its base, or the whole tuned model of a full fine-tuning.
+
+    Raises:
+        UserError: the run has no result, is still going on, or its base model is gone.
+    """
+    require_result(folder)
+    if load_spec(folder).adapter.method == "full":
+        return _of_run(folder, folder.adapter, None, tuned=True)
+    return _of_run(folder, result_base(folder), folder.adapter, tuned=True)
+
+
+def base_of_run(folder: RunFolder) -> ChatTarget:
+    """The model that a run began with, loaded as the run loaded it; the run need not have a result.
+
+    Raises:
+        UserError: it is nowhere to be found.
+    """
+    return _of_run(folder, result_base(folder), None, tuned=False)
+
+
+def target_of_model(name: str) -> ChatTarget:
+    """A model as it is, by name or folder, on the device and in the format that the planner would take.
+
+    Raises:
+        UserError: it is not there, or cannot be loaded here.
+    """
+    path = find_model(name)
+    facts = Facts(read_hardware(home()), read_model(path))
+    planned = plan(RunSpec().replace("model.base", str(path)).replace("data.max_length", 128), facts)
+    refused = [
+        problem
+        for problem in planned.problems
+        if problem.severity is Severity.ERROR and problem.path.startswith("model.")
+    ]
+    if refused:
+        raise UserError(*refused)
+    return _target(path.name, path, None, planned.choices, tuned=False)
+
+
+def _of_run(folder: RunFolder, model: Path, adapter: Path | None, *, tuned: bool) -> ChatTarget:
+    spec = load_spec(folder)
+    target = _target(folder.path.name, model, adapter, load_plan(folder).choices, tuned=tuned)
+    return replace(
+        target,
+        template=_template(folder, spec.data.template),
+        double_quant=spec.model.double_quant,
+        trust_remote_code=spec.model.trust_remote_code,
+        prompts=spec.training.sample_prompts,
+    )
+
+
+def _target(title: str, model: Path, adapter: Path | None, choices: Choices, *, tuned: bool) -> ChatTarget:
+    return ChatTarget(
+        title=title,
+        model=model,
+        adapter=adapter,
+        tuned=tuned,
+        device=choices.device.value,
+        compute_dtype=choices.compute_dtype.value,
+        quantization=choices.quantization.value,
+        threads=choices.threads.value,
+    )
+
+
+def _template(folder: RunFolder, choice: str) -> str:
+    """The template of the training; a file of the user's may have changed since, so the run's own copy of it counts."""
+    is_own_file = choice not in ("auto", NONE, *builtin_templates())
+    return str(folder.trained_template) if is_own_file and folder.trained_template.is_file() else choice
