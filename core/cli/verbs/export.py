@@ -24,12 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Writes the result into a folder of its own."""
     from core.cli.exporting import export_result
-    from core.paths import home
+    from core.export.result import default_target
     from core.runs.store import find_run
 
     folder = find_run(options.run)
-    default = home() / "exports" / folder.path.name / options.kind
-    target = Path(options.to).expanduser().absolute() if options.to else default
+    target = Path(options.to).expanduser().absolute() if options.to else default_target(folder, options.kind)
     exported = export_result(folder, options.kind, target, console)
     console.result({"kind": options.kind, "path": str(target), "bytes": exported.bytes, "exit_code": exported.code})
     return exported.code
