@@ -1,5 +1,6 @@
 """One editor for each kind of setting. An editor shows a value and says when the user changed it; it knows no spec."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ class ChoiceEditor(Editor):
             self.segments = Segments(items, [say(choice.help) for choice in choices], info.path)
             for choice in choices:
                 self.segments.button(choice.value).setAccessibleName(f"{self.title}: {say(choice.title)}")
-            self.segments.chosen.connect(self.edited)
+            self.segments.chosen.connect(self.edited.emit)
             self.box.addWidget(self.segments, 1)
             self.setFocusProxy(self.segments.button(choices[0].value))
             return
@@ -207,7 +208,7 @@ class FlagEditor(Editor):
     def __init__(self, info: FieldInfo) -> None:
         super().__init__(info)
         self.switch = Switch()
-        self.switch.clicked.connect(self.edited)
+        self.switch.clicked.connect(self.edited.emit)
         self._is(self.switch)
         self.box.addStretch(1)
 
@@ -219,7 +220,8 @@ class FlagEditor(Editor):
 class NumberEditor(Editor):
     """A number: a field, with a slider where the setting spans orders of magnitude or lies in a small range."""
 
-    def __init__(self, info: FieldInfo) -> None:
+    def __init__(self, info: FieldInfo, stops: Sequence[float] = ()) -> None:
+        """``stops`` are the numbers that the slider knows; the field takes all."""
         super().__init__(info)
         setting = info.setting
         whole = setting.kind is Kind.INTEGER
@@ -230,7 +232,7 @@ class NumberEditor(Editor):
         self.slider: NumberSlider | None = None
         usual = setting.usual
         if usual is not None and usual.low is not None and usual.high is not None:
-            self.slider = NumberSlider(usual.low, usual.high, whole=whole, log=setting.log)
+            self.slider = NumberSlider(usual.low, usual.high, whole=whole, log=setting.log, stops=stops)
             self.slider.set_bounds(low, high)
             self.slider.moved.connect(self._moved)
             self.field = self.slider.field
