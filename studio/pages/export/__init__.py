@@ -1,0 +1,1 @@
+"""The page “Export”: the result of a run as files that other programs take."""

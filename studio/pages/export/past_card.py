@@ -1,0 +1,109 @@
+"""An export that is done: where it lies, how large it is, how to load it, and what can be done with it next."""
+
+import time
+
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QPlainTextEdit, QPushButton
+
+from core.units import format_bytes, format_duration
+from studio.look import tokens
+from studio.look.theme import mono_font
+from studio.state.chat_choice import ChatChoice
+from studio.state.chats import chats_of
+from studio.state.desk import Desk
+from studio.state.exports import Exported
+from studio.widgets.basics import Card, Elided, IconLabel, button, label, row
+from studio.widgets.flow import FlowLayout
+from studio.words import tr
+
+
+class PastCard(Card):
+    """One export of this session. The newest one shows its code at once, the others on demand."""
+
+    def __init__(self, desk: Desk, exported: Exported, *, opened: bool) -> None:
+        super().__init__()
+        self.desk, self.exported = desk, exported
+        name = exported.run.name
+        title = {
+            "adapter": tr("Adapter of “{run}”", run=name),
+            "merged": tr("Merged model of “{run}”", run=name),
+        }[exported.kind]
+        self.setAccessibleName(title)
+        facts = tr(
+            "{size} · written in {time} · {clock}",
+            size=format_bytes(exported.bytes),
+            time=format_duration(exported.seconds),
+            clock=time.strftime("%H:%M", time.localtime(exported.ended)),
+        )
+        self.add(
+            row(IconLabel("circle-check", "good", 18), label(title, "strong", wrap=True), None, label(facts, "muted"))
+        )
+        self.add(Elided(str(exported.path), "muted", mode=Qt.TextElideMode.ElideMiddle))
+        self._code = _code_view(exported.code)
+        self._copy = button(tr("Copy code"), self._copy_code, icon_name="copy", name="copy-code")
+        self._turn = button("", self._turn_code, icon_name="file-code", name="turn-code")
+        actions = FlowLayout()
+        for made in (
+            button(tr("Open folder"), self._open, icon_name="folder-open", name="open-folder"),
+            button(tr("Try it"), self._try, icon_name="message-square", name="try-it"),
+            self._turn,
+            self._copy,
+        ):
+            actions.addWidget(made)
+        self.add(actions)
+        self.add(self._code)
+        self._show_code(shown=opened)
+
+    def _show_code(self, *, shown: bool) -> None:
+        has_code = bool(self.exported.code)
+        self._code.setVisible(shown and has_code)
+        self._copy.setVisible(has_code)
+        self._turn.setVisible(has_code)
+        self._turn.setText(tr("Hide the code") if shown else tr("Show the code"))
+
+    def _turn_code(self) -> None:
+        self._show_code(shown=not self._code.isVisibleTo(self))
+
+    def _copy_code(self) -> None:
+        QGuiApplication.clipboard().setText(self.exported.code)
+        _confirm(self._copy, tr("Copied"))
+
+    def _open(self) -> None:
+        if not self.exported.path.is_dir():
+            self.desk.warn(tr("The folder {path} is no longer there.", path=str(self.exported.path)))
+        elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.exported.path))):
+            self.desk.warn(tr("No program opens folders here."), str(self.exported.path))
+
+    def _try(self) -> None:
+        exported = self.exported
+        if exported.kind == "adapter":
+            chats_of(self.desk).choose(ChatChoice("run", exported.run))
+        else:
+            chats_of(self.desk).choose(ChatChoice("model", exported.path))
+        self.desk.go("try")
+
+
+def _code_view(code: str) -> QPlainTextEdit:
+    made = QPlainTextEdit(code)
+    made.setReadOnly(True)
+    made.setFont(mono_font())
+    made.setObjectName("code")
+    made.setAccessibleName(tr("Code that loads the export"))
+    made.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+    made.setTabChangesFocus(True)
+    lines = code.count("\n") + 1
+    scroll_bar = made.horizontalScrollBar().sizeHint().height()
+    made.setFixedHeight(lines * made.fontMetrics().lineSpacing() + 2 * tokens.SPACE_3 + scroll_bar)
+    return made
+
+
+def _confirm(pressed: QPushButton, text: str) -> None:
+    """Says on the button itself, for a moment, that it has worked."""
+    from PySide6.QtCore import QTimer
+
+    before = pressed.text()
+    if before == text:
+        return
+    pressed.setText(text)
+    QTimer.singleShot(1500, pressed, lambda: pressed.setText(before))
