@@ -7,7 +7,7 @@ from collections.abc import Callable
 from PySide6.QtCore import QThread, Signal
 
 from core.errors import UserError
-from core.events.types import Event, Notice, PhaseFinished, PhaseStarted, Progress
+from core.events.types import Event, Notice, PhaseStarted, Progress
 from core.runs.outcome import Outcome
 from core.runs.supervisor import POLL_SECONDS, Supervisor
 
@@ -47,7 +47,8 @@ class JobThread(QThread):
         self._begin = begin
         self._patience = patience
         self._cancel = threading.Event()
-        self._words = ""
+        self._words = self._phase = ""
+        self._latest: Progress | None = None
         self.supervisor: Supervisor | None = None
         self.outcome: Outcome | None = None
         _alive.add(self)
@@ -109,21 +110,22 @@ class JobThread(QThread):
             self._tell(events)
 
     def _tell(self, events: list[Event]) -> None:
-        latest: Progress | None = None
+        moved = False
         for event in events:
             body = event.body
             if isinstance(body, PhaseStarted):
-                self._words, latest = body.message, None
-                self.progressed.emit(-1.0, self._words, 0.0, 0.0, "")
-            elif isinstance(body, PhaseFinished):
-                latest = None
+                if body.phase != self._phase:  # another sentence of the same phase goes on where it was
+                    self._phase, self._latest = body.phase, None
+                self._words, moved = body.message, True
             elif isinstance(body, Progress):
-                latest = body
+                self._latest, moved = body, True
             elif isinstance(body, Notice):
                 self.noticed.emit(body.message)
-        if latest is not None:
-            share = min(1.0, latest.done / latest.total) if latest.total > 0 else -1.0
-            self.progressed.emit(share, self._words, latest.done, latest.total, latest.unit)
+        if moved:
+            done, total, unit = (0.0, 0.0, "")
+            if self._latest is not None:
+                done, total, unit = float(self._latest.done), float(self._latest.total), self._latest.unit
+            self.progressed.emit(min(1.0, done / total) if total > 0 else -1.0, self._words, done, total, unit)
         self.happened.emit(events)
 
     def _finish(self, supervisor: Supervisor, outcome: Outcome) -> None:
