@@ -3,6 +3,8 @@
 
     python3 launch.py                  the window
     python3 launch.py demo             the main job, end to end, on a small model and bundled data
+    python3 launch.py window [PATH …]  the window, opening model folders, data files, specs or run folders in it
+    python3 launch.py screenshots DIR  pictures of every page, from real states, into a folder
     python3 launch.py test [ARGS]      every check and test; with ARGS, pytest alone with these arguments
     python3 launch.py setup [OPTIONS]  only the set-up; “setup --help” lists its options
     python3 launch.py VERB ...         the command line, the same as “lowrank VERB ...”
@@ -37,7 +39,7 @@ from launcher.words import SetupError, say
 
 # import-linter has no “python -m” of its own, and its script's name differs between systems
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as main; main(['--no-logo'])"
-BAD_USE, FAILED, INTERRUPTED = 2, 4, 130
+FAILED, INTERRUPTED = 4, 130
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -57,19 +59,15 @@ def start(arguments: Sequence[str]) -> int:
             continue
 
 
-def open_window() -> int:
-    """Opens the window."""
-    if not (ROOT / "studio" / "__main__.py").is_file():
-        say("The window is not part of this version yet; all that this version does, it does on the command line.\n")
-        say((__doc__ or "").strip())
-        return BAD_USE
+def open_window(arguments: Sequence[str] = ()) -> int:
+    """Opens the window; ``arguments`` are paths to open in it."""
     from launcher.machine import QT_LIBRARIES, X11_LIBRARIES, library_advice, missing_libraries
 
     prepare()
     missing = missing_libraries({**QT_LIBRARIES, **X11_LIBRARIES})
     if missing:
         raise SetupError(f"The window needs system libraries that are not installed: {library_advice(missing)}")
-    return start(["-m", "studio"])
+    return start(["-m", "studio", *arguments])
 
 
 def set_up_only(arguments: Sequence[str]) -> int:
@@ -100,6 +98,7 @@ def set_up_only(arguments: Sequence[str]) -> int:
 
 def test(arguments: Sequence[str]) -> int:
     """The verb ``test``: every check, then every test; with arguments, pytest alone."""
+    import shutil
     import subprocess
 
     from launcher.machine import QT_LIBRARIES, library_advice, missing_libraries
@@ -110,6 +109,12 @@ def test(arguments: Sequence[str]) -> int:
     missing = missing_libraries(QT_LIBRARIES)
     if missing:
         say(f"The window's tests are left out, because Qt needs these libraries: {library_advice(missing)}")
+    without_screen = [name for name in ("Xvfb", "xdotool") if not shutil.which(name)]
+    if without_screen and sys.platform == "linux":
+        say(
+            f"The tests that use mouse and keyboard are left out, because {' and '.join(without_screen)} are not "
+            "installed. On Debian and Ubuntu: sudo apt install xvfb xdotool."
+        )
     skip_qt = ["-p", "no:pytest-qt"] if missing else []
     status = subprocess.run([str(PYTHON), "-m", "pytest", *skip_qt, *arguments], cwd=ROOT, check=False).returncode
     if failed:
@@ -153,6 +158,11 @@ def main(arguments: Sequence[str]) -> int:
         if verb in ("-h", "--help", "help"):
             print((__doc__ or "").strip())
             return 0
+        if verb == "window":
+            return open_window(rest)
+        if verb == "screenshots":
+            prepare()
+            return start(["-m", "studio.screenshots", *rest])
         if verb == "setup":
             return set_up_only(rest)
         if verb == "test":

@@ -390,14 +390,6 @@ def test_a_command_that_is_interrupted_does_not_live_on(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- the verbs
 
 
-def test_without_arguments_the_missing_window_is_said(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert launch.main([]) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "The window is not part of this version yet" in shown.err
-    assert "launch.py demo" in shown.err
-    assert not (place / ".venv").exists(), "nothing is installed for a window that is not there"
-
 
 @pytest.mark.parametrize("word", ["help", "-h", "--help"])
 def test_help_needs_no_set_up(place: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
