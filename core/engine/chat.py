@@ -17,7 +17,7 @@ from core.engine.failures import describe, is_out_of_memory
 from core.engine.respondent import Respondent, load_respondent
 from core.engine.sampling import Answer, Sampling, answer
 from core.errors import Failure, FailureKind, JobError, UserError, error
-from core.events.types import ChatAnswer, ChatEnd, ChatPiece, ChatReady, Completed, Notice, Stopped, Variant
+from core.events.types import ChatAnswer, ChatEnd, ChatPiece, ChatReady, Completed, Notice, Variant
 from core.runs.chat_protocol import Ask, Cancel, RequestError, RequestTail, decode_request
 from core.runs.process_tree import ProcessKey, is_alive
 from core.units import format_duration
@@ -65,10 +65,7 @@ def chat(context: JobContext, arguments: dict[str, Any]) -> None:
         context.emit(_Turn(context, respondent, variants, desk, ask).take())
         desk.was_used()
         answered += 1
-    if context.signalled:
-        context.emit(Stopped(0, "signal", resumable=False))
-    else:
-        context.emit(Completed(0, time.monotonic() - began, desk.closing, {"answers": answered}))
+    context.emit(Completed(0, time.monotonic() - began, desk.closing, {"answers": answered}))
 
 
 def _load(arguments: dict[str, Any]) -> Respondent:
@@ -116,7 +113,7 @@ class _Desk:
         """Why to close; empty as long as somebody may ask."""
         now = time.monotonic()
         if self._context.interrupted:
-            return "The chat was closed."
+            return "The system asked the engine to end." if self._context.signalled else "The chat was closed."
         if not self._waiting and now - self._used > self._idle_seconds:
             return f"Nobody asked anything for {format_duration(self._idle_seconds)}, so the model was put away."
         if self._owner is not None and now - self._owner_seen >= OWNER_SECONDS:
