@@ -15,8 +15,9 @@ from core.errors import Problem, UserError, error
 from core.paths import existing_parent
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
-from studio.state.desk import Desk
+from studio.state.desk import Action, Desk
 from studio.state.results import ResultRuns, results_of
+from studio.words import say, tr
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Report, Task, start_task
 
@@ -112,6 +113,7 @@ class Exports(QObject):
         live: the export on its way.
         past: those that are done, newest first.
         problems: why the last one came to nothing; empty after a success.
+        watched: the page is shown, so that nothing else needs to tell of the end.
         changed: the choice or what is known about it.
         moved: the live export is further.
         ended: it is done, came to nothing or was cancelled.
@@ -123,6 +125,8 @@ class Exports(QObject):
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
+        self._desk = desk
+        self.watched = False
         self.results: ResultRuns = results_of(desk)
         self.run: Path | None = None
         self.kind: ExportKind = "adapter"
@@ -284,7 +288,16 @@ class Exports(QObject):
 
     def _took(self, exported: Exported) -> None:
         self.past.insert(0, exported)
+        if not self.watched:
+            told = {
+                "adapter": tr("The adapter of “{run}” has been exported.", run=exported.run.name),
+                "merged": tr("The merged model of “{run}” has been exported.", run=exported.run.name),
+            }
+            self._desk.tell(told[exported.kind], str(exported.path), actions=(self._show_action(),))
         self._end()
+
+    def _show_action(self) -> Action:
+        return Action(tr("Show"), lambda: self._desk.go("export"))
 
     def _failed(self, failure: Exception) -> None:
         from core.export.result import ExportCancelledError
@@ -294,6 +307,9 @@ class Exports(QObject):
     def _end(self, problems: tuple[Problem, ...] = ()) -> None:
         self.live = None
         self.problems = problems
+        if problems and not self.watched:
+            advice = say(problems[0].advice)
+            self._desk.complain(say(problems[0].message), advice, actions=(self._show_action(),))
         self.target = "" if not problems else self.target
         self.ended.emit()
         self.look()

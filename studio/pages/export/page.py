@@ -1,7 +1,7 @@
 """The page “Export”: choose a run, a format and a folder, and see the export through."""
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QComboBox, QScrollArea, QVBoxLayout, QWidget
 
 from core.facts.locate import STARTER
 from core.units import format_bytes
@@ -38,7 +38,7 @@ class ExportPage(Page):
         self.body.addStretch(0)
         self.exports.changed.connect(self._refresh)
         self.exports.moved.connect(self._moved)
-        self.exports.ended.connect(self._ended)
+        self.exports.ended.connect(self._ended_now)
         self.exports.results.changed.connect(self._list_runs)
         self._list_runs()
         self._ended()
@@ -76,8 +76,17 @@ class ExportPage(Page):
 
     def shown(self) -> None:
         """Free space and folders may have changed meanwhile."""
+        self.exports.watched = True
         if self.exports.live is None:
             self.exports.look()
+
+    def hidden(self) -> None:
+        """From now on a notice tells of the end."""
+        self.exports.watched = False
+
+    def close_page(self) -> None:
+        """An export goes on without the page."""
+        self.exports.watched = False
 
     # --- what changed
 
@@ -116,6 +125,18 @@ class ExportPage(Page):
         self._progress.setVisible(is_live)
         if is_live and had_focus:
             self._progress.cancel.setFocus()
+
+    def _ended_now(self) -> None:
+        count = self._past.count()
+        self._ended()
+        if self._past.count() > count:
+            QTimer.singleShot(0, self, self._show_newest)
+
+    def _show_newest(self) -> None:
+        item, area = self._past.itemAt(0), self.findChild(QScrollArea)
+        newest = item.widget() if item is not None else None
+        if newest is not None and area is not None:
+            area.ensureWidgetVisible(newest, 0, tokens.SPACE_4)
 
     def _ended(self) -> None:
         while (item := self._past.takeAt(0)) is not None:

@@ -36,9 +36,9 @@ class PastCard(Card):
             time=format_duration(exported.seconds),
             clock=time.strftime("%H:%M", time.localtime(exported.ended)),
         )
-        self.add(
-            row(IconLabel("circle-check", "good", 18), label(title, "strong", wrap=True), None, label(facts, "muted"))
-        )
+        heading = row(IconLabel("circle-check", "good", 18), Elided(title, "strong"), label(facts, "muted"))
+        heading.setStretch(1, 1)
+        self.add(heading)
         self.add(Elided(str(exported.path), "muted", mode=Qt.TextElideMode.ElideMiddle))
         self._code = _code_view(exported.code)
         self._copy = button(tr("Copy code"), self._copy_code, icon_name="copy", name="copy-code")
