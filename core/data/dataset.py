@@ -24,6 +24,10 @@ _BATCH = 512
 _LENGTH_STEP = 128
 
 
+class LoadCancelledError(Exception):
+    """For ``on_progress`` to raise when the data is no longer wanted: `load_dataset` ends and leaves nothing behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Everything about the data, ready to train.
@@ -49,9 +53,11 @@ def load_dataset(
         spec: the section ``data`` of the spec.
         seed: decides which rows are used and held back where the spec leaves a choice.
         model: the base model; its folder holds the tokenizer.
-        on_progress: told how many rows are done and how many there will be, as far as is known.
+        on_progress: told how many rows are done and how many there will be, as far as is known (0 of 0 before the
+            first row). It is called several times a second and may raise `LoadCancelledError` to end the work.
 
     Raises:
+        LoadCancelledError: ``on_progress`` raised it.
         UserError: with every problem found: files, rows (at most twenty named), template, or nothing left to train.
     """
     if not spec.train:

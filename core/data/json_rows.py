@@ -1,5 +1,6 @@
 """Rows from JSON: one value a line, or one document with a list in it. Every row knows the line it begins on."""
 
+import codecs
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,7 +66,43 @@ def read_json_document(path: Path, *, compressed: bool, on_bytes: OnBytes | None
     Raises:
         UserError: the file cannot be read, is not valid JSON, is too large, or holds no list of rows.
     """
-    text = _whole_text(path, compressed=compressed, on_bytes=on_bytes)
+    yield from _document_rows(path, _whole_text(path, compressed=compressed, on_bytes=on_bytes))
+
+
+def read_json_head(
+    path: Path, *, compressed: bool, most_bytes: int, on_bytes: OnBytes | None = None
+) -> tuple[Iterator[Row | Problem], bool]:
+    """The rows in the first bytes of a JSON document, and whether there are more bytes than those.
+
+    The row in which the bytes end is left out. Where a longer document is an object, its first list of rows is taken,
+    because nobody knows what else is in it. The rows come with the same `UserError` as from `read_json_document`.
+
+    Raises:
+        UserError: the file cannot be read or is not UTF-8.
+    """
+    blob = b""
+    for piece in utf8_chunks(path, compressed=compressed, on_bytes=on_bytes):
+        blob += piece
+        if len(blob) > most_bytes:
+            break
+    cut = len(blob) > most_bytes
+    text = _decoded(path, blob[:most_bytes], cut=cut)
+    return (_head_rows(path, text) if cut else _document_rows(path, text)), cut
+
+
+def _head_rows(path: Path, text: str) -> Iterator[Row | Problem]:
+    try:
+        start = _skip(text, 0)
+        where = start if text[start : start + 1] == "[" else _first_list(text, start)
+        yield from _elements(path, text, where, whole=False)
+    except json.JSONDecodeError as failure:
+        if not _is_at_the_cut(text, failure):
+            raise UserError(_document_problem(path, text, failure)) from None
+    except (ValueError, RecursionError) as failure:
+        raise UserError(_unusable(path, failure)) from None
+
+
+def _document_rows(path: Path, text: str) -> Iterator[Row | Problem]:
     start = _skip(text, 0)
     try:
         if text[start : start + 1] == "[":
@@ -81,8 +118,38 @@ def read_json_document(path: Path, *, compressed: bool, on_bytes: OnBytes | None
     except json.JSONDecodeError as failure:
         raise UserError(_document_problem(path, text, failure)) from None
     except (ValueError, RecursionError) as failure:
-        message = f"The file is not usable JSON: {_why(failure)}."
-        raise UserError(error(str(path), message, "Write it as JSONL: one object a line.")) from None
+        raise UserError(_unusable(path, failure)) from None
+
+
+def _unusable(path: Path, failure: ValueError | RecursionError) -> Problem:
+    message = f"The file is not usable JSON: {_why(failure)}."
+    return error(str(path), message, "Write it as JSONL: one object a line.")
+
+
+def _is_at_the_cut(text: str, failure: json.JSONDecodeError) -> bool:
+    """Whether a complaint comes from reading only the beginning: a text without end, or one about the last letters."""
+    return failure.msg.startswith("Unterminated string") or failure.pos >= len(text) - len("\\uXXXX")
+
+
+def _first_list(text: str, start: int) -> int:
+    """Where the first list of rows inside the object at ``start`` begins.
+
+    Raises:
+        json.JSONDecodeError: there is none before the text ends, or it is no object.
+    """
+    decoder = json.JSONDecoder()
+    if text[start : start + 1] != "{":
+        raise json.JSONDecodeError("Expecting value", text, start)
+    position = _skip(text, start + 1)
+    while True:
+        _, end = decoder.raw_decode(text, position)
+        begin = _skip(text, _skip(text, end) + 1)
+        if text[begin : begin + 1] == "[":
+            first = _skip(text, begin + 1)
+            if text[first : first + 1] in ("{", "[") and _holds_rows([decoder.raw_decode(text, first)[0]]):
+                return begin
+        _, end = decoder.raw_decode(text, begin)
+        position = _skip(text, _skip(text, end) + 1)
 
 
 def _whole_text(path: Path, *, compressed: bool, on_bytes: OnBytes | None) -> str:
@@ -94,13 +161,16 @@ def _whole_text(path: Path, *, compressed: bool, on_bytes: OnBytes | None) -> st
             message = f"A JSON document is read as a whole, and this one has more than {format_bytes(size - 1)}."
             raise UserError(error(str(path), message, "Write it as JSONL: one object a line."))
         pieces.append(piece)
-    blob = b"".join(pieces)
+    return _decoded(path, b"".join(pieces), cut=False)
+
+
+def _decoded(path: Path, blob: bytes, *, cut: bool) -> str:
+    """The text of some bytes; with ``cut`` the last character may be incomplete, and is left out then."""
     try:
-        text = blob.decode("utf-8")
+        return codecs.getincrementaldecoder("utf-8")().decode(blob, final=not cut)
     except UnicodeDecodeError as failure:
         line = blob.count(b"\n", 0, failure.start) + 1
         raise UserError(not_utf8(path, line, 0, blob, failure.start)) from None
-    return text
 
 
 def _elements(path: Path, text: str, start: int, *, whole: bool) -> Iterator[Row | Problem]:

@@ -43,6 +43,44 @@ def encode_samples(
 ) -> list[Encoded | Problem]:
     """`encode_sample` for many at once, which is much faster; a sample that fails gives its problem instead."""
     drafts = [_draft(sample, template, train_on) for sample in samples]
+    rows = _tokenised(drafts, tokenizer)
+    return [
+        draft if isinstance(draft, Problem) else _finish(draft, *rows[id(draft)], max_length=max_length)
+        for draft in drafts
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A document as tokens beside its text.
+
+    Attributes:
+        text: what was tokenised.
+        offsets: for each token the characters of ``text`` that it stands for; an empty span for a token that was added.
+    """
+
+    text: str
+    encoded: Encoded
+    offsets: Offsets
+
+
+def write_sample(
+    sample: Sample, tokenizer: Tokenizer, template: ChatTemplate, train_on: TrainOn, max_length: int
+) -> Written:
+    """`encode_sample`, and the text that the tokens stand for.
+
+    Raises:
+        UserError: as `encode_sample`.
+    """
+    draft = _draft(sample, template, train_on)
+    if isinstance(draft, Problem):
+        raise UserError(draft)
+    ids, offsets = _tokenised([draft], tokenizer)[id(draft)]
+    return Written(draft.text, _finish(draft, ids, offsets, max_length=max_length), offsets[:max_length])
+
+
+def _tokenised(drafts: "Sequence[_Draft | Problem]", tokenizer: Tokenizer) -> dict[int, tuple[list[int], Offsets]]:
+    """Ids and offsets of each draft, by its identity."""
     written = [draft for draft in drafts if isinstance(draft, _Draft)]
     rows: dict[int, tuple[list[int], Offsets]] = {}
     for running in (False, True):
@@ -50,10 +88,7 @@ def encode_samples(
         texts = [draft.text for draft in group]
         encoded = tokenizer.encode_running(texts) if running else tokenizer.encode_batch(texts)
         rows.update((id(draft), row) for draft, row in zip(group, encoded, strict=True))
-    return [
-        draft if isinstance(draft, Problem) else _finish(draft, *rows[id(draft)], max_length=max_length)
-        for draft in drafts
-    ]
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

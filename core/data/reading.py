@@ -10,6 +10,7 @@ from pathlib import Path
 from core.data.formats import DataFile, detect, read_rows
 from core.data.order import seed_number
 from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
+from core.data.source import byte_chunks
 from core.data.types import Row, Sample
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
@@ -65,6 +66,10 @@ class Progress:
         """One more row is known."""
         self._read += 1
 
+    def alive(self) -> None:
+        """Nothing more is known, but the work goes on; whoever listens may want to end it."""
+        self._report()
+
     def encoded(self, rows: int) -> None:
         """So many more rows are tokens."""
         self._encoded += rows
@@ -76,7 +81,9 @@ class Progress:
             self._tell(rows, rows)
 
     def _report(self) -> None:
-        if self._tell and self._read:
+        if self._tell and not self._read:
+            self._tell(0, 0)
+        elif self._tell:
             seen = self._bytes_before + self._bytes
             total = self._read if seen >= self._bytes_total else self._read * self._bytes_total // max(1, seen)
             self._tell(min(self._encoded, total), total)
@@ -123,7 +130,7 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
         raise UserError(*bad.listed())
-    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file.path))
+    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file.path, progress))
     progress.file_done(file.bytes)
     return FileSamples(facts, shape, tuple(samples), bad.count, tuple(as_warnings(bad.listed())))
 
@@ -199,10 +206,9 @@ def keep_some(samples: list[Sample], most: int, seed: int) -> list[Sample]:
     return [samples[index] for index in sorted(index for _, index in ranked[:most])]
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as failure:
-        message = f"The file cannot be read: {failure.strerror}."
-        raise UserError(error(str(path), message, "Check the disk it lies on.")) from failure
+def _sha256(path: Path, progress: Progress) -> str:
+    digest = hashlib.sha256()
+    for piece in byte_chunks(path, compressed=False):
+        digest.update(piece)
+        progress.alive()
+    return digest.hexdigest()
