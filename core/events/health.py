@@ -330,5 +330,8 @@ def _recent(state: RunState, name: Column, count: int) -> list[float]:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, as many as anyone reads from a curve."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """About three significant digits, as many as anyone reads from a curve."""
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
