@@ -42,7 +42,6 @@ def label(text: str = "", role: str = "", *, wrap: bool = False, selectable: boo
     if wrap:
         made.setWordWrap(True)
         made.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-        made.setMinimumWidth(40)
     if selectable:
         made.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return made
@@ -341,8 +340,11 @@ class Empty(QWidget):
         box = QVBoxLayout(self)
         box.setSpacing(tokens.SPACE_2)
         box.addStretch(1)
-        for item in (mark, heading, words):
-            box.addWidget(item, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addWidget(mark, 0, Qt.AlignmentFlag.AlignHCenter)
+        box.addWidget(heading, 0, Qt.AlignmentFlag.AlignHCenter)
+        middle = row(None, words, None)  # not by an alignment: then it would not get the height that its lines need
+        middle.setStretch(1, 100)
+        box.addLayout(middle)
         if actions:
             box.addSpacing(tokens.SPACE_2)
             box.addLayout(row(None, *actions, None))
