@@ -1,14 +1,15 @@
-"""All points of one curve with their minima and maxima over ever larger blocks, so that any stretch draws in no time."""
+"""All points of one curve with minima and maxima over ever larger blocks, so that any stretch draws in no time."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[tuple[int], np.dtype[np.float64]]
+    Numbers = Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]
 
 _BASE = 16
 _FACTOR = 4
@@ -36,10 +37,8 @@ class Pyramid:
     """Points by rising x. Appending costs as much as what is appended; nothing is ever thrown away."""
 
     def __init__(self) -> None:
-        import numpy as np
-
-        self._xs: Array = np.empty(_FIRST_ROOM)
-        self._ys: Array = np.empty(_FIRST_ROOM)
+        # no arrays yet: a plot without data must not load numpy, which takes a while
+        self._xs = self._ys = cast("Array", ())
         self._length = 0
         self._levels: list[_Level] = []
 
@@ -56,7 +55,7 @@ class Pyramid:
         """All y as they were given, NaN and infinity among them; a view."""
         return self._ys[: self._length]
 
-    def append(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+    def append(self, xs: "Numbers", ys: "Numbers") -> None:
         """Adds points behind the last one.
 
         Raises:
@@ -142,7 +141,7 @@ class Pyramid:
 
     def _make_room(self, length: int) -> None:
         if length > len(self._xs):
-            room = max(length, 2 * len(self._xs))
+            room = max(length, 2 * len(self._xs), _FIRST_ROOM)
             self._xs = _longer(self._xs, self._length, room)
             self._ys = _longer(self._ys, self._length, room)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from studio.widgets.plots.pyramid import Pyramid
-from studio.widgets.plots.ticks import Write, number
+from studio.widgets.plots.ticks import Write, number, steady
 from studio.widgets.plots.view import View
 
 Style = Literal["faint", "strong", "marked", "dashed"]
@@ -32,7 +32,7 @@ class Scene:
 
     Attributes:
         compact: a small multiple: no legend, the newest value beside the title.
-        write: writes a value for people; `x_title` says what x counts.
+        write: writes a value for people, `write_tick` one on the axis; `x_title` says what x counts.
         empty: what to say without any point.
         at_least: the y range always reaches this value, such as 0 for a learning rate.
     """
@@ -41,7 +41,8 @@ class Scene:
     x_title: str
     empty: str = ""
     compact: bool = False
-    write: Write = number
+    write: Write = steady
+    write_tick: Write = number
     at_least: float | None = None
     series: dict[str, Series] = field(default_factory=dict)
     view: View = field(default_factory=View)

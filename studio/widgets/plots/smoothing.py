@@ -1,10 +1,9 @@
 """Exponential smoothing without the usual lie at the start, for curves that grow."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studio.widgets.plots.pyramid import Array
+    from studio.widgets.plots.pyramid import Array, Numbers
 
 _CHUNK = 8192
 _NEGLIGIBLE = 1e-15
@@ -27,7 +26,7 @@ class Smoother:
         self.weight = weight
         self._sum = self._weights = 0.0
 
-    def extend(self, values: Sequence[float]) -> "Array":
+    def extend(self, values: "Numbers") -> "Array":
         """The smoothed curve at these next values; NaN before the first finite one."""
         import numpy as np
 

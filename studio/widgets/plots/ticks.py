@@ -8,6 +8,14 @@ Write = Callable[[float], str]
 _LOG_STEPS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
 
 
+def steady(value: float) -> str:
+    """Four significant digits, zeros too, so that numbers below each other line up: ``1.840``."""
+    size = abs(value)
+    if 0.01 <= size < 1000:
+        return f"{value:#.4g}".removesuffix(".")
+    return number(value)
+
+
 def number(value: float) -> str:
     """Four significant digits at most: ``2.314``, ``0.0002`` as ``2e-4``, ``12,400``."""
     if not math.isfinite(value):
@@ -24,9 +32,8 @@ def number(value: float) -> str:
 def count(value: float) -> str:
     """A step on the axis: ``800``, ``12k``, ``1.5M``."""
     size = abs(value)
-    for scale, unit in ((1e6, "M"), (1e4, "k")):
-        if size >= scale:
-            scale = 1e3 if unit == "k" else scale
+    for least, scale, unit in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if size >= least:
             return f"{value / scale:.4g}{unit}"
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
