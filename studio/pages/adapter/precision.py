@@ -1,0 +1,100 @@
+"""The card of the frozen base: in 4 bits or not, what that saves for this model, and what was chosen by itself."""
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QShowEvent
+
+from core.facts.types import Facts
+from core.plan.planner import plan
+from core.spec.run_spec import RunSpec, field_at
+from core.units import format_bytes
+from studio.forms.form import FieldRow
+from studio.pages.adapter.changes import ChangeLabel, Changes
+from studio.state.desk import Desk
+from studio.widgets.basics import Card, Pill, label, row
+from studio.widgets.controls import Switch
+from studio.words import say, tr
+
+PATH = "model.quantization"
+_SETTLE_MS = 80
+
+
+def saving(spec: RunSpec, facts: Facts) -> int | None:
+    """Bytes that 4-bit weights save at the peak against unquantized ones; None while the model is unknown."""
+    peaks = []
+    for value in ("none", "nf4"):
+        memory = plan(spec.replace(PATH, value), facts).memory
+        if memory is None or memory.verdict == "unknown":
+            return None
+        peaks.append(memory.peak_bytes)
+    return peaks[0] - peaks[1]
+
+
+class PrecisionCard(Card):
+    """A switch for 4 bits with its saving beside it, the reason of the automatic choice, and all choices below."""
+
+    def __init__(self, desk: Desk, changes: Changes) -> None:
+        super().__init__()
+        self._desk = desk
+        self._session = desk.session
+        self.switch = Switch(tr("Load the base model in 4 bits (NF4)"))
+        self.switch.setObjectName("four-bit")
+        self.switch.setToolTip(
+            tr(
+                "The base model stays frozen, so its weights can be held in 4 bits while the adapters learn: QLoRA. "
+                "It needs far less memory and costs some speed and a little precision."
+            )
+        )
+        self.switch.clicked.connect(self._turned)
+        self.saved = Pill()
+        self.saved.setObjectName("four-bit-saving")
+        self.why = label("", "muted", wrap=True)
+        self.why.setObjectName("four-bit-reason")
+        self.change = ChangeLabel(desk, changes, (PATH, "model.double_quant"))
+        self.add(row(self.switch, self.saved, None, self.change))
+        self.add(self.why)
+        self.row = FieldRow(desk, PATH)
+        self.add(self.row)
+        # two more plans are made for the saving: they follow an edit, they do not hold it up
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_SETTLE_MS)
+        self._later.timeout.connect(self._show_saving)
+        self._session.plan_changed.connect(self._planned)
+        self._planned()
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Brings up to date what hidden cards leave out."""
+        super().showEvent(event)
+        self._show_saving()
+
+    def _turned(self, on: bool) -> None:
+        self._session.edit(PATH, "nf4" if on else "none")
+
+    def _planned(self) -> None:
+        planned = self._session.plan
+        if planned is None:
+            return
+        chosen = planned.choices.quantization
+        self.switch.setChecked(chosen.value == "nf4")
+        automatic = self._session.spec.get(PATH) == "auto"
+        choices = {choice.value: say(choice.title) for choice in field_at(PATH).setting.choices}
+        self.why.setVisible(automatic)
+        if automatic:
+            title = choices.get(chosen.value, chosen.value)
+            self.why.setText(tr("Chosen automatically: {what}. {reason}", what=title, reason=say(chosen.reason)))
+        if self.isVisible():
+            self._later.start()
+
+    def _show_saving(self) -> None:
+        facts = self._session.facts
+        saved = saving(self._session.spec, facts) if facts is not None else None
+        self.saved.setVisible(saved is not None)
+        if saved is None:
+            return
+        size = format_bytes(abs(saved))
+        if saved <= 0:
+            self.saved.show_text(tr("saves nothing here"), "muted")
+        elif self.switch.isChecked():
+            self.saved.show_text(tr("saves {size}", size=size), "good")
+        else:
+            self.saved.show_text(tr("would save {size}", size=size), "muted")

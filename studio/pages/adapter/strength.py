@@ -1,0 +1,199 @@
+"""Method, rank, alpha and dropout: rank and alpha on logarithmic sliders, with a chain between them."""
+
+import math
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from core.errors import Edit
+from core.spec.run_spec import field_at
+from studio.forms.editors import NumberEditor
+from studio.forms.form import FieldRow
+from studio.look import tokens
+from studio.look.icons import icon
+from studio.look.theme import look
+from studio.pages.adapter.changes import ChangeLabel, Changes
+from studio.state.desk import Desk
+from studio.widgets.basics import Card, label, row, tool_button
+from studio.widgets.controls import CalmSpin
+from studio.words import say, tr
+
+RANK_STOPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_USUAL_FACTOR = 2.0
+_SAVE_MS = 600
+
+
+class LinkedRow(FieldRow):
+    """The row of rank or alpha: rank takes alpha along while they are linked, alpha then changes the factor."""
+
+    def __init__(self, desk: Desk, path: str, link: "AlphaLink") -> None:
+        info = field_at(path)
+        self._link = link
+        super().__init__(desk, path, NumberEditor(info, RANK_STOPS) if path == "adapter.rank" else None)
+
+    def _edited(self, value: object) -> None:
+        edits = [Edit(self.info.path, value)]
+        if self.info.path == "adapter.rank" and isinstance(value, int) and self._link.is_on:
+            edits.append(Edit("adapter.alpha", self._link.alpha_for(value)))
+        self.desk.session.apply(edits)
+
+    def _reset(self) -> None:
+        self._edited(self.info.default)
+        self.editor.main_widget().setFocus()
+
+
+class AlphaLink(QWidget):
+    """The chain between rank and alpha, the factor that it holds, and the scale with which the adapters act."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self._session = desk.session
+        self.chain = tool_button("link", "", self._turn, name="alpha-link")
+        self.chain.setCheckable(True)
+        self.words = label(tr("alpha ="), "muted")
+        self.factor = CalmSpin(whole=False)
+        self.factor.setRange(0.01, 64)
+        self.factor.setSingleStep(0.5)
+        self.factor.setFixedWidth(look().px(64))
+        self.factor.setObjectName("alpha-factor")
+        self.factor.setAccessibleName(tr("Alpha as a multiple of rank"))
+        self.factor.valueChanged.connect(self._typed)
+        self.times = label(tr("× rank"), "muted")
+        self.scale = label("", "muted", wrap=True)
+        self.scale.setObjectName("alpha-scale")
+        self.scale.setToolTip(
+            tr(
+                "What the adapters compute is multiplied by this number before it is added to the base model’s result. "
+                "More makes them louder; about 2 is usual."
+            )
+        )
+        box = QHBoxLayout(self)
+        box.setContentsMargins(look().px(148) + tokens.SPACE_3, 0, 0, 0)
+        box.setSpacing(tokens.SPACE_2)
+        for item in (self.chain, self.words, self.factor, self.times):
+            box.addWidget(item)
+        box.addSpacing(tokens.SPACE_4)
+        box.addWidget(self.scale, 1)
+        self._factor = desk.preferences.now.linked_alpha or _USUAL_FACTOR
+        self._saver = QTimer(self)
+        self._saver.setSingleShot(True)
+        self._saver.setInterval(_SAVE_MS)
+        self._saver.timeout.connect(self._save)
+        self._session.spec_changed.connect(self._spec_changed)
+        desk.preferences.changed.connect(self._preferred)
+        self._refresh()
+
+    @property
+    def is_on(self) -> bool:
+        """Whether alpha moves with rank."""
+        return self._desk.preferences.now.linked_alpha > 0
+
+    def alpha_for(self, rank: int) -> float:
+        """Alpha at a rank, by the factor, within alpha's bounds."""
+        bounds = field_at("adapter.alpha").setting.bounds
+        assert bounds is not None
+        alpha = float(f"{self._factor * rank:.10g}")
+        return min(max(alpha, bounds.low or 0.0), bounds.high or alpha)
+
+    def _spec_changed(self, paths: frozenset[str]) -> None:
+        if paths & {"adapter.rank", "adapter.alpha", "adapter.method"}:
+            self._refresh()
+
+    def _preferred(self, name: str) -> None:
+        if name == "linked_alpha":
+            self._refresh()
+
+    def _refresh(self) -> None:
+        adapter = self._session.spec.adapter
+        rank, alpha = max(1, adapter.rank), adapter.alpha
+        if abs(alpha - self.alpha_for(rank)) > 1e-6 * abs(alpha):
+            self._factor = float(f"{alpha / rank:.4g}")
+            if self.is_on:
+                self._saver.start()
+        on = self.is_on
+        self.chain.setChecked(on)
+        self.chain.setIcon(icon("link" if on else "unlink", "accent" if on else "muted"))
+        tip = (
+            tr("Alpha moves with rank; press to let it stand") if on else tr("Alpha stands; press to move it with rank")
+        )
+        self.chain.setToolTip(tip)
+        self.chain.setAccessibleName(tip)
+        for item in (self.words, self.factor, self.times):
+            item.setVisible(on)
+        self.factor.blockSignals(True)  # noqa: FBT003 (Qt takes no names)
+        self.factor.setValue(self._factor)
+        self.factor.blockSignals(False)  # noqa: FBT003
+        root = adapter.method == "rslora"
+        value = f"{alpha / (math.sqrt(rank) if root else rank):.3g}"
+        self.scale.setText(
+            tr("acts × {value} (alpha / √rank)", value=value)
+            if root
+            else tr("acts × {value} (alpha / rank)", value=value)
+        )
+        self.setVisible(adapter.method != "full")
+
+    def _turn(self) -> None:
+        self._desk.preferences.set("linked_alpha", 0.0 if self.is_on else self._factor)
+
+    def _typed(self, value: float) -> None:
+        self._factor = value
+        self._session.edit("adapter.alpha", self.alpha_for(max(1, self._session.spec.adapter.rank)))
+        self._saver.start()
+
+    def _save(self) -> None:
+        if self.is_on:
+            self._desk.preferences.set("linked_alpha", self._factor)
+
+
+class StrengthCard(Card):
+    """How the model is changed: the method with its explanation, then rank, alpha and dropout."""
+
+    def __init__(self, desk: Desk, changes: Changes) -> None:
+        super().__init__()
+        self._session = desk.session
+        self.add(_measured(FieldRow(desk, "adapter.method"), ChangeLabel(desk, changes, ("adapter.method",))))
+        self.meaning = label("", "muted", wrap=True)
+        meaning = QHBoxLayout()
+        meaning.setContentsMargins(look().px(148) + tokens.SPACE_3, 0, 0, 0)
+        meaning.addWidget(self.meaning)
+        self.add(meaning)
+        self.link = AlphaLink(desk)
+        self.rank = LinkedRow(desk, "adapter.rank", self.link)
+        self.alpha = LinkedRow(desk, "adapter.alpha", self.link)
+        self.dropout = FieldRow(desk, "adapter.dropout")
+        self.add(_measured(self.rank, ChangeLabel(desk, changes, ("adapter.rank",))))
+        self.add(self.link)
+        self.add(_measured(self.alpha, _Rest(desk, changes, ("adapter.alpha",), ("adapter.rank",))))
+        self.add(_measured(self.dropout, ChangeLabel(desk, changes, ("adapter.dropout",))))
+        self._session.spec_changed.connect(self._spec_changed)
+        self._refresh()
+
+    def _spec_changed(self, paths: frozenset[str]) -> None:
+        if "adapter.method" in paths:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        method = self._session.spec.adapter.method
+        choices = {choice.value: choice.help for choice in field_at("adapter.method").setting.choices}
+        self.meaning.setText(say(choices.get(method, "")))
+
+
+class _Rest(ChangeLabel):
+    """A change label that stays quiet where another one, of the setting that led, speaks already."""
+
+    def __init__(self, desk: Desk, changes: Changes, paths: tuple[str, ...], led_by: tuple[str, ...]) -> None:
+        super().__init__(desk, changes, paths)
+        self._led_by = frozenset(led_by)
+
+    def _changed(self, paths: frozenset[str], parameters: int, size: int) -> None:
+        if not paths & self._led_by:
+            super()._changed(paths, parameters, size)
+
+
+def _measured(item: FieldRow, change: ChangeLabel) -> QHBoxLayout:
+    box = row(item, change)
+    box.setStretch(0, 1)
+    box.setAlignment(change, Qt.AlignmentFlag.AlignTop)
+    change.setMinimumHeight(look().px(tokens.CONTROL))
+    return box
