@@ -1,7 +1,7 @@
 """Short engine jobs as a command runs them: in a folder of their own that goes away when all is well."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.cli.console import Console
@@ -9,7 +9,8 @@ from core.cli.follow import follow
 from core.cli.run_report import print_outcome
 from core.errors import ExitCode, UserError, error
 from core.events.run_state import RunState
-from core.runs.layout import JobKind
+from core.runs.launch import LaunchCommand
+from core.runs.layout import JobKind, RunFolder
 from core.runs.outcome import Outcome
 
 
@@ -21,8 +22,15 @@ class Finished:
     outcome: Outcome
 
 
-def run_job(kind: JobKind, arguments: Mapping[str, object], console: Console, *, answers: bool = True) -> Finished:
-    """Runs a job to its end; Ctrl+C stops it.
+def run_job(
+    kind: JobKind,
+    arguments: Mapping[str, object],
+    console: Console,
+    *,
+    answers: bool = True,
+    command: Callable[[RunFolder], LaunchCommand] | None = None,
+) -> Finished:
+    """Runs a job to its end; Ctrl+C stops it. ``command`` makes another command than the engine's own of its folder.
 
     Raises:
         UserError: it failed; its folder stays, because the log in it may tell more.
@@ -31,7 +39,7 @@ def run_job(kind: JobKind, arguments: Mapping[str, object], console: Console, *,
     from core.runs.supervisor import Supervisor
 
     folder = create_job(kind, arguments)
-    supervisor = Supervisor(folder)
+    supervisor = Supervisor(folder, command(folder) if command else None)
     outcome = follow(supervisor, console, start=True, answers=answers)
     assert outcome is not None, "a job that Ctrl+C stops is never left alone"
     if outcome.kind not in ("completed", "stopped"):

@@ -35,7 +35,7 @@ class _Worker(threading.Thread):
 
     def __init__(self, context: JobContext, arguments: dict[str, Any]) -> None:
         super().__init__(name="download", daemon=True)
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self._speech = threading.Lock()
         self.result: Downloaded | None = None
         self.failure: Exception | None = None
@@ -54,7 +54,7 @@ class _Worker(threading.Thread):
     def stop(self, patience: float) -> None:
         """Asks for the end and waits a little for it; from now on nothing is said any more."""
         with self._speech:
-            self._stop.set()
+            self._ending.set()
         self.join(patience)
 
     def progress(self, done: int, total: int) -> None:
@@ -67,11 +67,11 @@ class _Worker(threading.Thread):
         self._say(Notice("warning", code, sentence))
 
     def stopping(self) -> bool:
-        return self._stop.is_set()
+        return self._ending.is_set()
 
     def _say(self, body: Body) -> None:
         with self._speech:
-            if not self._stop.is_set():
+            if not self._ending.is_set():
                 self._context.emit(body)
 
 

@@ -1,12 +1,14 @@
 """``lowrank models``: the base models on this computer, and how to get one."""
 
 import argparse
-import re
+from dataclasses import replace
 from pathlib import Path
 
 from core.cli.console import Console
+from core.cli.hub import download_from_hub, search_hub
 from core.errors import ExitCode, UserError, error
 from core.facts.types import ModelFacts
+from core.runs.importing import ImportDtype
 from core.units import format_bytes, format_count
 
 
@@ -17,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--import", dest="source", metavar="FILE.gguf", help="turn a GGUF file into a model that can be trained"
     )
+    parser.add_argument("--search", metavar="TEXT", help="search the Hugging Face Hub for models that can be trained")
+    parser.add_argument(
+        "--download", metavar="ID", help="download this model of the Hub (owner/model) into the Hugging Face cache"
+    )
+    parser.add_argument("--revision", help="the branch, tag or commit to download; the newest if left out")
     parser.add_argument("--name", help="what the imported model is called; its file's name if left out")
     parser.add_argument(
         "--dtype", choices=("bf16", "fp16", "fp32"), default="bf16", help="number format of the imported weights"
@@ -25,11 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Lists the models, shows one, or gets one."""
-    asked = [name for name in ("model", "fetch", "source") if getattr(options, name)]
+    asked = [name for name in ("model", "fetch", "source", "search", "download") if getattr(options, name) is not None]
     if len(asked) > 1:
-        raise UserError(error("", "Several things are asked for at once.", "Name one of MODEL, --fetch and --import."))
+        advice = "Name one of MODEL, --fetch, --import, --search and --download."
+        raise UserError(error("", "Several things are asked for at once.", advice))
     if options.name and not options.source:
         raise UserError(error("--name", "There is nothing to give this name to.", "Use it together with --import."))
+    if options.revision and not options.download:
+        raise UserError(error("--revision", "There is nothing to take it of.", "Use it together with --download."))
+    if options.search is not None:
+        return search_hub(options.search, console)
+    if options.download is not None:
+        return download_from_hub(options.download, options.revision or "", console)
     if options.fetch:
         return _fetch(console)
     if options.source:
@@ -122,49 +136,20 @@ def _print_facts(facts: ModelFacts, console: Console) -> None:
         console.paragraph(f"Assumed: {sentence}", "  ", "")
 
 
-def _import(source: Path, name: str, dtype: str, console: Console) -> ExitCode:
+def _import(source: Path, name: str, dtype: ImportDtype, console: Console) -> ExitCode:
     from core.cli.jobs import run_job
-    from core.facts.model_files import read_model
     from core.paths import models_dir
+    from core.runs.importing import plan_import
 
-    if not source.is_file():
-        raise UserError(error("--import", f"There is no file {source.absolute()}.", "Check the path."))
-    if source.suffix.lower() != ".gguf":
-        message = f"{source.name} is not a GGUF file."
-        raise UserError(error("--import", message, "A folder with safetensors files needs no import: use its path."))
-    name = name or source.stem
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
-        advice = "Use letters, digits, “.”, “_”, “+” and “-”, beginning with a letter or digit."
-        raise UserError(error("--name", f"“{name}” cannot be the name of a model.", advice))
-    target = models_dir() / name
-    if target.exists():
-        raise UserError(error("--name", f"There is already a model “{name}” in {target}.", "Choose another --name."))
-    facts = read_model(source)
-    _require_space(target, facts.parameters * (4 if dtype == "fp32" else 2))
+    try:
+        plan = plan_import(source, name, dtype)
+    except UserError as failure:
+        options = {"source": "--import", "name": "--name"}
+        named = (replace(problem, path=options.get(problem.path, problem.path)) for problem in failure.problems)
+        raise UserError(*named, exit_code=failure.exit_code) from failure
     models_dir().mkdir(parents=True, exist_ok=True)
-    arguments = {
-        "source": str(source.absolute()),
-        "target": str(target),
-        "name": name,
-        "dtype": dtype,
-        "licence": facts.licence,
-    }
-    finished = run_job("import_gguf", arguments, console)
+    finished = run_job("import_gguf", plan.arguments, console)
     if finished.outcome.kind == "completed":
-        console.line(f"Imported “{name}” into {target}; use it with “--set model.base={name}”.")
-    console.result({"name": name, "path": str(target), "exit_code": int(finished.outcome.exit_code)})
+        console.line(f"Imported “{plan.name}” into {plan.target}; use it with “--set model.base={plan.name}”.")
+    console.result({"name": plan.name, "path": str(plan.target), "exit_code": int(finished.outcome.exit_code)})
     return finished.outcome.exit_code
-
-
-def _require_space(target: Path, needed: int) -> None:
-    import shutil
-
-    from core.paths import existing_parent
-
-    free = shutil.disk_usage(existing_parent(target)).free
-    if needed > free:
-        message = (
-            f"The imported model takes {format_bytes(needed)}, and {format_bytes(free)} are free at {target.parent}."
-        )
-        advice = "Free some space, or put the data folder on another disk with the variable LOWRANK_HOME."
-        raise UserError(error(str(target), message, advice), exit_code=ExitCode.DOES_NOT_FIT)

@@ -4,7 +4,7 @@ import pytest
 
 from core import paths
 from core.errors import UserError
-from core.facts.locate import cache_folder, find_model, list_models
+from core.facts.locate import cache_folder, find_model, list_gguf_files, list_models
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "fedcba9876543210fedcba9876543210fedcba98"
@@ -114,11 +114,25 @@ def test_listing(hub, home, build):
     models = list_models()
     assert [(model.name, model.origin) for model in models] == [("mine", "imported"), ("org/tiny", "hub cache")]
     assert models[1].path == hub / COMMIT
+    assert [model.family for model in models] == ["llama", "llama"]
+    assert models[0].bytes == (models[0].path / "model.safetensors").stat().st_size
     for model in models:
         assert find_model(model.name) == model.path
 
 
 def test_nothing_installed(home):
+    assert list_models() == ()
+
+
+def test_gguf_files_that_wait_to_be_imported(home):
+    assert list_gguf_files() == ()
+    folder = paths.models_dir()
+    folder.mkdir(parents=True)
+    (folder / "b.Q8_0.GGUF").write_bytes(b"12345")
+    (folder / "a.gguf").write_bytes(b"123")
+    (folder / ".hidden.gguf").write_bytes(b"")
+    (folder / "folder.gguf").mkdir()
+    assert [(file.name, file.bytes) for file in list_gguf_files()] == [("a", 3), ("b.Q8_0", 5)]
     assert list_models() == ()
 
 

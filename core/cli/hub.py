@@ -1,0 +1,64 @@
+"""What ``lowrank models`` does with the Hugging Face Hub: searching and downloading."""
+
+from core.cli.console import Console
+from core.errors import ExitCode, UserError, error
+from core.units import format_bytes, format_count
+
+
+def search_hub(text: str, console: Console) -> ExitCode:
+    """Lists models that could be downloaded and trained, the most popular ones first."""
+    from core.hub.search import search
+    from core.hub.token import token_text
+    from core.records import to_plain
+
+    found = search(text, token=token_text())
+    width = max((len(model.id) for model in found), default=0)
+    for model in found:
+        parts = [
+            f"{format_count(model.parameters)} parameters" if model.parameters else "",
+            format_bytes(model.bytes) if model.bytes else "",
+            model.licence,
+            "terms to accept" if model.gated else "",
+            f"{format_count(model.downloads)} downloads a month",
+        ]
+        words = ", ".join(part for part in parts if part)
+        console.paragraph(words, " " * (width + 2), f"{console.bold(model.id.ljust(width))}  ")
+    if not found:
+        console.line(f"The Hub has no model for “{text}” that continues text and has safetensors weights.")
+    console.result({"models": [to_plain(model) for model in found]})
+    return ExitCode.DONE
+
+
+def download_from_hub(name: str, revision: str, console: Console) -> ExitCode:
+    """Downloads a model into the Hugging Face cache, or goes on with a download that was stopped."""
+    from core.cli.jobs import run_job
+    from core.hub.cache import CachedModel
+    from core.hub.details import details
+    from core.hub.download import installed
+    from core.hub.job import download_arguments, download_command
+    from core.hub.names import parse_name
+    from core.hub.token import token_text
+
+    model_id, named = parse_name(name)
+    token = token_text()
+    found = details(model_id, revision or named, token)
+    if found.why_not:
+        raise UserError(error(found.id, f"The model “{found.id}” cannot be trained here.", found.why_not))
+    if found.barrier is not None:
+        raise UserError(found.barrier, exit_code=ExitCode.FAILED)
+    here = installed(found)
+    if here is None:
+        missing = found.bytes - CachedModel(found.id).bytes_here(found.wanted, found.commit)
+        console.line(f"Downloading “{found.id}”: {format_bytes(missing)} of {format_bytes(found.bytes)} are to come.")
+        finished = run_job(
+            "download", download_arguments(found), console, command=lambda folder: download_command(folder, token)
+        )
+        if finished.outcome.kind != "completed":
+            console.line("What has come is kept; the same command goes on from there.")
+            console.result({"id": found.id, "path": "", "exit_code": int(finished.outcome.exit_code)})
+            return finished.outcome.exit_code
+        here = CachedModel(found.id).snapshot(found.commit)
+    extra = f" --set model.revision={found.revision}" if found.revision != "main" else ""
+    console.line(f"“{found.id}” is in {here}; use it with “--set model.base={found.id}{extra}”.")
+    console.result({"id": found.id, "path": str(here), "exit_code": 0})
+    return ExitCode.DONE
