@@ -1,0 +1,139 @@
+"""The Model page: which base model is tuned."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget
+
+from studio.forms.form import FieldRow, MoreSettings, rows_of
+from studio.look import tokens
+from studio.look.icons import icon
+from studio.look.theme import look
+from studio.pages.model.local import LocalPane
+from studio.pages.page import Page
+from studio.state.desk import Desk
+from studio.widgets.basics import button, row
+from studio.widgets.controls import Segments
+from studio.words import tr
+
+if TYPE_CHECKING:
+    from studio.pages.model.hub import HubPane
+
+_PLACE = "model place"
+_SEARCH = "model search"
+
+
+class ModelPage(Page):
+    """Models on this computer and on the hub, and the chosen one with its facts."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk, tr("Model"), tr("The base model to start from: what it is, and whether it fits."))
+        self.head.addWidget(button(tr("Open folder…"), self._open_folder, icon_name="folder-open", name="open-folder"))
+        self.head.addWidget(button(tr("Import GGUF…"), self._open_gguf, icon_name="import", name="import-gguf"))
+        self.places = Segments(
+            [("local", tr("This computer")), ("hub", tr("Hub"))],
+            [tr("Models that lie here"), tr("Models of the Hugging Face Hub")],
+            "model-place",
+        )
+        self.places.chosen.connect(self._go_to)
+        self.search = QLineEdit()
+        self.search.setObjectName("model-search")
+        self.search.setClearButtonEnabled(True)
+        self.search.setMinimumWidth(look().px(120))
+        self.search.addAction(icon("search", "muted"), QLineEdit.ActionPosition.LeadingPosition)
+        self.search.setText(str(desk.memory.get(_SEARCH, "")))
+        self.search.textEdited.connect(self._typed)
+        self.search.textChanged.connect(self._remember)
+        self.search.returnPressed.connect(self._entered)
+        top = row(self.places, self.search, spacing=tokens.SPACE_3)
+        top.setStretch(1, 1)
+        self.add(top)
+        self.local = LocalPane(desk)
+        self.local.hub_asked.connect(self.show_on_hub)
+        self.hub: HubPane | None = None
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.local)
+        self.add(self._stack, 1)
+        self.add(MoreSettings(desk, "model", [FieldRow(desk, "model.base"), *rows_of(desk, "model", advanced=True)]))
+        place = str(desk.memory.get(_PLACE, "local"))
+        self.places.choose(place)
+        self._show(place)
+
+    def shown(self) -> None:
+        """Models may have come and gone meanwhile."""
+        self.local.reload()
+
+    def close_page(self) -> None:
+        """Ends the reading and asking; downloads and imports go on."""
+        self.local.end()
+        if self.hub is not None:
+            self.hub.end()
+
+    def show_on_hub(self, name: str) -> None:
+        """Looks for a model on the hub."""
+        self.search.setText(name)
+        self.places.choose("hub")
+        self._go_to("hub")
+        if "/" in name and self.hub is not None:
+            self.hub.look_up(name)
+
+    def _go_to(self, place: str) -> None:
+        self.desk.memory[_PLACE] = place
+        self._show(place)
+        if place == "hub" and self.hub is not None:
+            self.hub.begin(self.search.text())
+        else:
+            self.local.filter(self.search.text())
+
+    def _show(self, place: str) -> None:
+        on_hub = place == "hub"
+        if on_hub and self.hub is None:
+            from studio.pages.model.hub import HubPane  # only now: it brings what speaks to the network
+
+            self.hub = HubPane(self.desk)
+            self._stack.addWidget(self.hub)
+        self._stack.setCurrentWidget(self.hub if on_hub and self.hub is not None else self.local)
+        words = tr("Search the hub, or enter owner/model") if on_hub else tr("Search these models")
+        self.search.setPlaceholderText(words)
+        self.search.setAccessibleName(words)
+        if not on_hub:
+            self.local.filter(self.search.text())
+
+    def _remember(self, text: str) -> None:
+        self.desk.memory[_SEARCH] = text
+        if not text:
+            self._typed(text)
+
+    def _typed(self, text: str) -> None:
+        if self.places.value() == "hub" and self.hub is not None:
+            self.hub.search(text)
+        else:
+            self.local.filter(text)
+
+    def _entered(self) -> None:
+        text = self.search.text().strip()
+        if self.places.value() != "hub" or self.hub is None:
+            self.local.view.setFocus()
+            return
+        self.hub.search(text, at_once=True)
+        if "/" in text:
+            self.hub.look_up(text)
+
+    def _open_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, tr("Open a model’s folder"), str(Path.home()))
+        if chosen:
+            self._choose_path(Path(chosen))
+
+    def _choose_path(self, path: Path) -> None:
+        self.places.choose("local")
+        self._go_to("local")
+        self.desk.session.edit("model.base", str(path))
+
+    def _open_gguf(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(
+            self, tr("Import a GGUF file"), str(Path.home()), tr("GGUF files") + " (*.gguf)"
+        )
+        if chosen:
+            self.places.choose("local")
+            self._go_to("local")
+            self.local.open_import(Path(chosen))

