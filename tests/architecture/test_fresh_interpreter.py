@@ -8,9 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = (
-    "PIL", "PySide6", "accelerate", "bitsandbytes", "datasets", "gguf", "huggingface_hub", "jinja2", "matplotlib",
-    "numpy", "pandas", "peft", "pyarrow", "pyqtgraph", "requests", "safetensors", "shiboken6", "tokenizers", "torch",
-    "transformers", "trl",
+    "PIL", "PySide6", "accelerate", "bitsandbytes", "datasets", "gguf", "huggingface_hub", "jinja2", "keyring",
+    "matplotlib", "numpy", "pandas", "peft", "pyarrow", "pyqtgraph", "requests", "safetensors", "shiboken6",
+    "tokenizers", "torch", "transformers", "trl",
 )  # fmt: skip
 
 PROGRAM = """
