@@ -45,6 +45,7 @@ QLabel[role="big"] {{ font-size: {px(26)}px; font-weight: 600; }}
 QLabel[role="link"] {{ color: {c.accent}; }}
 QLabel[role="link"]:hover, QLabel[role="link"]:focus {{ text-decoration: underline; }}
 QLabel[role="term"] {{ border-bottom: 1px dotted {c.faint}; }}
+QLabel[role="help-term"] {{ color: {c.muted}; border-bottom: 1px dotted {c.faint}; }}
 """
 
 
@@ -67,6 +68,7 @@ QFrame[role="note-good"] {{ background: {c.good_soft}; border: none; border-radi
 QFrame[role="note-info"] {{ background: {c.accent_soft}; border: none; border-radius: {tokens.RADIUS}px; }}
 QFrame[role="note-warn"] {{ background: {c.warn_soft}; border: none; border-radius: {tokens.RADIUS}px; }}
 QFrame[role="note-bad"] {{ background: {c.bad_soft}; border: none; border-radius: {tokens.RADIUS}px; }}
+QFrame[role="card"] QStackedWidget, QFrame[role="inset"] QStackedWidget {{ background: transparent; }}
 QSplitter::handle {{ background: transparent; }}
 """
 
@@ -124,17 +126,21 @@ QPlainTextEdit, QTextEdit, QTextBrowser {{ background: {c.panel}; border: 1px so
     selection-color: {c.accent_text}; }}
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus, QPlainTextEdit:focus, QTextEdit:focus,
 QTextBrowser:focus {{ border: 2px solid {c.accent}; }}
+QTextEdit[role="flowing"], QTextEdit[role="flowing"]:focus {{ background: transparent; border: none; padding: 0; }}
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {{ padding: 0 7px;
     min-height: {height - 2}px; }}
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled, QComboBox:disabled, QPlainTextEdit:disabled {{
     color: {c.faint}; background: {c.window}; }}
 QLineEdit[state="bad"], QSpinBox[state="bad"], QDoubleSpinBox[state="bad"], QComboBox[state="bad"] {{
     border-color: {c.bad}; }}
+QSpinBox::up-button, QSpinBox::down-button, QDoubleSpinBox::up-button, QDoubleSpinBox::down-button {{ width: 0;
+    border: none; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox QAbstractItemView {{ background: {c.raised}; border: 1px solid {c.line_strong}; padding: 4px;
     selection-background-color: {c.accent_soft}; selection-color: {c.text}; outline: none; }}
 QCheckBox, QRadioButton {{ background: transparent; spacing: 8px; min-height: {px(24)}px; }}
 QCheckBox:focus, QRadioButton:focus {{ color: {c.accent}; }}
+QSlider:horizontal {{ min-height: {px(22)}px; }}
 QSlider::groove:horizontal {{ height: 4px; background: {c.line_strong}; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {c.accent}; border-radius: 2px; }}
 QSlider::handle:horizontal {{ background: {c.panel}; border: 2px solid {c.accent}; width: 12px; height: 12px;
@@ -159,6 +165,7 @@ QListView::item:selected, QTableView::item:selected, QTreeView::item:selected {{
 QHeaderView {{ background: transparent; border: none; }}
 QHeaderView::section {{ background: {c.panel}; color: {c.muted}; border: none; border-bottom: 1px solid {c.line};
     padding: 6px 8px; font-size: {px(tokens.SMALL)}px; font-weight: 600; }}
+QHeaderView::section:vertical {{ border: none; font-weight: 400; }}
 QTableCornerButton::section {{ background: {c.panel}; border: none; }}
 QMenu {{ background: {c.raised}; border: 1px solid {c.line_strong}; padding: 4px; }}
 QMenu::item {{ padding: 6px 24px 6px 12px; border-radius: 4px; }}
