@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 
 from core.errors import Problem, UserError, error
 from core.events.types import ChatAnswer, ChatPiece, ChatReady, Notice, PhaseStarted, Variant
+from core.facts.locate import InstalledModel
 from core.runs.chat import ChatSession, ChatUpdate
 from core.runs.outcome import Outcome
 from core.runs.targets import ChatTarget
@@ -54,6 +55,7 @@ class Chats(QObject):
         choice: whom to talk to; None while there is nobody.
         mode: who answers: base, tuned, or both side by side.
         sampling: how answers are made.
+        models: the base models on this computer, as far as anybody has looked.
         cost: what loading the choice takes; None while unknown.
         problems: why it could not be loaded.
         phase: where the engine is in its life.
@@ -80,6 +82,8 @@ class Chats(QObject):
         self._leaving: ChatThread | None = None
         self._wanted = False
         self._costing: Task | None = None
+        self.models: tuple[InstalledModel, ...] = ()
+        self._listing: Task | None = None
         self._conversations: dict[ChatChoice, Conversation] = {}
         self._nobody = Conversation()
         self.results.changed.connect(self._runs_changed)
@@ -122,7 +126,8 @@ class Chats(QObject):
         """The one with the present choice."""
         if self.choice is None:
             return self._nobody
-        return self._conversations.setdefault(self.choice, Conversation(title=self.choice.name))
+        fresh = Conversation(title=self.choice.name, plain=self.choice.kind == "model")
+        return self._conversations.setdefault(self.choice, fresh)
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -137,7 +142,33 @@ class Chats(QObject):
                 self.choose(ChatChoice("run", preferred.path))
             elif gone:
                 self.choice = self.cost = None
+            self._choose_model()
         self.changed.emit()
+
+    def _choose_model(self) -> None:
+        """Without any run there may still be a model to talk to."""
+        if self.choice is None and self.models and self.results.known:
+            self.choose(ChatChoice("model", self.models[0].path))
+
+    def list_models(self) -> None:
+        """Looks for base models in the background."""
+        from core.facts.locate import list_models
+
+        if self._listing is None:
+            self._listing = start_task(
+                lambda _report: list_models(), on_done=self._models_listed, on_failed=self._not_listed, parent=self
+            )
+
+    def _models_listed(self, models: tuple[InstalledModel, ...]) -> None:
+        self._listing = None
+        if models != self.models:
+            self.models = models
+            self._choose_model()
+            self.changed.emit()
+
+    def _not_listed(self, failure: Exception) -> None:
+        self._listing = None
+        raise failure
 
     def _find_cost(self) -> None:
         if self._costing is not None:
@@ -356,7 +387,7 @@ class Chats(QObject):
                 self._conversations[choice] = conversation
                 self.changed.emit()
 
-        take(Conversation(title=old.title, system=old.system))
+        take(Conversation(title=old.title, plain=old.plain, system=old.system))
         return lambda: take(old)
 
     def _open_replies(self, turn: Turn) -> None:

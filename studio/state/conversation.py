@@ -75,6 +75,7 @@ class Conversation:
 
     Attributes:
         title: the model's or run's name.
+        plain: it is with one model that has no base here, such as a merged one.
         system: the system prompt; empty for none.
         draft: what is typed and not sent yet.
         editing: the draft replaces the last prompt.
@@ -82,6 +83,7 @@ class Conversation:
     """
 
     title: str = ""
+    plain: bool = False
     system: str = ""
     turns: list[Turn] = field(default_factory=list)
     draft: str = ""
@@ -155,6 +157,6 @@ class Conversation:
         for turn in self.turns:
             parts.append(f"**You**\n\n{turn.prompt}")
             for reply in turn.replies.values():
-                name = {"base": "Base model", "tuned": "Tuned model"}[reply.variant]
+                name = "Model" if self.plain else {"base": "Base model", "tuned": "Tuned model"}[reply.variant]
                 parts.append(f"**{name}**\n\n{reply.text or reply.message}")
         return "\n\n".join(parts) + "\n"
