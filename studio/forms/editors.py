@@ -11,7 +11,7 @@ from core.spec.fields import FieldInfo, Kind
 from studio.look import tokens
 from studio.look.theme import look
 from studio.widgets.basics import button
-from studio.widgets.controls import CalmSpin, NumberSlider, Segments, Switch
+from studio.widgets.controls import CalmList, CalmSpin, NumberSlider, Segments, Switch
 from studio.words import say, tr
 
 _MOST_SEGMENTS = 4
@@ -184,7 +184,7 @@ class ChoiceEditor(Editor):
             self.box.addWidget(self.segments, 1)
             self.setFocusProxy(self.segments.button(choices[0].value))
             return
-        self.list = QComboBox()
+        self.list = CalmList()
         self.list.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.list.setMinimumWidth(look().px(180))
         for choice, title in zip(choices, titles, strict=True):

@@ -4,10 +4,20 @@ import math
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QWheelEvent
-from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QDoubleSpinBox, QHBoxLayout, QPushButton, QSlider, QWidget
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen, QWheelEvent
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QButtonGroup,
+    QComboBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
 
 from studio.look import tokens
+from studio.look.icons import pixmap
 from studio.look.theme import look
 
 _SLIDER_STEPS = 1000
@@ -81,6 +91,9 @@ class Segments(QWidget):
             made.setProperty("role", "segment")
             place = "only" if last == 0 else "first" if index == 0 else "last" if index == last else "middle"
             made.setProperty("place", place)
+            bold = QFont(made.font())
+            bold.setWeight(QFont.Weight.DemiBold)
+            made.setMinimumWidth(QFontMetrics(bold).horizontalAdvance(text) + 2 * tokens.SPACE_3 + 4)
             if index < len(tips):
                 made.setToolTip(tips[index])
             if name:
@@ -116,8 +129,9 @@ class CalmSpin(QDoubleSpinBox):
         self.setDecimals(0 if whole else 8)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setKeyboardTracking(False)
-        self.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
+        # the buttons are hidden by the style sheet: told to have none, Qt 6.11 gives the text no room either
+        self.lineEdit().setTextMargins(tokens.SPACE_2 - 2, 0, tokens.SPACE_2 - 2, 0)
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
         """``0.0002`` as 2e-4 where that is shorter, whole numbers with commas."""
@@ -156,6 +170,30 @@ class CalmSpin(QDoubleSpinBox):
             super().wheelEvent(event)
         else:
             event.ignore()
+
+
+class CalmList(QComboBox):
+    """A drop-down list with a chevron, which ignores the wheel unless it has the focus."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802 (Qt's name)
+        """Scrolls the page, not the list, unless the list has the focus."""
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """The field, and the chevron that the style sheet cannot draw in a colour of the look."""
+        super().paintEvent(event)
+        painter = QPainter(self)
+        color = "muted" if self.isEnabled() else "faint"
+        mark = pixmap("chevron-down", color, 16, self.devicePixelRatioF())
+        painter.drawPixmap(self.width() - 16 - tokens.SPACE_2, (self.height() - 16) // 2, mark)
+        painter.end()
 
 
 class CalmSlider(QSlider):
