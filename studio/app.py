@@ -21,6 +21,8 @@ from studio.state.preferences import Preferences
 from studio.state.runs import Runs
 from studio.state.session import Session
 from studio.words import LANGUAGES, set_language, tr
+from studio.workers.chat_thread import end_chats, live_chats
+from studio.workers.job_thread import end_jobs
 from studio.workers.task import end_tasks
 
 _REBUILDS = frozenset(("language", "theme", "text_scale"))
@@ -68,9 +70,13 @@ class Studio(QObject):
             self.window.files.open_paths([Path(name).absolute() for name in names])
 
     def close(self) -> None:
-        """Saves the draft and lets go of runs and tasks; engines go on."""
+        """Saves the draft and lets go of everything: trainings go on, chats and short jobs are ended with the window."""
         self.draft.save()
         self.desk.runs.close()
+        for chat in live_chats():
+            chat.leave()  # they end while the others are waited for
+        end_jobs()
+        end_chats()
         end_tasks()
 
     def rebuild(self) -> None:

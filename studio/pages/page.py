@@ -1,11 +1,12 @@
 """What every page is: a title, a sentence about it, and a body that scrolls where the window is small."""
 
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.look import tokens
 from studio.state.desk import Desk
 from studio.widgets.basics import label
+from studio.widgets.scrolled import ScrolledContent
 
 
 class Page(QWidget):
@@ -27,7 +28,7 @@ class Page(QWidget):
         self.desk = desk
         self.setObjectName("page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        content = _Content()
+        content = ScrolledContent()
         content.setObjectName("pageBody")
         inner = QVBoxLayout(content)
         inner.setContentsMargins(tokens.SPACE_6, tokens.SPACE_4, tokens.SPACE_6, tokens.SPACE_6)
@@ -75,12 +76,3 @@ class Page(QWidget):
             self.body.addWidget(item, stretch)
         else:
             self.body.addLayout(item, stretch)
-
-
-class _Content(QWidget):
-    """What scrolls: as high as its texts need at the present width, not as they would need at the narrowest."""
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """The scroll area asks `heightForWidth` for the height, where that says something."""
-        hint, layout = super().minimumSizeHint(), self.layout()
-        return QSize(hint.width(), 0) if layout is not None and layout.hasHeightForWidth() else hint

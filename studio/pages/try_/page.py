@@ -44,7 +44,8 @@ class TryPage(Page):
         for item in (self._new, self._save, self._sampling_button):
             self.head.addWidget(item)
         self._content = QWidget()
-        self._sampling = _side(SamplingCard(self.chats))
+        self._side_card = SamplingCard(self.chats)
+        self._sampling = _side(self._side_card)
         self._transcript = Transcript(self.chats)
         self.prompt = PromptBox(self.chats)
         self._middle = QHBoxLayout(self._content)
@@ -109,7 +110,7 @@ class TryPage(Page):
             self._talk.insertWidget(2, self._sampling, 1)
         elif not narrow and self._middle.indexOf(self._sampling) < 0:
             self._talk.removeWidget(self._sampling)
-            self._sampling.setFixedWidth(look().px(_SIDE))
+            self._sampling.setFixedWidth(max(look().px(_SIDE), self._side_card.minimumSizeHint().width()))
             self._middle.addWidget(self._sampling)
 
     def _begin_anew(self) -> None:

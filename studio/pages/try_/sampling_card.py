@@ -23,7 +23,7 @@ class SamplingCard(Card):
         self.top_p = NumberSlider(0.05, 1, whole=False, log=False)
         self.length = NumberSlider(16, 2048, whole=True, log=True)
         self.length.set_bounds(1, LONGEST_ANSWER)
-        self.fixed = Switch(tr("The same seed each time"))
+        self.fixed = Switch(tr("Fixed seed"))
         self.fixed.setObjectName("fixed-seed")
         self.seed = CalmSpin(whole=True)
         self.seed.setRange(0, 2**32 - 1)

@@ -11,6 +11,7 @@ from studio.pages.try_.turn_view import TurnView
 from studio.state.chats import Chats, Phase
 from studio.state.conversation import Reply
 from studio.widgets.basics import IconLabel, LinkLabel, button, column, label, row
+from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 
 _NEAR = 24
@@ -33,7 +34,7 @@ class Transcript(QScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setAccessibleName(tr("Conversation"))
-        content = QWidget()
+        content = ScrolledContent()
         content.setObjectName("pageBody")
         self._box = QVBoxLayout(content)
         self._box.setContentsMargins(0, 0, 0, 0)
