@@ -24,6 +24,7 @@ RISE = 0.05
 PATIENCE_STEPS = 40
 PATIENCE_SHARE = 0.15
 
+OPENING_STEPS = 3
 RECENT_STEPS = 100
 SKIPS_SEEN = 1000
 EXPLODING_NORM = 100.0
@@ -110,7 +111,7 @@ def _movement(state: RunState, found: Trend, rows: int) -> Iterator[Note]:
         message = f"The loss is rising again: it is at {last}, after a start at {first}."
         yield Note("warning", "loss_rising", message, "If it goes on, stop and lower the learning rate.")
     elif falls and found.fall >= GOOD_FALL * level:
-        yield from _good(found)
+        yield from _good(state, found)
     elif not _patient(state, rows):
         return
     elif falls and found.fall >= SMALL_FALL * level:
@@ -118,7 +119,8 @@ def _movement(state: RunState, found: Trend, rows: int) -> Iterator[Note]:
         advice = "A higher learning rate or more rank may help, unless the model knew these rows before."
         yield Note("info", "loss_slow", message, advice)
     elif found.fall + 2 * found.levels.error < GOOD_FALL * level:
-        message = f"The loss is not falling: it began at {first} and is at {last} after {state.step:,} steps."
+        verb = "is not falling" if state.ended is None else "has not fallen"
+        message = f"The loss {verb}: it began at {first} and is at {last} after {state.step:,} steps."
         advice = (
             "Check the answers and the learning rate; raise it two- to fivefold if the gradients are small. A model "
             "that knew these rows before has nothing to learn from them."
@@ -126,14 +128,19 @@ def _movement(state: RunState, found: Trend, rows: int) -> Iterator[Note]:
         yield Note("warning", "loss_flat", message, advice)
 
 
-def _good(found: Trend) -> Iterator[Note]:
-    first, last = _number(found.first), _number(found.last)
-    share = f"{100 * found.fall / found.first:.0f} % less" if found.first > 0 else "much less"
+def _good(state: RunState, found: Trend) -> Iterator[Note]:
+    """The fall as the curve shows it: from its very first steps, which fall fastest, to now."""
+    opening = [x for x in state.history.column("loss", 0, OPENING_STEPS) if math.isfinite(x)]
+    begin = max(found.first, median(opening)) if opening else found.first
+    words = f"from {_number(begin)} to {_number(found.last)}"
+    words += f", {100 * (begin - found.last) / begin:.0f} % less" if begin > 0 else ""
     # Settled only where even the error of the slope leaves no fall worth the name.
     if -found.half.change + 2 * found.half.error < GOOD_FALL * abs(found.first):
-        yield Note("good", "loss_settled", f"The loss has fallen from {first} to {last}, {share}, and stays there.")
+        yield Note("good", "loss_settled", f"The loss has fallen {words}, and stays there.")
+    elif state.ended is not None:
+        yield Note("good", "loss_falling", f"The loss has fallen {words}.")
     else:
-        yield Note("good", "loss_falling", f"The loss is falling well: from {first} to {last}, {share}.")
+        yield Note("good", "loss_falling", f"The loss is falling well: {words}.")
 
 
 def _patient(state: RunState, rows: int) -> bool:
