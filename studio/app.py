@@ -70,7 +70,7 @@ class Studio(QObject):
             self.window.files.open_paths([Path(name).absolute() for name in names])
 
     def close(self) -> None:
-        """Saves the draft and lets go of everything: trainings go on, chats and short jobs are ended with the window."""
+        """Saves the draft and lets go of everything: trainings go on, chats and short jobs end with the window."""
         self.draft.save()
         self.desk.runs.close()
         for chat in live_chats():
