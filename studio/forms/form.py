@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from core.errors import Problem, Severity
+from core.errors import Severity
 from core.spec.fields import FieldInfo
 from core.spec.run_spec import field_at, fields, is_visible
 from studio.forms.editors import Editor, editor_for
 from studio.look import tokens
 from studio.look.theme import look
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, ProblemNote, button, label, tool_button
+from studio.widgets.basics import Card, button, label, tool_button
+from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
 
 _LABEL_WIDTH = 148
@@ -54,8 +55,8 @@ class FieldRow(QWidget):
         self._below.setSpacing(tokens.SPACE_1)
         if show_help:
             self._below.addWidget(label(say(setting.help), "muted", wrap=True))
-        self._notes: list[ProblemNote] = []
-        self._shown: tuple[Problem, ...] = ()
+        self._notes = ProblemNotes(lambda fix: desk.session.apply(fix.edits))
+        self._below.addWidget(self._notes)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(tokens.SPACE_1)
@@ -92,15 +93,7 @@ class FieldRow(QWidget):
             for problem in self.desk.session.problems
             if problem.path == self.info.path and problem.severity is not Severity.INFO
         )
-        if found == self._shown:
-            return
-        self._shown = found
-        for note in self._notes:
-            self._below.removeWidget(note)
-            note.deleteLater()
-        self._notes = [ProblemNote(problem, lambda fix: self.desk.session.apply(fix.edits)) for problem in found]
-        for note in self._notes:
-            self._below.addWidget(note)
+        self._notes.show_problems(found)
 
 
 class MoreSettings(QWidget):

@@ -1,7 +1,7 @@
 """The plan panel: what will happen, before it happens: verdict, memory, parameters, steps, time, problems, Start."""
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from core.errors import Problem, Severity
 from core.plan.types import Memory, Plan
@@ -11,8 +11,9 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
-from studio.widgets.basics import IconLabel, ProblemNote, button, label, line, set_role
+from studio.widgets.basics import IconLabel, button, label, line, set_role
 from studio.widgets.memory_bar import MemoryBar, Part
+from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
 
 _VERDICTS = {
@@ -95,7 +96,6 @@ class PlanPanel(QWidget):
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
-        self._shown: tuple[Problem, ...] | None = None
         box = QVBoxLayout(self)
         box.setContentsMargins(tokens.SPACE_4, tokens.SPACE_4, tokens.SPACE_4, tokens.SPACE_4)
         box.setSpacing(tokens.SPACE_2)
@@ -113,8 +113,7 @@ class PlanPanel(QWidget):
         self._legend = Legend()
         self._values = _Values()
         self._busy = label("", "muted", wrap=True)
-        self._notes = QVBoxLayout()
-        self._notes.setSpacing(tokens.SPACE_2)
+        self._notes = ProblemNotes(lambda fix: desk.session.apply(fix.edits), compact=True, spacing=tokens.SPACE_2)
         area = self._scrolling()
         self.start = button(tr("Start"), self.start_asked.emit, role="primary", icon_name="play", name="start")
         self.start.setMinimumHeight(look().px(tokens.START))
@@ -143,7 +142,7 @@ class PlanPanel(QWidget):
         filled.addWidget(line())
         filled.addWidget(self._values)
         filled.addWidget(self._busy)
-        filled.addLayout(self._notes)
+        filled.addWidget(self._notes)
         filled.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -198,19 +197,7 @@ class PlanPanel(QWidget):
                 key=lambda problem: order[problem.severity],
             )
         )
-        if wanted == self._shown:
-            return
-        self._shown = wanted
-        while self._notes.count():
-            item = self._notes.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
-        for problem in wanted:
-            note = ProblemNote(problem, lambda fix: self._desk.session.apply(fix.edits), compact=True)
-            note.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-            self._notes.addWidget(note)
+        self._notes.show_problems(wanted)
 
 
 class _Values(QWidget):

@@ -1,5 +1,6 @@
 """Labels, buttons, cards and rows in the look of the application; pages are put together from these."""
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -306,24 +307,54 @@ class ProblemNote(QFrame):
         super().__init__()
         icon_name, color, role = SEVERITY_ICONS[problem.severity]
         self.setProperty("role", role)
-        self.setAccessibleName(f"{say(problem.message)} {say(problem.advice)}")
+        self._on_fix, self._compact = on_fix, compact
+        self._problem = problem
         mark = IconLabel(icon_name, color)
         texts = column(spacing=tokens.SPACE_1)
-        message = label(say(problem.message), wrap=True, selectable=True)
+        self._message = label("", wrap=True, selectable=True)
+        self._advice = label("", "muted", wrap=True)
+        count = self._fix_count(problem)
+        self._links = [LinkLabel("", functools.partial(self._fix, number)) for number in range(count)]
         if above is not None:
             texts.addWidget(above)
-        texts.addWidget(message)
-        if problem.advice and not (compact and problem.fixes):
-            texts.addWidget(label(say(problem.advice), "muted", wrap=True))
-        for fix in problem.fixes if on_fix is not None else ():
-            made = LinkLabel(say(fix.title), lambda fix=fix: on_fix(fix))  # type: ignore[misc]  # bound early
-            made.setObjectName("fix")
-            texts.addWidget(made)
+        texts.addWidget(self._message)
+        if self._has_advice(problem):
+            texts.addWidget(self._advice)
+        for link in self._links:
+            link.setObjectName("fix")
+            texts.addWidget(link)
         outer = QHBoxLayout(self)
         outer.setContentsMargins(10, 8, 10, 8)
         outer.setSpacing(tokens.SPACE_2)
         outer.addWidget(mark, 0, Qt.AlignmentFlag.AlignTop)
         outer.addLayout(texts, 1)
+        self.take(problem)
+
+    def take(self, problem: Problem) -> bool:
+        """Shows another problem of the same shape (severity, advice, number of fixes); False where it has another."""
+        old = self._problem
+        if problem.severity is not old.severity or self._has_advice(problem) != self._has_advice(old):
+            return False
+        if self._fix_count(problem) != len(self._links):
+            return False
+        self._problem = problem
+        self._message.setText(say(problem.message))
+        self._advice.setText(say(problem.advice))
+        for link, fix in zip(self._links, problem.fixes, strict=False):
+            link.setText(say(fix.title))
+            link.setAccessibleName(say(fix.title))
+        self.setAccessibleName(f"{say(problem.message)} {say(problem.advice)}")
+        return True
+
+    def _has_advice(self, problem: Problem) -> bool:
+        return bool(problem.advice) and not (self._compact and problem.fixes)
+
+    def _fix_count(self, problem: Problem) -> int:
+        return len(problem.fixes) if self._on_fix is not None else 0
+
+    def _fix(self, number: int) -> None:
+        if self._on_fix is not None:
+            self._on_fix(self._problem.fixes[number])
 
 
 class Empty(QWidget):

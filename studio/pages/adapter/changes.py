@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QEasingCurve, QObject, QPropertyAnimation, Qt, QTimer, Signal
-from PySide6.QtWidgets import QGraphicsOpacityEffect, QLabel, QSizePolicy
+from PySide6.QtCore import QObject, Qt, QTimer, QVariantAnimation, Signal
+from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent
+from PySide6.QtWidgets import QWidget
 
 from core.plan.types import Plan
 from core.units import format_bytes, format_count
@@ -23,7 +24,7 @@ class Changes(QObject):
         changed: the edited paths, and what the edit added in parameters and in bytes.
     """
 
-    changed = Signal(object, int, object)  # bytes go beyond 32 bits
+    changed = Signal(object, object, object)  # numbers beyond 32 bits
 
     def __init__(self, desk: Desk, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -61,31 +62,35 @@ def _sign(number: int) -> str:
     return "+" if number > 0 else "−"
 
 
-class ChangeLabel(QLabel):
-    """Shows for about a second what edits of certain settings changed; what follows quickly is added up."""
+class ChangeLabel(QWidget):
+    """Shows for about a second what edits of certain settings changed; what follows quickly is added up.
 
-    def __init__(self, desk: Desk, changes: Changes, paths: Iterable[str], *, reserve: bool = True) -> None:
-        """``reserve`` keeps the label's space while it is hidden, so that nothing moves when it comes."""
+    It has one size and paints itself, so that a change moves nothing and costs no layout.
+    """
+
+    def __init__(self, desk: Desk, changes: Changes, paths: Iterable[str]) -> None:
         super().__init__()
         self._desk = desk
         self._paths = frozenset(paths)
         self._parameters = self._bytes = 0
-        self.setProperty("role", "muted")
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        if reserve:
-            self.setFixedWidth(look().px(_WIDTH))
-        policy = QSizePolicy(self.sizePolicy())
-        policy.setRetainSizeWhenHidden(reserve)
-        self.setSizePolicy(policy)
-        self.hide()
+        self._opacity = 0.0
+        self.text = ""
+        self.setFixedSize(look().px(_WIDTH), look().px(tokens.CONTROL))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SHOWN_MS)
         self._timer.timeout.connect(self._leave)
-        self._effect: QGraphicsOpacityEffect | None = None
-        self._fading: QPropertyAnimation | None = None
+        self._fading = QVariantAnimation(self)
+        self._fading.setDuration(tokens.MOTION_MS)
+        self._fading.setStartValue(1.0)
+        self._fading.setEndValue(0.0)
+        self._fading.valueChanged.connect(self._fade)
         changes.changed.connect(self._changed)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether something is to be read."""
+        return self._opacity > 0
 
     def _changed(self, paths: frozenset[str], parameters: int, size: int) -> None:
         if not paths & self._paths:
@@ -94,35 +99,31 @@ class ChangeLabel(QLabel):
             self._parameters = self._bytes = 0
         self._parameters += parameters
         self._bytes += size
-        text = change_words(self._parameters, self._bytes)
-        self._stop_fading()
-        self.setText(text)
-        self.setAccessibleName(text)
-        self.show()
+        self.text = change_words(self._parameters, self._bytes)
+        self.setAccessibleName(self.text)
+        self._fading.stop()
+        self._fade(1.0)
         self._timer.start()
 
     def _leave(self) -> None:
         if self._desk.preferences.now.reduced_motion:
-            self.hide()
+            self._fade(0.0)
+        else:
+            self._fading.start()
+
+    def _fade(self, opacity: float) -> None:
+        self._opacity = opacity
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """The words, as far as they have not faded."""
+        if not self.is_shown:
             return
-        self._effect = QGraphicsOpacityEffect(self)
-        self.setGraphicsEffect(self._effect)
-        self._fading = QPropertyAnimation(self._effect, b"opacity", self)
-        self._fading.setDuration(tokens.MOTION_MS)
-        self._fading.setStartValue(1.0)
-        self._fading.setEndValue(0.0)
-        self._fading.setEasingCurve(QEasingCurve.Type.OutCubic)
-        self._fading.finished.connect(self._gone)
-        self._fading.start()
-
-    def _gone(self) -> None:
-        self.hide()
-        self._stop_fading()
-
-    def _stop_fading(self) -> None:
-        if self._fading is not None:
-            self._fading.stop()
-            self._fading.deleteLater()
-            self._fading = None
-            self.setGraphicsEffect(None)  # type: ignore[arg-type]  # takes none, whatever the stubs say
-            self._effect = None
+        painter = QPainter(self)
+        painter.setOpacity(self._opacity)
+        font = QFont(self.font())
+        font.setPixelSize(look().px(tokens.SMALL))
+        painter.setFont(font)
+        painter.setPen(QColor(look().colors.text))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.text)
+        painter.end()

@@ -1,7 +1,7 @@
 """Where everything in the matrix lies, and how it is drawn."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
@@ -58,6 +58,12 @@ class Frame:
             return QRectF(0, top, self.left - self._px(4), height)
         left = self.left + round(layer * step)
         return QRectF(left, top, self.left + round((layer + 1) * step) - left, height)
+
+    def span(self, row: int, first: int, last: int, width: int) -> QRectF:
+        """Cells beside each other."""
+        box = self.box((row, first), width)
+        box.setRight(self.box((row, last), width).right())
+        return box
 
     def rank_box(self, row: int, width: int) -> QRectF:
         """Where a row's rank stands."""
@@ -117,13 +123,15 @@ def paint_matrix(
     empty = QColor(c.hover)
     for row, kind in enumerate(frame.matrix.kinds):
         _name(painter, frame, width, row, hovered, c)
-        for layer in kind.layers:
-            box = frame.box((row, layer), width).adjusted(0, 1, -gap, -1)
-            value = cells.get((row, layer))
-            painter.fillRect(box, empty if value is None else colors[value])
-        painter.setFont(small)
-        _numbers(painter, frame, width, row, cells, rank, c)
+        for start, end, value in _runs(frame, row, cells):
+            if value is not None or start in kind.layers:
+                box = frame.span(row, start, end, width).adjusted(0, 1, -gap, -1)
+                painter.fillRect(box, empty if value is None else colors[value])
         _rank(painter, frame, width, row, cells, c)
+    _gaps(painter, frame, width, gap, QColor(c.panel))
+    painter.setFont(small)
+    for row in range(len(frame.matrix.kinds)):
+        _numbers(painter, frame, width, row, cells, rank, c)
     if hovered is not None and min(hovered) >= 0 and hovered[1] < frame.matrix.num_layers:
         painter.setPen(QPen(QColor(c.muted), 1))
         painter.drawRect(frame.box(hovered, width).adjusted(0, 1, -gap - 1, -2))
@@ -175,29 +183,42 @@ def _name(painter: QPainter, frame: Frame, width: int, row: int, hovered: Cell |
     painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, frame.matrix.kinds[row].title)
 
 
+def _runs(frame: Frame, row: int, cells: Mapping[Cell, int]) -> Iterator[tuple[int, int, int | None]]:
+    """Layers that look alike beside each other: first, last, rank; None for cells without adapter and for no cells."""
+    layers, has = frame.matrix.num_layers, frame.matrix.kinds[row].layers
+    whole = len(has) == layers
+    start, before = 0, (cells.get((row, 0)), whole or 0 in has)
+    for layer in range(1, layers + 1):
+        look_of = (cells.get((row, layer)), whole or layer in has) if layer < layers else None
+        if look_of != before:
+            yield start, layer - 1, before[0]
+            if look_of is not None:
+                start, before = layer, look_of
+
+
+def _gaps(painter: QPainter, frame: Frame, width: int, gap: int, color: QColor) -> None:
+    if gap and frame.tops:
+        for layer in range(frame.matrix.num_layers):
+            right = frame.box((0, layer), width).right()
+            painter.fillRect(QRectF(right - gap, frame.tops[0], gap, frame.height() - frame.tops[0]), color)
+
+
 def _numbers(
     painter: QPainter, frame: Frame, width: int, row: int, cells: Mapping[Cell, int], rank: int, c: Colors
 ) -> None:
     """The rank once for each run of cells of the same unusual rank, where it has room."""
     metrics = painter.fontMetrics()
-    layers = frame.matrix.num_layers
-    start = 0
-    while start < layers:
-        value = cells.get((row, start))
-        end = start
-        while end + 1 < layers and cells.get((row, end + 1)) == value:
-            end += 1
-        if value is not None and value != rank:
-            box = frame.box((row, start), width)
-            box.setRight(frame.box((row, end), width).right())
-            text = str(value)
-            if metrics.horizontalAdvance(text) + 6 <= box.width():
-                half = metrics.horizontalAdvance(text) / 2 + 3
-                middle = QRectF(box.center().x() - half, box.top() + 1, 2 * half, box.height() - 2)
-                painter.fillRect(middle, mixed(c.accent, c.panel, shade(value)))  # no gap between cells runs through it
-                painter.setPen(_readable(value, c))
-                painter.drawText(middle, Qt.AlignmentFlag.AlignCenter, text)
-        start = end + 1
+    for start, end, value in _runs(frame, row, cells):
+        if value is None or value == rank:
+            continue
+        box = frame.span(row, start, end, width)
+        half = metrics.horizontalAdvance(str(value)) / 2 + 3
+        if 2 * half > box.width():
+            continue
+        middle = QRectF(box.center().x() - half, box.top() + 1, 2 * half, box.height() - 2)
+        painter.fillRect(middle, mixed(c.accent, c.panel, shade(value)))  # no gap between cells runs through it
+        painter.setPen(_readable(value, c))
+        painter.drawText(middle, Qt.AlignmentFlag.AlignCenter, str(value))
 
 
 def _readable(rank: int, c: Colors) -> QColor:

@@ -3,7 +3,7 @@
 from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from core.errors import Problem, Severity
+from core.errors import Severity
 from core.facts.types import ModelFacts, Role
 from core.plan.matrix import Cell, Matrix
 from core.plan.types import Target
@@ -12,8 +12,9 @@ from studio.look.theme import look
 from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.pages.adapter.grid import MatrixGrid
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, Elided, ProblemNote, button, label, row
+from studio.widgets.basics import Card, Elided, button, label, row
 from studio.widgets.controls import CalmSpin, Segments
+from studio.widgets.notes import ProblemNotes
 from studio.words import tr
 
 PATHS = ("adapter.targets", "adapter.layers", "adapter.rank_pattern")
@@ -43,10 +44,8 @@ class PlacesCard(Card):
         self._outside.setSpacing(tokens.SPACE_1)
         self.add(self._outside)
         self._boxes: dict[str, QPushButton] = {}
-        self._notes = QVBoxLayout()
-        self._notes.setSpacing(tokens.SPACE_2)
+        self._notes = ProblemNotes(lambda fix: self._session.apply(fix.edits), spacing=tokens.SPACE_2)
         self.add(self._notes)
-        self._problems: tuple[Problem, ...] = ()
         self._session.plan_changed.connect(self._planned)
         self._planned()
 
@@ -175,11 +174,7 @@ class PlacesCard(Card):
             for problem in self._session.problems
             if problem.path in PATHS and problem.severity is not Severity.INFO
         )
-        if found != self._problems:
-            self._problems = found
-            _empty(self._notes)
-            for problem in found:
-                self._notes.addWidget(ProblemNote(problem, lambda fix: self._session.apply(fix.edits)))
+        self._notes.show_problems(found)
 
     # --- what the user does
 

@@ -54,18 +54,18 @@ class PrecisionCard(Card):
         self.add(self.why)
         self.row = FieldRow(desk, PATH)
         self.add(self.row)
-        # two more plans are made for the saving: they follow an edit, they do not hold it up
+        # two more plans and a new layout are needed for the words: they follow an edit, they do not hold it up
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(_SETTLE_MS)
-        self._later.timeout.connect(self._show_saving)
+        self._later.timeout.connect(self._follow)
         self._session.plan_changed.connect(self._planned)
         self._planned()
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
         """Brings up to date what hidden cards leave out."""
         super().showEvent(event)
-        self._show_saving()
+        self._follow()
 
     def _turned(self, on: bool) -> None:
         self._session.edit(PATH, "nf4" if on else "none")
@@ -76,14 +76,22 @@ class PrecisionCard(Card):
             return
         chosen = planned.choices.quantization
         self.switch.setChecked(chosen.value == "nf4")
-        automatic = self._session.spec.get(PATH) == "auto"
-        choices = {choice.value: say(choice.title) for choice in field_at(PATH).setting.choices}
-        self.why.setVisible(automatic)
-        if automatic:
-            title = choices.get(chosen.value, chosen.value)
-            self.why.setText(tr("Chosen automatically: {what}. {reason}", what=title, reason=say(chosen.reason)))
         if self.isVisible():
             self._later.start()
+
+    def _follow(self) -> None:
+        self._show_reason()
+        self._show_saving()
+
+    def _show_reason(self) -> None:
+        planned = self._session.plan
+        automatic = planned is not None and self._session.spec.get(PATH) == "auto"
+        self.why.setVisible(automatic)
+        if planned is not None and automatic:
+            chosen = planned.choices.quantization
+            choices = {choice.value: say(choice.title) for choice in field_at(PATH).setting.choices}
+            title = choices.get(chosen.value, chosen.value)
+            self.why.setText(tr("Chosen automatically: {what}. {reason}", what=title, reason=say(chosen.reason)))
 
     def _show_saving(self) -> None:
         facts = self._session.facts

@@ -195,5 +195,4 @@ def _measured(item: FieldRow, change: ChangeLabel) -> QHBoxLayout:
     box = row(item, change)
     box.setStretch(0, 1)
     box.setAlignment(change, Qt.AlignmentFlag.AlignTop)
-    change.setMinimumHeight(look().px(tokens.CONTROL))
     return box
