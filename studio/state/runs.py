@@ -1,5 +1,6 @@
 """The runs the window knows of: the one it shows live, and the list of all."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -9,6 +10,7 @@ from core.events.run_state import RunState
 from core.events.types import Event
 from core.runs import store
 from core.runs.history import RunSummary, list_runs
+from core.runs.launch import LaunchCommand
 from core.runs.layout import Request, RunFolder
 from core.runs.outcome import Outcome
 from core.runs.prepare import Prepared
@@ -131,8 +133,10 @@ class Runs(QObject):
     listed = Signal()
     failed = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, command: Callable[[RunFolder], LaunchCommand] | None = None) -> None:
+        """``command`` makes what is launched on a folder, by default the engine; tests put another one there."""
         super().__init__()
+        self._command = command
         self.current: WatchedRun | None = None
         self.all: tuple[RunSummary, ...] = ()
         self.known = False
@@ -180,7 +184,8 @@ class Runs(QObject):
             if self.current.folder.path == folder.path and attach and self.current.is_live:
                 return self.current
             self.current.leave()
-        thread = RunThread(folder, attach=attach)
+        command = self._command(folder) if self._command is not None and not attach else None
+        thread = RunThread(folder, attach=attach, command=command)
         run = WatchedRun(folder, thread)
         self.current = run
         run.moved.connect(self.current_moved)

@@ -6,6 +6,7 @@ from PySide6.QtCore import QThread, Signal
 
 from core.errors import UserError
 from core.events.types import Event
+from core.runs.launch import LaunchCommand
 from core.runs.layout import Request, RunFolder
 from core.runs.supervisor import POLL_SECONDS, State, Supervisor
 
@@ -27,11 +28,11 @@ class RunThread(QThread):
     refused = Signal(object)
     troubled = Signal(str)
 
-    def __init__(self, folder: RunFolder, *, attach: bool) -> None:
-        """Watches ``folder``: finds its engine again if ``attach``, else starts one."""
+    def __init__(self, folder: RunFolder, *, attach: bool, command: LaunchCommand | None = None) -> None:
+        """Watches ``folder``: finds its engine again if ``attach``, else starts one (or ``command``, in tests)."""
         super().__init__()
         self.folder = folder
-        self.supervisor = Supervisor(folder)
+        self.supervisor = Supervisor(folder, command)
         self._attach = attach
         self._leave = threading.Event()
 
