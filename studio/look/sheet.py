@@ -56,6 +56,7 @@ QScrollArea {{ background: transparent; border: none; }}
 QScrollArea > QWidget > QWidget#pageBody {{ background: {c.window}; }}
 QWidget#rail {{ background: {c.panel}; border-right: 1px solid {c.line}; }}
 QWidget#planPanel {{ background: {c.panel}; border-left: 1px solid {c.line}; }}
+QWidget#planPanel QWidget#planBody {{ background: {c.panel}; }}
 QWidget#planStrip {{ background: {c.panel}; border-top: 1px solid {c.line}; }}
 QWidget#statusBar {{ background: {c.panel}; border-top: 1px solid {c.line}; }}
 QFrame[role="card"] {{ background: {c.panel}; border: 1px solid {c.line}; border-radius: {tokens.CARD_RADIUS}px; }}

@@ -13,7 +13,7 @@ class Colors:
     Attributes:
         accent_soft: a tint of the accent for selections and hovers.
         good_soft, warn_soft, bad_soft: tints behind verdicts.
-        series: six colours that colour-blind people can tell apart, after Okabe and Ito.
+        series: colours that colour-blind people can tell apart, after Okabe and Ito; the last two for memory alone.
     """
 
     window: str
@@ -58,7 +58,7 @@ LIGHT = Colors(
     good_soft="#E3F5EA",
     warn_soft="#FDF1DC",
     bad_soft="#FDE8E8",
-    series=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B58900", "#56A0D3"),
+    series=("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B58900", "#56A0D3", "#5A4FA3", "#7A828F"),
 )
 DARK = Colors(
     window="#16181D",
@@ -80,7 +80,7 @@ DARK = Colors(
     good_soft="#1C3529",
     warn_soft="#3A2F16",
     bad_soft="#412325",
-    series=("#56B4E9", "#F28E4B", "#2DC79B", "#E09AC4", "#F0E442", "#8FA7FF"),
+    series=("#56B4E9", "#F28E4B", "#2DC79B", "#E09AC4", "#F0E442", "#8FA7FF", "#B79CF0", "#98A1AF"),
 )
 SCHEMES: dict[Scheme, Colors] = {"light": LIGHT, "dark": DARK}
 

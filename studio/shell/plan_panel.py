@@ -221,9 +221,9 @@ class _Values(QWidget):
             "device": tr("Device"),
         }
         for number, (name, title) in enumerate(titles.items()):
-            value = label("–", "strong", selectable=True)
+            value = label("–", "strong")
             value.setObjectName(f"plan-{name}")
-            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(label(title, "help"), number, 0)
             grid.addWidget(value, number, 1)
             self._values[name] = value

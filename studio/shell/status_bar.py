@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from core.facts.types import HardwareFacts
@@ -36,6 +36,7 @@ class StatusBar(QWidget):
         self._task: Task | None = None
         self._count = 0
         self.setObjectName("statusBar")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setFixedHeight(look().px(tokens.STATUS_HEIGHT))
         self._device = label("", "muted")
         self._device.setObjectName("status-device")

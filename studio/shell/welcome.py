@@ -51,6 +51,7 @@ class WelcomePage(QWidget):
         outer.addStretch(1)
         outer.addWidget(middle, 8)
         outer.addStretch(1)
+        self.setFocusProxy(self.begin_button)
 
     def _first_card(self) -> QFrame:
         card = Card(tr("Your first training, in a few minutes"))
@@ -104,7 +105,7 @@ class WelcomePage(QWidget):
             return
         self._show_working((tr("Fetching the starter model…"), 0.0))
         self._task = start_task(
-            lambda report: ensure_starter(report),
+            ensure_starter,
             on_done=self._finish,
             on_failed=self._failed,
             on_progress=lambda progress: self._show_working((say(str(progress[0])), float(progress[1]))),

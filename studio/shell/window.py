@@ -175,6 +175,8 @@ class MainWindow(QMainWindow):
         page = self.pages[name]
         self._stack.setCurrentWidget(page)
         self.rail.show_page(name)
+        if name == WELCOME:
+            page.setFocus()
         if name in PAGES:
             self.desk.preferences.set("page", name)
         if isinstance(page, Page):

@@ -27,6 +27,7 @@ from studio.words import say
 
 Box = TypeVar("Box", bound=QBoxLayout)
 
+_ICON_GAP = 6
 SEVERITY_ICONS = {
     Severity.ERROR: ("octagon-x", "bad", "note-bad"),
     Severity.WARNING: ("triangle-alert", "warn", "note-warn"),
@@ -71,8 +72,9 @@ def button(
         made.setProperty("role", role)
     if icon_name:
         color = {"primary": "accent_text", "danger": "bad", "link": "accent"}.get(role, "text")
-        made.setIcon(icon(icon_name, color))
-        made.setIconSize(QSize(16, 16))
+        gap = _ICON_GAP if text else 0
+        made.setIcon(icon(icon_name, color, 16, gap))
+        made.setIconSize(QSize(16 + gap, 16))
     if tip:
         made.setToolTip(tip)
     if name:

@@ -23,11 +23,11 @@ class FlowLayout(QLayout):
         """How many items there are."""
         return len(self._items)
 
-    def itemAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]  # noqa: N802 (Qt's name; None past the end)
+    def itemAt(self, index: int) -> QLayoutItem | None:
         """The item at a place, or None past the end."""
         return self._items[index] if 0 <= index < len(self._items) else None
 
-    def takeAt(self, index: int) -> QLayoutItem | None:  # type: ignore[override]  # noqa: N802 (Qt's name; None past the end)
+    def takeAt(self, index: int) -> QLayoutItem | None:
         """Gives an item away."""
         return self._items.pop(index) if 0 <= index < len(self._items) else None
 

@@ -69,7 +69,8 @@ class MemoryBar(QWidget):
         painter.setClipPath(path)
         for part, box in self._boxes():
             painter.fillRect(box, QColor(component_color(part.name, c)))
-            painter.fillRect(QRectF(box.right() - 1, box.top(), 1, box.height()), QColor(c.panel))
+            if box.width() > 3:
+                painter.fillRect(QRectF(box.right() - 1, box.top(), 1, box.height()), QColor(c.panel))
         span = self._span()
         if span > self._limit > 0:
             over = QRectF(track.width() * self._limit / span, track.top(), track.width(), track.height())
