@@ -85,7 +85,9 @@ class FieldRow(QWidget):
         value = spec.get(self.info.path)
         self.editor.show_value(value)
         self.reset.setVisible(value != self.info.default)
-        self.setVisible(is_visible(spec, self.info))
+        visible = is_visible(spec, self.info)
+        if self.parent() is not None or not visible:  # shown without a parent, it would flash up as a window
+            self.setVisible(visible)
 
     def _problems_changed(self) -> None:
         found = tuple(
