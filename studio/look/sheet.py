@@ -158,6 +158,7 @@ def _lists(c: Colors, px: Px) -> str:
 QListView, QTableView, QTreeView {{ background: {c.panel}; border: 1px solid {c.line};
     border-radius: {tokens.CARD_RADIUS}px; alternate-background-color: {c.window}; gridline-color: {c.line};
     selection-background-color: {c.accent_soft}; selection-color: {c.text}; }}
+QTableView {{ border-radius: {tokens.RADIUS}px; }}
 QListView:focus, QTableView:focus, QTreeView:focus {{ border: 2px solid {c.accent}; }}
 QListView::item, QTableView::item, QTreeView::item {{ padding: 4px 8px; border: none; }}
 QListView::item:hover, QTableView::item:hover, QTreeView::item:hover {{ background: {c.hover}; }}
@@ -186,6 +187,7 @@ def _bars(c: Colors) -> str:
 QProgressBar {{ background: {c.line}; border: none; border-radius: 3px; max-height: 6px; min-height: 6px;
     color: transparent; }}
 QProgressBar::chunk {{ background: {c.accent}; border-radius: 3px; }}
+QAbstractScrollArea::corner {{ background: transparent; border: none; }}
 QScrollBar:vertical {{ background: transparent; width: 10px; margin: 0; }}
 QScrollBar::handle:vertical {{ background: {c.line_strong}; border-radius: 4px; min-height: 28px; margin: 1px; }}
 QScrollBar:horizontal {{ background: transparent; height: 10px; margin: 0; }}

@@ -1,0 +1,1 @@
+"""The Data page: which files are trained, what is in them, and what becomes of each row."""

@@ -1,0 +1,210 @@
+"""The file on show: what it was recognised as, its rows on the left, one row on the right."""
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from core.errors import Problem
+from core.spec.run_spec import field_at
+from core.units import format_bytes
+from studio.look import tokens
+from studio.look.theme import look
+from studio.pages.data.rows import Batch, OpenFile, RowsReader
+from studio.pages.data.rows_table import RowsModel, RowsView, TableRow
+from studio.pages.data.sample import SampleReader
+from studio.pages.data.sample_view import SampleFacts, SampleView
+from studio.state.desk import Desk
+from studio.widgets.basics import Card, Elided, Pill, label
+from studio.words import say, tr, tr_count
+
+_SETTLE_MS = 200
+_HEIGHT = 380
+_LEAST_WIDTH, _NARROW = 300, 600
+_FORMATS = {
+    "jsonl": "JSON Lines", "json": "JSON", "csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "text": "Plain text file"
+}  # fmt: skip
+
+
+class RowsCard(Card):
+    """Rows of the chosen file and the chosen row.
+
+    Attributes:
+        problems_changed: `problems` are others.
+    """
+
+    problems_changed = Signal()
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(tr("Rows"))
+        self._desk = desk
+        self._path = ""
+        self._wanted_line = 0
+        self.problems: tuple[Problem, ...] = ()
+        self.reader = RowsReader(self)
+        self.samples = SampleReader(desk, self)
+        self.model = RowsModel()
+        self.table = RowsView(self.model)
+        self.sample = SampleView(desk)
+        self._name = Elided("", "muted", mode=Qt.TextElideMode.ElideMiddle)
+        self._format, self._shape = Pill(), Pill("", "accent")
+        self.head.insertWidget(1, self._name, 1)
+        self.head.addWidget(self._format)
+        self.head.addWidget(self._shape)
+        self._reason = label("", "help", wrap=True)
+        self.add(self._reason)
+        left = QWidget()
+        self._read = Elided("", "muted")
+        left_box = QVBoxLayout(left)
+        left_box.setContentsMargins(0, 0, 0, 0)
+        left_box.setSpacing(tokens.SPACE_2)
+        left_box.addWidget(self.table, 1)
+        left_box.addWidget(self._read)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.setHandleWidth(tokens.SPACE_3)
+        self.splitter.addWidget(left)
+        self.splitter.addWidget(self.sample)
+        self.splitter.setSizes([1000, 1000])
+        self.splitter.setMinimumWidth(
+            look().px(_LEAST_WIDTH)
+        )  # narrower than both halves: then they go below each other
+        self.add(self.splitter)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SETTLE_MS)
+        self._timer.timeout.connect(self._open)
+        self.reader.opened.connect(self._opened)
+        self.reader.grew.connect(self._grew)
+        self.reader.refused.connect(self._refused)
+        self.samples.ready.connect(self._sample_ready)
+        self.model.wanted.connect(self.reader.more)
+        self.table.chosen.connect(self._row_chosen)
+        desk.session.spec_changed.connect(self._spec_changed)
+        desk.session.facts_changed.connect(self._facts_changed)
+
+    def show_file(self, path: str) -> None:
+        """Shows another file; none for an empty path."""
+        self._path = path
+        self._wanted_line = 0
+        self.setVisible(bool(path))
+        self._open()
+
+    def show_line(self, line: int) -> None:
+        """Makes the row at a line the current one, reading up to it where that is needed."""
+        self._wanted_line = line
+        self._seek()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Puts the row below the table where both do not fit side by side."""
+        super().resizeEvent(event)
+        narrow = self.width() < look().px(_NARROW)
+        self.splitter.setOrientation(Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal)
+        self.splitter.setMinimumHeight(look().px(_HEIGHT) * (2 if narrow else 1))
+
+    def close_file(self) -> None:
+        """Reads no further."""
+        self.reader.close()
+
+    def _spec_changed(self, paths: frozenset[str]) -> None:
+        if paths & {"data.format", "data.mapping"}:
+            self._timer.start()
+        if paths & {"data.max_length", "data.train_on", "data.template"}:
+            self._read_sample()
+
+    def _facts_changed(self, name: str) -> None:
+        if name == "model":
+            self._read_sample()
+
+    def _open(self) -> None:
+        self.model.begin((), {})
+        self.sample.clear()
+        self.samples.forget()
+        self._set_problems(())
+        self._name.set_text(self._path)
+        self._format.hide()
+        self._shape.hide()
+        self._reason.setText(tr("Reading the file…") if self._path else "")
+        self._reason.show()
+        self._read.set_text("")
+        self.reader.open(self._path, self._desk.session.spec.data)
+
+    def _opened(self, file: OpenFile) -> None:
+        preview = file.preview
+        self.model.begin(preview.columns, preview.shape.columns if preview.shape is not None else {})
+        kind = _FORMATS.get(preview.file.format, preview.file.format)
+        self._format.show_text(tr("{kind}, gzip", kind=kind) if preview.file.compressed else kind, "muted")
+        self._format.setToolTip(format_bytes(preview.file.bytes))
+        self._format.show()
+        self._shape.setVisible(preview.shape is not None)
+        if preview.shape is not None:
+            self._shape.show_text(_shape_title(preview.shape.name), "accent")
+        self._reason.setText(say(preview.shape.reason) if preview.shape is not None else "")
+        self._reason.setVisible(preview.shape is not None)
+        self._set_problems(preview.problems)
+
+    def _grew(self, batch: Batch) -> None:
+        first = self.model.rowCount() == 0
+        self.model.extend(batch.rows, has_more=batch.has_more)
+        fresh = tuple(item.problem for item in batch.rows if item.problem is not None and not first)
+        if fresh:
+            self._set_problems((*self.problems, *fresh))
+        self._read.set_text(self._read_words(batch))
+        if self._wanted_line:
+            self._seek()
+        elif first and batch.rows:
+            usable = next((place for place, item in enumerate(batch.rows) if item.problem is None), 0)
+            self.table.choose(usable)
+
+    def _read_words(self, batch: Batch) -> str:
+        """How many of the file's rows are in the table."""
+        count, preview = self.model.rowCount(), batch.file.preview
+        total = preview.total_rows
+        if not batch.has_more:
+            return tr_count(count, "One row", "{n} rows")
+        if total is None or total <= count:
+            return tr("The first {n} rows; scroll for more", n=f"{count:,}")
+        if preview.is_exact:
+            return tr("{n} of {total} rows; scroll for more", n=f"{count:,}", total=f"{total:,}")
+        return tr("{n} of about {total} rows; scroll for more", n=f"{count:,}", total=f"{_rounded(total):,}")
+
+    def _refused(self, problems: tuple[Problem, ...]) -> None:
+        self._reason.hide()
+        self._set_problems((*self.problems, *problems))
+
+    def _set_problems(self, problems: tuple[Problem, ...]) -> None:
+        if problems != self.problems:
+            self.problems = problems
+            self.problems_changed.emit()
+
+    def _seek(self) -> None:
+        place = self.model.place_of(self._wanted_line)
+        if place >= 0:
+            self._wanted_line = 0
+            self.table.choose(place)
+            self.table.setFocus(Qt.FocusReason.OtherFocusReason)
+        elif self.model.has_more and not self.reader.is_busy:
+            self.reader.more()
+
+    def _row_chosen(self, _place: int) -> None:
+        self._read_sample()
+
+    def _read_sample(self) -> None:
+        chosen = self.model.row_at(self.table.currentIndex().row())
+        if chosen is not None:
+            self.samples.read(chosen)
+
+    def _sample_ready(self, chosen: TableRow, facts: SampleFacts) -> None:
+        line = f"{chosen.line:,}"
+        self.sample.show_sample(facts, tr("Line {line} of {file}", line=line, file=Path(self._path).name))
+
+
+def _rounded(count: int) -> int:
+    """Two digits that count: more would claim to know."""
+    return int(float(f"{count:.2g}"))
+
+
+def _shape_title(name: str) -> str:
+    choices = field_at("data.format").setting.choices
+    return next((say(choice.title) for choice in choices if choice.value == name), name)
