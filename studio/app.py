@@ -52,6 +52,7 @@ class Studio(QObject):
         self.desk = Desk(Session(spec), Runs(), self.preferences)
         self.draft = Draft(self.desk.session)
         self.draft.unsaved.connect(self.desk.show_problems)
+        self.desk.runs.failed.connect(self.desk.show_problems)
         self.preferences.unsaved.connect(self._preferences_unsaved)
         self.preferences.changed.connect(self._preference_changed)
         self.desk.runs.current_changed.connect(self._remember_run)
@@ -85,7 +86,7 @@ class Studio(QObject):
         old.save_place()
         old.close_pages()
         self._apply()
-        self.window = MainWindow(self.desk)
+        self.window = MainWindow(self.desk, old.page)
         if old.isVisible():
             self.window.show()
         old.blockSignals(True)  # noqa: FBT003 (Qt takes no names)

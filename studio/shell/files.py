@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from core.errors import UserError
@@ -15,10 +16,11 @@ from studio.words import tr, tr_count
 _SPEC_FILTER = "YAML (*.yaml *.yml)"
 
 
-class Files:
-    """What the menu's file entries and drops do."""
+class Files(QObject):
+    """What the menu's file entries and drops do; lives as long as its window."""
 
     def __init__(self, desk: Desk, window: QWidget) -> None:
+        super().__init__(window)
         self._desk = desk
         self._window = window
 

@@ -31,7 +31,8 @@ WELCOME = "welcome"
 class MainWindow(QMainWindow):
     """The one window. It is made anew when language, theme or text size change; the desk stays."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, page: str = "") -> None:
+        """``page`` is in front; by default the one of the last time."""
         super().__init__()
         self.desk = desk
         self.files = Files(desk, self)
@@ -50,7 +51,7 @@ class MainWindow(QMainWindow):
         self.notices = NoticeStack(self._stack)
         self._wire()
         self._restore_place()
-        self.show_page(self._first_page())
+        self.show_page(page or self._first_page())
 
     # --- making
 
@@ -129,7 +130,6 @@ class MainWindow(QMainWindow):
         desk.went.connect(self.show_page)
         desk.opened.connect(self.files.open_path)
         desk.notified.connect(self.show_notice)
-        desk.runs.failed.connect(desk.show_problems)
         desk.runs.current_changed.connect(self._follow_run)
         desk.runs.current_ended.connect(self._run_ended)
         self.plan_panel.start_asked.connect(self.start)

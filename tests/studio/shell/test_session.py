@@ -13,7 +13,9 @@ from core.spec.run_spec import RunSpec
 
 
 def rows(path: Path, count: int = 30) -> Path:
-    lines = (json.dumps({"prompt": f"Question {n}?", "completion": f"Answer {n} and some words."}) for n in range(count))
+    lines = (
+        json.dumps({"prompt": f"Question {n}?", "completion": f"Answer {n} and some words."}) for n in range(count)
+    )
     path.write_text("\n".join(lines), "utf-8")
     return path
 
