@@ -166,9 +166,10 @@ class _Encoder:
 
     def _masked_problem(self) -> Problem:
         cut = sum(1 for row in self._masked if row.lost_tokens)
-        one = len(self._masked) == 1
-        message = f"{len(self._masked)} {'row has' if one else 'rows have'} no token that carries loss and "
-        message += "is left out" if one else "are left out"
+        count = len(self._masked)
+        message = "1 row has no token that carries loss and is left out"
+        if count > 1:
+            message = f"{count} rows have no token that carries loss and are left out"
         message += f" ({cut} because the answer begins after the length limit)." if cut else "."
         advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
         return warning(self._masked[0].place, message, advice)
