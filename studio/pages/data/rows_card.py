@@ -108,7 +108,7 @@ class RowsCard(Card):
         self.reader.close()
 
     def _spec_changed(self, paths: frozenset[str]) -> None:
-        if paths & {"data.format", "data.mapping"}:
+        if paths & {"data.format", "data.mapping", "data.bad_rows"}:
             self._timer.start()
         if paths & {"data.max_length", "data.train_on", "data.template"}:
             self._read_sample()
