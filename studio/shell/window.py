@@ -16,11 +16,11 @@ from studio.shell.pages import WITH_PLAN, make_page
 from studio.shell.plan_panel import PlanPanel, PlanStrip
 from studio.shell.rail import Rail
 from studio.shell.run_panel import RunPanel
-from studio.shell.shortcuts import PAGES, SHORTCUTS
 from studio.shell.start import start_blocker
 from studio.shell.status_bar import StatusBar
 from studio.shell.welcome import WelcomePage
 from studio.state.desk import Action, Desk, Notice
+from studio.state.shortcuts import PAGES, SHORTCUTS
 from studio.words import tr
 
 _LEAST = QSize(960, 600)

@@ -14,8 +14,8 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def perform(_options: argparse.Namespace, console: Console) -> ExitCode:
     """Prints a line for each thing that matters, with the remedy where one is needed."""
-    from core.cli.checkup import check_all
     from core.records import to_plain
+    from core.runs.checkup import check_all
 
     console.progress("Looking at this computer and asking PyTorch")
     findings = check_all()

@@ -127,6 +127,17 @@ class TokenView(QAbstractScrollArea):
         """Breaks the lines anew."""
         super().resizeEvent(event)
         self._arrange()
+        self._bring_current()
+
+    def _bring_current(self) -> None:
+        """Scrolls so that the marked token is in sight."""
+        if self._current < 0:
+            return
+        box, bar = self._boxes[self._current], self.verticalScrollBar()
+        if box.top() < bar.value():
+            bar.setValue(int(box.top()))
+        elif box.bottom() > bar.value() + self.viewport().height():
+            bar.setValue(int(box.bottom() - self.viewport().height()) + 1)
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """A paragraph."""
@@ -186,12 +197,7 @@ class TokenView(QAbstractScrollArea):
             super().keyPressEvent(event)
             return
         self._current = target
-        box = self._boxes[target]
-        bar = self.verticalScrollBar()
-        if box.top() < bar.value():
-            bar.setValue(int(box.top()))
-        elif box.bottom() > bar.value() + self.viewport().height():
-            bar.setValue(int(box.bottom() - self.viewport().height()) + 1)
+        self._bring_current()
         self.pointed.emit(describe(self._pieces[target]))
         self.viewport().update()
 

@@ -199,7 +199,7 @@ def test_a_spec_that_cannot_be_saved_is_told(studio: Any, tmp_path: Path) -> Non
 
 
 def test_shortcuts_reach_every_page(qtbot: Any, studio: Any) -> None:
-    from studio.shell.shortcuts import PAGES, SHORTCUTS
+    from studio.state.shortcuts import PAGES, SHORTCUTS
 
     for item in SHORTCUTS:
         if item.action.startswith("page-"):

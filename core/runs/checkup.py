@@ -1,11 +1,12 @@
-"""What ``lowrank doctor`` looks at, each as a finding with its remedy."""
+"""Whether runs can start on this computer: what ``lowrank doctor`` and the window look at, each with its remedy."""
 
 import json
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,10 +18,12 @@ from core.facts.types import HardwareFacts
 from core.units import GIB, format_bytes
 
 Level = Literal["ok", "warn", "bad"]
+OnWait = Callable[[], None]
 
 LEAST_RAM = 3 * GIB
 LEAST_DISK = 5 * GIB
 TORCH_SECONDS = 180
+_WAIT_SECONDS = 0.2
 _LIBRARIES = ("transformers", "tokenizers", "peft", "bitsandbytes", "safetensors", "numpy", "pyarrow")
 _REPAIR = "Run “python3 launch.py setup --rebuild”."
 
@@ -45,6 +48,10 @@ print("TOLD " + json.dumps(told))
 """
 
 
+def _nothing() -> None:
+    """What nobody waits for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
@@ -55,8 +62,12 @@ class Finding:
     remedy: str = ""
 
 
-def check_all() -> tuple[Finding, ...]:
-    """Everything, in the order in which it is best mended."""
+def check_all(on_wait: OnWait = _nothing) -> tuple[Finding, ...]:
+    """Everything, in the order in which it is best mended. Takes some seconds: PyTorch is asked in its own process.
+
+    Args:
+        on_wait: called several times a second while PyTorch is asked; what it raises ends the check-up.
+    """
     from core.facts.hardware import read_hardware
 
     hardware = read_hardware(paths.home())
@@ -64,7 +75,7 @@ def check_all() -> tuple[Finding, ...]:
         Finding("ok", "Lowrank Studio", f"{__version__} in {Path(__file__).resolve().parents[2]}"),
         Finding("ok", "Python", f"{platform.python_version()} ({sys.executable}), {hardware.system}"),
         *_libraries(),
-        *_torch(hardware),
+        *_torch(hardware, on_wait),
         *_machine(hardware),
         *_folders(hardware),
         _starter(),
@@ -83,12 +94,12 @@ def _libraries() -> Iterator[Finding]:
         yield Finding("bad", "Libraries", f"{', '.join(missing)} missing.", _REPAIR)
 
 
-def _torch(hardware: HardwareFacts) -> Iterator[Finding]:
+def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
     if getattr(sys, "frozen", False):  # the packaged program cannot run a piece of Python
         yield Finding("ok", "PyTorch", version("torch"))
         return
     try:
-        told = _ask_torch()
+        told = _ask_torch(on_wait)
     except _NoAnswerError as failure:
         yield Finding("bad", "PyTorch", f"It cannot be used: {failure}", _REPAIR)
         return
@@ -106,36 +117,49 @@ def _cuda(hardware: HardwareFacts, told: dict[str, Any]) -> Iterator[Finding]:
     elif hardware.gpus and not told["cuda_build"]:
         remedy = (
             "Run “python launch.py setup --torch-index URL” with the address that PyTorch's installation page names "
-            "for your CUDA version; until then use --set hardware.device=cpu."
+            "for your CUDA version; until then set hardware.device to “cpu”."
         )
         yield Finding("bad", "CUDA", "There is a GPU, but this PyTorch is built for the processor only.", remedy)
     elif hardware.gpus:
         text = f"There is a GPU, but PyTorch cannot compute on it. {told['problem']}".rstrip()
-        yield Finding("bad", "CUDA", text, "Update the NVIDIA driver, or use --set hardware.device=cpu.")
+        yield Finding("bad", "CUDA", text, "Update the NVIDIA driver, or set hardware.device to “cpu”.")
 
 
 class _NoAnswerError(Exception):
     """PyTorch could not be asked; the message says why."""
 
 
-def _ask_torch() -> dict[str, Any]:
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", _ASK_TORCH],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=TORCH_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _NoAnswerError(f"it did not answer within {TORCH_SECONDS} seconds.") from None
-    for line in done.stdout.splitlines():
+def _ask_torch(on_wait: OnWait) -> dict[str, Any]:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", _ASK_TORCH],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+    ) as asked:
+        try:
+            output, errors = _wait_for(asked, on_wait)
+        except BaseException:
+            asked.kill()
+            raise
+    for line in output.splitlines():
         if line.startswith("TOLD "):
             answer: dict[str, Any] = json.loads(line.removeprefix("TOLD "))
             return answer
-    last = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    raise _NoAnswerError(last[-1] if last else f"its process ended with status {done.returncode}.")
+    last = [line.strip() for line in errors.splitlines() if line.strip()]
+    raise _NoAnswerError(last[-1] if last else f"its process ended with status {asked.returncode}.")
+
+
+def _wait_for(asked: "subprocess.Popen[str]", on_wait: OnWait) -> tuple[str, str]:
+    """What the process wrote until it ended."""
+    ends = time.monotonic() + TORCH_SECONDS
+    while time.monotonic() < ends:
+        on_wait()
+        try:
+            return asked.communicate(timeout=_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    raise _NoAnswerError(f"it did not answer within {TORCH_SECONDS} seconds.")
 
 
 def _machine(hardware: HardwareFacts) -> Iterator[Finding]:
@@ -190,5 +214,8 @@ def _starter() -> Finding:
     except UserError as failure:
         return Finding("bad", "Starter model", failure.problems[0].message, failure.problems[0].advice)
     return Finding(
-        "warn", "Starter model", f"{NAME} is not here yet.", "Fetch it with “lowrank models --fetch starter”."
+        "warn",
+        "Starter model",
+        f"{NAME} is not here yet.",
+        "Fetch it on the page Model, or with “lowrank models --fetch starter”.",
     )
