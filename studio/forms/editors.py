@@ -208,9 +208,12 @@ class FlagEditor(Editor):
     def __init__(self, info: FieldInfo) -> None:
         super().__init__(info)
         self.switch = Switch()
-        self.switch.clicked.connect(self.edited.emit)
+        self.switch.clicked.connect(self._turned)
         self._is(self.switch)
         self.box.addStretch(1)
+
+    def _turned(self, on: bool) -> None:
+        self.edited.emit(on)
 
     def show_value(self, value: Any) -> None:
         """Turns the switch."""

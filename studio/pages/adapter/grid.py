@@ -251,12 +251,17 @@ class MatrixGrid(QWidget):
             self.setFocus()
 
     def eventFilter(self, watched: object, event: QEvent) -> bool:  # noqa: N802 (Qt's name)
-        """Escape leaves the rank as it was."""
-        if watched is self.field and isinstance(event, QKeyEvent) and event.key() == Qt.Key.Key_Escape:
-            if event.type() == QEvent.Type.KeyPress:
-                self._close_field()
-            return True
-        return False
+        """Enter takes the rank, Escape leaves it as it was; neither goes on to the grid."""
+        if watched is not self.field or not isinstance(event, QKeyEvent) or event.type() != QEvent.Type.KeyPress:
+            return False
+        if event.key() == Qt.Key.Key_Escape:
+            self._close_field()
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.field.interpretText()
+            self._typed()
+        else:
+            return False
+        return True
 
     # --- words and picture
 
@@ -303,8 +308,7 @@ class MatrixGrid(QWidget):
         QToolTip.showText(globally, text, self)
 
     def _describe(self) -> None:
-        if self.hasFocus():
-            self.setAccessibleDescription(self.words_for(self.spot))
+        self.setAccessibleDescription(self.words_for(self.spot))
 
     def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
         """Headers, cells, ranks, and the ring of the cursor."""

@@ -1,13 +1,17 @@
 """The card of the frozen base: in 4 bits or not, what that saves for this model, and what was chosen by itself."""
 
+from dataclasses import dataclass
+
 from PySide6.QtCore import QTimer
 from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QVBoxLayout
 
 from core.facts.types import Facts
 from core.plan.planner import plan
 from core.spec.run_spec import RunSpec, field_at
 from core.units import format_bytes
 from studio.forms.form import FieldRow
+from studio.look import tokens
 from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, Pill, label, row
@@ -18,15 +22,29 @@ PATH = "model.quantization"
 _SETTLE_MS = 80
 
 
-def saving(spec: RunSpec, facts: Facts) -> int | None:
-    """Bytes that 4-bit weights save at the peak against unquantized ones; None while the model is unknown."""
-    peaks = []
+_SPENT = 0.8
+"""Below this part of what the weights save, the plan spends the rest on something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Bytes of the frozen weights without and with 4 bits, and what of the peak those save in all."""
+
+    full: int
+    four: int
+    peak: int
+
+
+def saving(spec: RunSpec, facts: Facts) -> Saving | None:
+    """What 4-bit weights save against unquantized ones; None while the model is unknown."""
+    peaks, weights = [], []
     for value in ("none", "nf4"):
         memory = plan(spec.replace(PATH, value), facts).memory
         if memory is None or memory.verdict == "unknown":
             return None
         peaks.append(memory.peak_bytes)
-    return peaks[0] - peaks[1]
+        weights.append(sum(part.bytes for part in memory.parts if part.name == "weights"))
+    return Saving(weights[0], weights[1], peaks[0] - peaks[1])
 
 
 class PrecisionCard(Card):
@@ -49,9 +67,15 @@ class PrecisionCard(Card):
         self.saved.setObjectName("four-bit-saving")
         self.why = label("", "muted", wrap=True)
         self.why.setObjectName("four-bit-reason")
+        self.weights = label("", "muted", wrap=True)
+        self.weights.setObjectName("four-bit-weights")
         self.change = ChangeLabel(desk, changes, (PATH, "model.double_quant"))
         self.add(row(self.switch, self.saved, None, self.change))
-        self.add(self.why)
+        words = QVBoxLayout()
+        words.setSpacing(tokens.SPACE_1)
+        words.addWidget(self.weights)
+        words.addWidget(self.why)
+        self.add(words)
         self.row = FieldRow(desk, PATH)
         self.add(self.row)
         # two more plans and a new layout are needed for the words: they follow an edit, they do not hold it up
@@ -95,14 +119,24 @@ class PrecisionCard(Card):
 
     def _show_saving(self) -> None:
         facts = self._session.facts
-        saved = saving(self._session.spec, facts) if facts is not None else None
-        self.saved.setVisible(saved is not None)
-        if saved is None:
+        found = saving(self._session.spec, facts) if facts is not None else None
+        self.saved.setVisible(found is not None)
+        self.weights.setVisible(found is not None)
+        if found is None:
             return
-        size = format_bytes(abs(saved))
-        if saved <= 0:
+        size = format_bytes(abs(found.peak))
+        if found.peak <= 0:
             self.saved.show_text(tr("saves nothing here"), "muted")
         elif self.switch.isChecked():
             self.saved.show_text(tr("saves {size}", size=size), "good")
         else:
             self.saved.show_text(tr("would save {size}", size=size), "muted")
+        full, four = format_bytes(found.full), format_bytes(found.four)
+        text = tr("The weights take {four} in 4 bits and {full} unquantized.", four=four, full=full)
+        if found.peak < _SPENT * (found.full - found.four):
+            text = tr(
+                "The weights take {four} in 4 bits and {full} unquantized; the plan spends some of that on speed.",
+                four=four,
+                full=full,
+            )
+        self.weights.setText(text)
