@@ -141,9 +141,10 @@ class Session(QObject):
     def _move_to(self, spec: RunSpec) -> None:
         paths = _changed(self.spec, spec)
         self.spec = spec
+        if self._is_stale():  # before anybody hears of the change, so that all see a spec that is being read
+            self._settle.start()
         self._replan()
         self.spec_changed.emit(paths)
-        self._settle.start()
 
     # --- facts and plan
 
@@ -196,7 +197,21 @@ class Session(QObject):
     def _read_hardware(self) -> None:
         self._start("hardware", Busy("Looking at this computer"), lambda _report: readers.read_machine(self.spec))
 
+    def _is_stale(self) -> bool:
+        """Whether the spec now names another model or other data than those that were read last."""
+        model = self._read_for.get("model") != readers.model_key(self.spec)
+        return model or self._read_for.get("data") != self._data_key()
+
+    def _data_key(self) -> object:
+        return (readers.data_key(self.spec), self.model.fingerprint if self.model else None)
+
     def _read_stale(self) -> None:
+        self._settle.stop()
+        self._read_model()
+        self._read_data()
+        self.busy_changed.emit()
+
+    def _read_model(self) -> None:
         spec = self.spec
         wanted = readers.model_key(spec)
         if self._read_for.get("model") != wanted:
@@ -208,11 +223,10 @@ class Session(QObject):
                 self._start("model", Busy("Reading the base model’s files"), lambda _report: readers.read_base(spec))
             else:
                 self._cancel("model")
-        self._read_data()
 
     def _read_data(self) -> None:
         spec, model = self.spec, self.model
-        wanted = (readers.data_key(spec), model.fingerprint if model else None)
+        wanted = self._data_key()
         if self._read_for.get("data") == wanted or "model" in self.busy:
             return
         self._read_for["data"] = wanted

@@ -26,6 +26,7 @@ class FileLabel(QLabel):
 
 app = QApplication(sys.argv)
 window = FileLabel(sys.argv[1])
+window.setWindowTitle("file manager")
 window.setGeometry(int(sys.argv[2]), int(sys.argv[3]), 120, 60)
 window.setWindowFlags(Qt.WindowType.FramelessWindowHint)
 window.show()

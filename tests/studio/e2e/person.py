@@ -1,5 +1,6 @@
 """A person in front of a screen: a real X server, the window as a program of its own, mouse and keyboard."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -85,13 +86,21 @@ class Person:
         assert self._window is not None
         self.press("ctrl+q")
         assert self._window.wait(30) == 0, self.log()
-        self._window = None
+        self._forget()
 
     def kill_window(self) -> None:
         """Ends the program at once."""
         assert self._window is not None
         self._window.send_signal(signal.SIGKILL)
         self._window.wait(10)
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self._window is not None
+        for pipe in (self._window.stdin, self._window.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
         self._window = None
 
     def end(self) -> None:
@@ -187,13 +196,12 @@ class Person:
         with self._log.open("a") as log:
             source = subprocess.Popen(
                 [sys.executable, str(FILE_MANAGER), str(path), str(left), str(top)],
-                stdout=subprocess.PIPE,
+                stdout=log,
                 stderr=log,
-                text=True,
                 env=self.env,
             )
         try:
-            self.do("search", "--sync", "--onlyvisible", "--name", "file_manager", "windowraise")
+            self.do("search", "--sync", "--onlyvisible", "--name", "^file manager$", "windowraise")
             time.sleep(0.5)
             self.do("mousemove", "--sync", str(left + 60), str(top + 30), "mousedown", "1")
             for part in range(1, 11):

@@ -44,6 +44,8 @@ def look(studio: Any, question: dict[str, Any]) -> dict[str, Any]:
         return {"found": [described(widget) for widget in widgets(question["find"])]}
     if "item" in question:
         return {"found": item(question["view"], question["item"])}
+    if "reply" in question:
+        return {"text": "".join(reply.text.toPlainText() for reply in widgets(question["reply"]))}
     if "focus" in question:
         from PySide6.QtWidgets import QApplication
 
@@ -106,7 +108,7 @@ def summary(studio: Any) -> dict[str, Any]:
     }
     told |= {"base": session.spec.model.base, "train": list(session.spec.data.train)}
     told["quantization"] = session.spec.model.quantization
-    if session.plan is not None and session.plan.memory is not None:
+    if session.plan is not None and session.plan.memory is not None and session.plan.parameters is not None:
         told |= {"peak": session.plan.memory.peak_bytes, "trainable": session.plan.parameters.trainable}
     if run is not None:
         told |= {"run": str(run.folder.path), "life": run.life.value, "step": run.state.step, "steps": run.state.steps}

@@ -82,20 +82,19 @@ def test_a_person_tunes_a_model_without_a_terminal(person: Person, tmp_path: Pat
 
     # ask it
     person.press("ctrl+5")
-    person.click("try-load")
-    person.until(lambda: person.find("try-prompt")["enabled"], "the model was not loaded", 120)
-    person.click("try-prompt")
+    person.click("load")
+    person.until(lambda: person.find("prompt")["enabled"], "the model was not loaded", 120)
+    person.click("prompt")
     person.type("What is 7 plus one?")
     person.press("Return")
-    person.until(lambda: person.ask(find="answer-tuned")["found"], "no answer began", 60)
-    person.until(person.find("answer-tuned")["accessible"].strip, "the answer stayed empty", 60)
+    person.until(lambda: person.ask(reply="reply-tuned")["text"].strip(), "no answer came", 60)
 
     # take it away
     person.press("ctrl+6")
-    person.click("export-merged")
+    person.click("format-merged")
     target = tmp_path / "merged"
-    person.fill("export-target", str(target))
-    person.click("export-start")
+    person.fill("target", str(target))
+    person.click("start-export")
     person.until((target / "model.safetensors").is_file, "the merged model was not written", 180)
     person.close_window()
     assert_loads(target)

@@ -202,3 +202,16 @@ def test_a_task_calls_back_on_the_thread_that_asked(qtbot: Any) -> None:
     )
     qtbot.waitUntil(lambda: len(seen) == 2)
     assert seen == [("half", here), ("done", here)]
+
+
+def test_start_stays_ready_right_after_an_edit_that_needs_no_reading(
+    desk: Any, settled: Callable[[], None], starter_home: Path
+) -> None:
+    desk.session.set_spec(demo_spec("starter"))
+    settled()
+    desk.session.edit("training.max_steps", 7)
+    assert desk.session.prepared() is not None, "a click a moment after a number was typed must count"
+    desk.session.edit("data.max_length", 600)
+    assert desk.session.prepared() is None
+    settled()
+    assert desk.session.prepared() is not None
