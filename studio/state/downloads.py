@@ -170,7 +170,7 @@ class Arrivals(QObject):
     """Every model on its way, and those whose way ended badly until somebody dismisses them.
 
     Attributes:
-        changed: something was added or taken away.
+        changed: something was added or taken away, or failed.
         arrived: ``model.base`` of a model that is there now.
         all: the newest last.
     """
@@ -232,6 +232,8 @@ class Arrivals(QObject):
     def _moved(self, arrival: Arrival) -> None:
         if arrival.state in ("done", "stopped"):
             self.dismiss(arrival)
+        elif arrival.state == "failed":
+            self.changed.emit()
         if arrival.state == "done":
             self._welcome(arrival)
 

@@ -25,7 +25,7 @@ class CardData:
         key: identifies it.
         numbers: the line below the title; `place` the one below that.
         icon: of where it comes from.
-        mark: a word at the right end of the title, such as a warning; `tone` its colour.
+        mark: a word at the right end of the numbers, such as a warning; `tone` its colour.
         chosen: it is the one in use; `shown`: it is only looked at.
     """
 
@@ -120,18 +120,15 @@ class CardDelegate(QStyledItemDelegate):
             right -= _ICON + 6
         small = QFont(font)
         small.setPixelSize(look().px(tokens.SMALL))
-        if card.mark:
-            width = QFontMetrics(small).horizontalAdvance(card.mark)
-            painter.setFont(small)
-            painter.setPen(QColor(getattr(c, card.tone)))
-            painter.drawText(QRect(right - width, box.top(), width + 1, step), Qt.AlignmentFlag.AlignVCenter, card.mark)
-            right -= width + 8
         bold = QFont(font)
         bold.setWeight(QFont.Weight.DemiBold)
         middle, end = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideRight
         _line(painter, bold, c.text, QRect(left, box.top(), right - left, step), card.title, middle)
         wide = box.right() - left
-        _line(painter, small, c.muted, QRect(left, box.top() + step, wide, step), card.numbers, end)
+        used = QFontMetrics(small).horizontalAdvance(card.mark) + 10 if card.mark else 0
+        marked = QRect(box.right() - used, box.top() + step, used, step)
+        _line(painter, small, getattr(c, card.tone), marked, card.mark, end, Qt.AlignmentFlag.AlignRight)
+        _line(painter, small, c.muted, QRect(left, box.top() + step, wide - used, step), card.numbers, end)
         _line(painter, small, c.muted, QRect(left, box.top() + 2 * step, wide, step), card.place, middle)
 
 
@@ -200,7 +197,16 @@ def _line_height(font: QFont) -> int:
     return QFontMetrics(font).height() + 3
 
 
-def _line(painter: QPainter, font: QFont, color: str, box: QRect, text: str, mode: Qt.TextElideMode) -> None:
+def _line(
+    painter: QPainter,
+    font: QFont,
+    color: str,
+    box: QRect,
+    text: str,
+    mode: Qt.TextElideMode,
+    side: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
+) -> None:
     painter.setFont(font)
     painter.setPen(QColor(color))
-    painter.drawText(box, Qt.AlignmentFlag.AlignVCenter, QFontMetrics(font).elidedText(text, mode, box.width()))
+    shown = QFontMetrics(font).elidedText(text, mode, box.width())
+    painter.drawText(box, Qt.AlignmentFlag.AlignVCenter | side, shown)

@@ -12,6 +12,7 @@ from studio.look import tokens
 from studio.pages.model.entries import STARTER_NAME
 from studio.pages.model.facts_card import FactsCard, HeadCard
 from studio.pages.model.fit_bars import FitCard
+from studio.pages.model.halves import clear
 from studio.state.desk import Desk
 from studio.state.downloads import arrivals
 from studio.widgets.basics import Card, Empty, ProblemNote, button, label, row
@@ -89,7 +90,7 @@ class ModelDetail(QWidget):
         return tuple(dict.fromkeys((*session.model_problems, *found)))
 
     def _show_problems(self, problems: tuple[Problem, ...]) -> None:
-        _clear(self._notes)
+        clear(self._notes)
         for problem in problems:
             note = ProblemNote(problem, lambda fix: self._desk.session.apply(fix.edits))
             note.setObjectName("model-problem")
@@ -123,7 +124,7 @@ class ModelDetail(QWidget):
             self._box.removeWidget(self._content)
             self._content.hide()
             self._content.deleteLater()
-        _clear(self._below)
+        clear(self._below)
         session = self._desk.session
         facts = session.model
         if facts is not None:
@@ -152,12 +153,3 @@ class ModelDetail(QWidget):
 def _could_be_on_the_hub(base: str) -> bool:
     owner, slash, name = base.partition("/")
     return bool(slash and owner and name) and not base.startswith((".", "~")) and "/" not in name and "\\" not in base
-
-
-def _clear(box: QVBoxLayout) -> None:
-    while box.count():
-        item = box.takeAt(0)
-        widget = item.widget() if item is not None else None
-        if widget is not None:
-            widget.hide()
-            widget.deleteLater()

@@ -1,4 +1,4 @@
-"""Two widgets side by side where there is room, below each other where there is not."""
+"""Two widgets side by side where there is room, below each other where there is not; and a box that is emptied."""
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -38,3 +38,13 @@ class Halves(QWidget):
             self._box.setDirection(direction)
             self._box.setStretch(0, 0 if narrow else _LEFT)
             self._box.setStretch(1, 1 if narrow else _RIGHT)
+
+
+def clear(box: QBoxLayout) -> None:
+    """Throws away the widgets of a box."""
+    while box.count():
+        item = box.takeAt(0)
+        widget = item.widget() if item is not None else None
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()

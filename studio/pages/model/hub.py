@@ -13,7 +13,7 @@ from core.units import format_bytes, format_count
 from studio.look import tokens
 from studio.pages.model.arrival_cards import ArrivalList
 from studio.pages.model.cards import CardData, CardView
-from studio.pages.model.halves import Halves
+from studio.pages.model.halves import Halves, clear
 from studio.pages.model.hub_detail import HubDetail
 from studio.pages.model.hub_memory import find, hub_memory, unfinished
 from studio.pages.model.token_card import TokenCard
@@ -64,6 +64,7 @@ class HubPane(QWidget):
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._ask)
         self.view = CardView(tr("Models of the hub"), "hub-list")
+        self.view.hide()
         self.view.picked.connect(self._pick)
         self._status = label("", "muted", wrap=True)
         self._status.setObjectName("hub-status")
@@ -72,11 +73,8 @@ class HubPane(QWidget):
         self._waiting = QVBoxLayout()
         self._waiting.setSpacing(tokens.SPACE_2)
         self.detail = HubDetail(desk)
-        self.detail.token_asked.connect(self._open_token)
+        self.detail.token_asked.connect(self._ask_for_token)
         self.token: TokenCard | None = None
-        self._right = QWidget()
-        self._right_box = column(self.detail, spacing=tokens.SPACE_3)
-        self._right.setLayout(self._right_box)
         left = QWidget()
         head = row(self._status, turn)
         head.setStretch(0, 1)
@@ -85,10 +83,10 @@ class HubPane(QWidget):
         box.addWidget(self.view, 1)
         box.addStretch(0)
         left.setLayout(box)
-        self.setLayout(column(Halves(left, self._right)))
+        self.setLayout(column(Halves(left, self.detail)))
         self._arrivals.changed.connect(self._list_unfinished)
         if self._memory.token_open:
-            self._open_token()
+            self._show_token()
         if self._memory.query is not None:
             self._asked = self._memory.query
             self._show_results()
@@ -136,7 +134,7 @@ class HubPane(QWidget):
 
     def _show_results(self) -> None:
         results, query = self._memory.results, self._memory.query
-        _clear(self._message)
+        clear(self._message)
         if query:
             self._status.setText(tr_count(len(results), "one model found", "{n} models found"))
         else:
@@ -157,7 +155,7 @@ class HubPane(QWidget):
         self._memory.query, self._memory.results = None, ()
         self._status.setText("")
         self.view.hide()
-        _clear(self._message)
+        clear(self._message)
         for problem in failure.problems:
             self._message.addWidget(_note(problem))
         reason = failure.reason if isinstance(failure, HubError) else ""
@@ -167,30 +165,33 @@ class HubPane(QWidget):
             holder.setLayout(row(again, None))
             self._message.addWidget(holder)
         if reason == "token":
-            self._open_token()
+            self._show_token()
 
     def _pick(self, key: str) -> None:
+        if self.token is not None and not self._memory.token_open:
+            self.token.hide()  # it was shown for the model before
         self.detail.show_model(key)
         self._show_cards()
 
     # --- the token
 
     def _turn_token(self) -> None:
-        if self.token is not None and self.token.isVisibleTo(self):
+        self._memory.token_open = self.token is None or not self.token.isVisibleTo(self)
+        if self._memory.token_open:
+            self._show_token().field.setFocus()
+        elif self.token is not None:
             self.token.hide()
-            self._memory.token_open = False
-        else:
-            self._open_token()
-            assert self.token is not None, "just opened"
-            self.token.field.setFocus()
 
-    def _open_token(self) -> None:
-        self._memory.token_open = True
+    def _ask_for_token(self) -> None:
+        self._show_token()
+
+    def _show_token(self) -> TokenCard:
         if self.token is None:
             self.token = TokenCard()
             self.token.changed.connect(self._token_changed)
-            self._right_box.addWidget(self.token)
+            self.detail.slot.addWidget(self.token)
         self.token.show()
+        return self.token
 
     def _token_changed(self) -> None:
         self._memory.seen.clear()
@@ -204,7 +205,7 @@ class HubPane(QWidget):
         start_task(lambda _report: unfinished(), on_done=self._show_unfinished, on_failed=_raise, parent=self)
 
     def _show_unfinished(self, items: tuple[Unfinished, ...]) -> None:
-        _clear(self._waiting)
+        clear(self._waiting)
         for item in items:
             if self._arrivals.find("download", item.id) is None:
                 self._waiting.addWidget(self._unfinished_card(item))
@@ -255,15 +256,6 @@ def _card(model: FoundModel, *, is_shown: bool) -> CardData:
         tone="warn",
         shown=is_shown,
     )
-
-
-def _clear(box: QVBoxLayout) -> None:
-    while box.count():
-        item = box.takeAt(0)
-        widget = item.widget() if item is not None else None
-        if widget is not None:
-            widget.hide()
-            widget.deleteLater()
 
 
 def _raise(failure: Exception) -> None:

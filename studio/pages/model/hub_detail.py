@@ -6,15 +6,17 @@ from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 
-from core.errors import Problem, Severity, UserError
+from core.errors import Edit, Problem, Severity, UserError
 from core.facts.types import HardwareFacts
+from core.hub.details import MAIN
 from core.hub.problems import HubError
 from core.units import format_bytes, format_count
 from studio.look import tokens
+from studio.pages.model.halves import clear
 from studio.pages.model.hub_memory import Seen, hub_memory, see
 from studio.state.desk import Desk
-from studio.state.downloads import Arrival, arrivals
-from studio.widgets.basics import Card, Elided, Empty, IconLabel, Pill, ProblemNote, button, label, row
+from studio.state.downloads import arrivals
+from studio.widgets.basics import Card, Elided, Empty, IconLabel, Pill, ProblemNote, button, column, label, row
 from studio.words import tr, tr_count
 from studio.workers.task import Task, start_task
 
@@ -28,9 +30,12 @@ class HubDetail(QWidget):
 
     Attributes:
         token_asked: a token is needed to go on.
+        used: the model has been chosen as the base model.
+        slot: the place for the token's card, between what stands in the way and the facts.
     """
 
     token_asked = Signal()
+    used = Signal()
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -38,10 +43,10 @@ class HubDetail(QWidget):
         self._memory = hub_memory(desk)
         self._task: Task | None = None
         self._seen: Seen | None = None
-        self._box = QVBoxLayout(self)
-        self._box.setContentsMargins(0, 0, 0, 0)
-        self._box.setSpacing(tokens.SPACE_3)
+        self._top, self.slot, self._below = column(), column(), column()
+        self.setLayout(column(self._top, self.slot, self._below, None, spacing=tokens.SPACE_3))
         self._get: QPushButton | None = None
+        self._was_live = False
         self._arrivals = arrivals(desk)
         self._arrivals.changed.connect(self._arrivals_changed)
         if self._memory.chosen:
@@ -60,7 +65,7 @@ class HubDetail(QWidget):
             card = Card()
             card.add(Elided(name, "section", mode=Qt.TextElideMode.ElideMiddle))
             card.add(label(tr("Asking the hub…"), "help", wrap=True))
-            self._box.insertWidget(0, card)
+            self._top.addWidget(card)
         if self._task is not None:
             self._task.cancel()
         self._task = start_task(lambda _report: see(name), on_done=self._arrived, on_failed=self._failed, parent=self)
@@ -88,7 +93,7 @@ class HubDetail(QWidget):
         page = failure.page if isinstance(failure, HubError) else ""
         again = button(tr("Try again"), self.look_again, icon_name="refresh-cw", name="hub-again")
         card.add(row(again, *_page_button(page), None))
-        self._box.insertWidget(0, card)
+        self._top.addWidget(card)
         if isinstance(failure, HubError) and failure.reason in ("token", "gated"):
             self.token_asked.emit()
 
@@ -97,7 +102,7 @@ class HubDetail(QWidget):
         card = Card()
         words = tr("Choose a model from the results, or enter its full name, such as {example}.", example="owner/model")
         card.add(Empty("search", tr("Models of the Hugging Face Hub"), words))
-        self._box.insertWidget(0, card)
+        self._top.addWidget(card)
 
     def _show(self, seen: Seen) -> None:
         self._clear()
@@ -114,13 +119,15 @@ class HubDetail(QWidget):
         if found.barrier is not None:
             self.token_asked.emit()
         card.add(self._buttons(seen))
-        card.add(_grid(_lines(seen)))
+        self._top.addWidget(card)
+        facts = Card()
+        facts.setAccessibleName(tr("Facts about the model"))
         fits = _weights_fit(found.parameters, self._desk.session.hardware)
         if fits is not None:
-            card.add(fits)
-        card.add(_files(seen))
-        self._box.insertWidget(0, card)
-        self._box.addStretch(1)
+            facts.add(fits)
+        facts.add(_grid(_lines(seen)))
+        facts.add(_files(seen))
+        self._below.addWidget(facts)
         self._arrivals_changed()
 
     def _buttons(self, seen: Seen) -> QWidget:
@@ -128,48 +135,47 @@ class HubDetail(QWidget):
         if seen.folder is not None:
             self._get = button(tr("Use this model"), self._use, role="primary", icon_name="check", name="hub-use")
         else:
-            size = format_bytes(seen.bytes_to_come)
-            words = tr("Go on, {size}", size=size) if seen.bytes_here else tr("Download, {size}", size=size)
-            self._get = button(words, self._download, role="primary", icon_name="download", name="hub-download")
-            blocked = found.barrier is not None or not found.supported or seen.bytes_to_come > seen.free_bytes
-            self._get.setProperty("blocked", blocked)
-        self._busy = label("", "muted", wrap=True)
+            self._get = button("", self._download, role="primary", icon_name="download", name="hub-download")
         holder = QWidget()
-        holder.setLayout(row(self._get, *_page_button(found.page), self._busy))
+        holder.setLayout(row(self._get, *_page_button(found.page), None))
         return holder
 
     def _arrivals_changed(self) -> None:
-        if self._seen is None or self._get is None or self._seen.folder is not None:
+        """Follows a download of this model, whoever began it; when it ends, what is here of it has changed."""
+        seen = self._seen
+        if seen is None:
             return
-        arrival = self._arrivals.find("download", self._seen.found.id)
+        arrival = self._arrivals.find("download", seen.found.id)
         live = arrival is not None and arrival.is_live
-        self._get.setEnabled(not live and not self._get.property("blocked"))
-        self._busy.setText(tr("Downloading…") if live else "")
+        ended, self._was_live = self._was_live and not live, live
+        if ended:
+            self.look_again()
+        elif self._get is not None and seen.folder is None:
+            blocked = seen.found.barrier is not None or not seen.found.supported
+            self._get.setEnabled(not live and not blocked and seen.bytes_to_come <= seen.free_bytes)
+            size = format_bytes(seen.bytes_to_come)
+            words = tr("Go on, {size}", size=size) if seen.bytes_here else tr("Download, {size}", size=size)
+            self._get.setText(tr("Downloading…") if live else words)
 
     def _download(self) -> None:
         assert self._seen is not None, "there is no button without a model"
-        found = self._seen.found
-        arrival: Arrival = self._arrivals.download(found.id, found.revision if found.revision != "main" else "")
-        arrival.changed.connect(self._download_moved)
-
-    def _download_moved(self) -> None:
-        """When a download ends, what is here of it has changed."""
-        arrival = self.sender()
-        if isinstance(arrival, Arrival) and not arrival.is_live:
-            self.look_again()
+        self._arrivals.download(self._seen.found.id, _asked_revision(self._seen))
 
     def _use(self) -> None:
         assert self._seen is not None, "there is no button without a model"
-        self._desk.session.edit("model.base", self._seen.found.id)
+        edits = (Edit("model.base", self._seen.found.id), Edit("model.revision", _asked_revision(self._seen)))
+        self._desk.session.apply(edits)
+        self.used.emit()
 
     def _clear(self) -> None:
         self._seen = self._get = None
-        while self._box.count():
-            item = self._box.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        for box in (self._top, self._below):
+            clear(box)
+
+
+def _asked_revision(seen: Seen) -> str:
+    """The revision as the spec has it: empty for the newest."""
+    return "" if seen.found.revision == MAIN else seen.found.revision
 
 
 def _problems(seen: Seen) -> Iterator[Problem]:

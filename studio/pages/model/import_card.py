@@ -11,6 +11,7 @@ from core.errors import Problem, UserError
 from core.runs.importing import ImportDtype, ImportPlan, plan_import, suggested_name
 from core.units import format_bytes, format_count
 from studio.look import tokens
+from studio.pages.model.halves import clear
 from studio.state.downloads import Arrivals
 from studio.widgets.basics import Card, Elided, IconLabel, ProblemNote, button, label, row, tool_button
 from studio.widgets.controls import Segments
@@ -108,12 +109,7 @@ class ImportCard(Card):
         self._complain(failure.problems)
 
     def _complain(self, problems: tuple[Problem, ...]) -> None:
-        while self._problems.count():
-            item = self._problems.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear(self._problems)
         wrong_name = any(problem.path == "name" for problem in problems)
         self.name.setProperty("state", "bad" if wrong_name else "")
         self.name.style().polish(self.name)

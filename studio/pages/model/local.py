@@ -14,7 +14,7 @@ from studio.pages.model.arrival_cards import ArrivalList
 from studio.pages.model.cards import CardData, CardView
 from studio.pages.model.detail import ModelDetail
 from studio.pages.model.entries import STARTER_NAME, Entry, EntryOrigin, read_entries
-from studio.pages.model.halves import Halves
+from studio.pages.model.halves import Halves, clear
 from studio.pages.model.import_card import ImportCard
 from studio.state.desk import Desk
 from studio.state.downloads import Arrivals, arrivals
@@ -191,10 +191,10 @@ class LocalPane(QWidget):
         found = [entry for entry in self._entries if entry.matches(self._filter)]
         self.view.show_cards([_card(entry, is_chosen=_is(entry, base)) for entry in found])
         self.view.setVisible(bool(found))
-        self._nothing.setVisible(not found and self._complete)
+        self._show_offer()
+        self._nothing.setVisible(not found and self._complete and self.offer.isHidden())
         if not found:
             self._show_nothing()
-        self._show_offer()
 
     def _show_offer(self) -> None:
         here = any(entry.origin == STARTER for entry in self._entries)
@@ -206,12 +206,7 @@ class LocalPane(QWidget):
         if wanted == self._nothing_shown:
             return
         self._nothing_shown = wanted
-        while self._nothing_box.count():
-            item = self._nothing_box.takeAt(0)
-            old = item.widget() if item is not None else None
-            if old is not None:
-                old.hide()
-                old.deleteLater()
+        clear(self._nothing_box)
         if self._filter:
             text = self._filter
             to_hub = button(tr("Search the hub"), lambda: self.hub_asked.emit(text), icon_name="search", name="to-hub")

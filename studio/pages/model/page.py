@@ -77,6 +77,12 @@ class ModelPage(Page):
         if "/" in name and self.hub is not None:
             self.hub.look_up(name)
 
+    def _used(self) -> None:
+        """A model of the hub has been chosen: now its facts are of interest."""
+        self.search.clear()
+        self.places.choose("local")
+        self._go_to("local")
+
     def _go_to(self, place: str) -> None:
         self.desk.memory[_PLACE] = place
         self._show(place)
@@ -91,6 +97,7 @@ class ModelPage(Page):
             from studio.pages.model.hub import HubPane  # only now: it brings what speaks to the network
 
             self.hub = HubPane(self.desk)
+            self.hub.detail.used.connect(self._used)
             self._stack.addWidget(self.hub)
         self._stack.setCurrentWidget(self.hub if on_hub and self.hub is not None else self.local)
         words = tr("Search the hub, or enter owner/model") if on_hub else tr("Search these models")

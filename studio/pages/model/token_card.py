@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLineEdit, QVBoxLayout
 from core.errors import Problem, UserError
 from core.hub.token import StoredToken, check_token, forget_token, keep_token, keyring_problem, use_for_session
 from studio.look import tokens
+from studio.pages.model.halves import clear
 from studio.widgets.basics import Card, ProblemNote, button, label, row
 from studio.words import say, tr
 from studio.workers.task import Report, Task, start_task
@@ -132,12 +133,7 @@ class TokenCard(Card):
         self._complain(failure.problems)
 
     def _complain(self, problems: tuple[Problem, ...]) -> None:
-        while self._problems.count():
-            item = self._problems.takeAt(0)
-            widget = item.widget() if item is not None else None
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear(self._problems)
         for problem in problems:
             note = ProblemNote(problem)
             note.setObjectName("token-problem")
