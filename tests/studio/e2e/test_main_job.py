@@ -87,7 +87,11 @@ def test_a_person_tunes_a_model_without_a_terminal(person: Person, tmp_path: Pat
     person.click("prompt")
     person.type("What is 7 plus one?")
     person.press("Return")
-    person.until(lambda: person.ask(reply="reply-tuned")["text"].strip(), "no answer came", 60)
+
+    def answer() -> str:
+        return str(person.ask(reply="reply-tuned")["text"]).strip()
+
+    person.until(answer, "no answer came", 120)
 
     # take it away
     person.press("ctrl+6")
