@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.events.tail import EventTail
-from core.events.types import Hello, PhaseStarted
+from core.events.types import Hello, PhaseStarted, Step
 from core.runs.layout import RunFolder
 from core.spec.codec import write_spec
 from core.spec.run_spec import RunSpec
@@ -19,7 +19,7 @@ from tests.studio.e2e.test_main_job import until_run, write_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
 
-PHASES = ("load", "data", "adapt", "train", "evaluate", "sample", "save")
+PHASES = ("load", "data", "adapt", "step", "evaluate", "sample", "save")
 WAIT = 90_000
 
 
@@ -66,14 +66,16 @@ def studio(qapp: Any, qtbot: Any, starter_home: Path, tmp_path: Path) -> Iterato
 
 
 def kill_in(phase: str, folder: RunFolder, pump: Any) -> None:
-    """Kills the engine as soon as its log says that a phase has begun."""
+    """Kills the engine as soon as its log says that a phase has begun, or a first step was taken."""
     tail, pid = EventTail(folder.events()), 0
     deadline = time.monotonic() + WAIT / 1000
     while time.monotonic() < deadline:
         pump()
         for event in tail.read():
             pid = event.body.pid if isinstance(event.body, Hello) else pid
-            if isinstance(event.body, PhaseStarted) and event.body.phase == phase:
+            if (phase == "step" and isinstance(event.body, Step)) or (
+                isinstance(event.body, PhaseStarted) and event.body.phase == phase
+            ):
                 os.kill(pid, signal.SIGKILL)
                 return
         time.sleep(0.002)
