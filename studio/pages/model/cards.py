@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QPoint, QRect, QSize, Qt, Signal
@@ -27,6 +28,7 @@ class CardData:
         icon: of where it comes from.
         mark: a word at the right end of the numbers, such as a warning; `tone` its colour.
         chosen: it is the one in use; `shown`: it is only looked at.
+        tip: what stands under the mouse, by default the place.
     """
 
     key: str
@@ -38,6 +40,7 @@ class CardData:
     tone: str = "muted"
     chosen: bool = False
     shown: bool = False
+    tip: str = ""
 
     @property
     def spoken(self) -> str:
@@ -65,7 +68,9 @@ class CardModel(QAbstractListModel):
             return card
         if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.AccessibleTextRole):
             return card.spoken
-        return card.place if role == Qt.ItemDataRole.ToolTipRole else None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return f"<p>{escape(card.tip or card.place)}</p>"
+        return None
 
     def show(self, cards: Sequence[CardData]) -> None:
         """Shows other cards."""

@@ -1,5 +1,6 @@
 """The right side of the Model page: the chosen model with its facts, whether it fits, and what is wrong with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -8,6 +9,7 @@ from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from core.errors import Problem, Severity
 from core.facts.locate import STARTER
+from core.runs.starter import starter_folder
 from studio.look import tokens
 from studio.pages.model.entries import STARTER_NAME
 from studio.pages.model.facts_card import FactsCard, HeadCard
@@ -87,7 +89,20 @@ class ModelDetail(QWidget):
         planned = session.plan.problems if session.plan is not None else ()
         paths = ("model.base", "model.revision", "model.trust_remote_code", "model.quantization")
         found = [item for item in planned if item.path in paths and item.severity is not Severity.INFO]
-        return tuple(dict.fromkeys((*session.model_problems, *found)))
+        return tuple(dict.fromkeys(self._in_words_of_the_window(item) for item in (*session.model_problems, *found)))
+
+    def _in_words_of_the_window(self, problem: Problem) -> Problem:
+        """What the core tells people at a command line is a button here."""
+        session = self._desk.session
+        if problem.path != "model.base":
+            return problem
+        if session.model is not None and _is_gguf(session.model.path):
+            message = tr("This is a GGUF file, which holds weights for running a model and not for training it.")
+            return replace(problem, message=message, advice=tr("Import it first; then the imported model is trained."))
+        if session.model is None and session.spec.model.base.strip() == STARTER and not starter_folder().exists():
+            message = tr("The starter model is not on this computer yet.")
+            return replace(problem, message=message, advice=tr("Fetch it; that takes a minute or two."))
+        return problem
 
     def _show_problems(self, problems: tuple[Problem, ...]) -> None:
         clear(self._notes)
@@ -105,7 +120,7 @@ class ModelDetail(QWidget):
         """A button that mends what no edit of the spec can mend."""
         session = self._desk.session
         base, facts = session.spec.model.base.strip(), session.model
-        if facts is not None and Path(facts.path).suffix.lower() == ".gguf":
+        if facts is not None and _is_gguf(facts.path):
             source = Path(facts.path)
             return button(
                 tr("Import this file…"), lambda: self.import_asked.emit(source), role="primary", name="import-this"
@@ -128,7 +143,7 @@ class ModelDetail(QWidget):
         session = self._desk.session
         facts = session.model
         if facts is not None:
-            self._content = HeadCard(facts, STARTER_NAME if base == STARTER else Path(base).name or base)
+            self._content = HeadCard(facts, _name_of(base))
             self._below.addWidget(FactsCard(facts))
             for sentence in facts.assumptions:
                 self._below.addWidget(ProblemNote(Problem(Severity.INFO, "", say(sentence), "")))
@@ -148,6 +163,18 @@ class ModelDetail(QWidget):
         text = tr("Choose one from the list, open a folder, or find one on the hub. Its facts then stand here.")
         card.add(Empty("box", tr("No base model chosen yet"), text))
         return card
+
+
+def _is_gguf(path: str) -> bool:
+    return Path(path).suffix.lower() == ".gguf"
+
+
+def _name_of(base: str) -> str:
+    """What people call the model: a path's last part, else the name as it stands."""
+    if base == STARTER:
+        return STARTER_NAME
+    path = Path(base).expanduser()
+    return path.name if path.is_absolute() or base.startswith(".") else base
 
 
 def _could_be_on_the_hub(base: str) -> bool:

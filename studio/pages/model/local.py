@@ -242,6 +242,7 @@ def _card(entry: Entry, *, is_chosen: bool) -> CardData:
         mark=mark if entry.problem or entry.origin == "gguf" else "",
         tone=tone,
         chosen=is_chosen,
+        tip=say(entry.problem),
     )
 
 
