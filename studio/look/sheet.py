@@ -44,6 +44,8 @@ QLabel[role="caption"] {{ color: {c.muted}; font-size: {px(tokens.SMALL - 1)}px;
 QLabel[role="big"] {{ font-size: {px(26)}px; font-weight: 600; }}
 QLabel[role="link"] {{ color: {c.accent}; }}
 QLabel[role="link"]:hover, QLabel[role="link"]:focus {{ text-decoration: underline; }}
+QLabel[role="key"] {{ background: {c.window}; border: 1px solid {c.line_strong}; border-radius: 4px; padding: 2px 8px;
+    font-size: {px(tokens.SMALL)}px; font-weight: 600; }}
 QLabel[role="term"] {{ border-bottom: 1px dotted {c.faint}; }}
 QLabel[role="help-term"] {{ color: {c.muted}; border-bottom: 1px dotted {c.faint}; }}
 """
