@@ -16,7 +16,6 @@ from studio.widgets.basics import Card, label
 from studio.widgets.controls import CalmSlider
 from studio.widgets.plots.curve_card import CurveCard
 from studio.widgets.plots.curve_plot import CurvePlot
-from studio.widgets.plots.ticks import steady
 from studio.words import tr
 
 _SMOOTHING_STEPS = 99
@@ -75,7 +74,7 @@ class Curves(QWidget):
             ("rate", CurvePlot(tr("Learning rate"), compact=True, at_least=0.0), 2),
             ("norm", CurvePlot(tr("Gradient norm"), compact=True, at_least=0.0), 3),
             ("speed", CurvePlot(tr("Tokens a second"), compact=True, at_least=0.0, write=format_count), 4),
-            ("memory", CurvePlot(tr("Memory, GiB"), compact=True, at_least=0.0, write=_gibibytes), 5),
+            ("memory", CurvePlot(tr("Memory, GiB"), compact=True, at_least=0.0), 5),
         )
         for name, plot, color in small:
             plot.setObjectName(f"{name}-plot")
@@ -126,7 +125,3 @@ class Curves(QWidget):
 
     def _saved(self, path: object) -> None:
         self._desk.tell(tr("The curves are saved in {path}.", path=path))
-
-
-def _gibibytes(value: float) -> str:
-    return steady(value) if value >= 1 else f"{value:.2f}"

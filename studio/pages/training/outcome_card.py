@@ -12,7 +12,7 @@ from studio.state.desk import Action, Desk
 from studio.state.runs import WatchedRun, spec_of
 from studio.widgets.basics import Card, IconLabel, ProblemNote, button, label, row
 from studio.widgets.flow import FlowLayout
-from studio.words import say, tr, tr_count
+from studio.words import say, tr
 
 _ICONS = {
     "completed": ("circle-check", "good"),
@@ -189,8 +189,4 @@ class OutcomeCard(Card):
 def _summary(outcome: Outcome) -> str:
     if not outcome.step:
         return ""
-    return tr(
-        "{steps} in {time}.",
-        steps=tr_count(outcome.step, "one step", "{n} steps"),
-        time=format_duration(outcome.seconds),
-    )
+    return tr("It took {time}.", time=format_duration(outcome.seconds))

@@ -1,7 +1,8 @@
 """The page “Training”: settings on one side, the run on the other."""
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QWidget
 
 from studio.pages.page import Page
 from studio.pages.training.memory import View, memory_of
@@ -24,6 +25,7 @@ class TrainingPage(Page):
         is_first = "training" not in desk.memory
         self._memory = memory_of(desk)
         self._seen: WatchedRun | None = None
+        self._front: QWidget | None = None
         self.sides = Segments([("setup", tr("Set up")), ("run", tr("This run"))], name="training-side")
         self.sides.chosen.connect(self._side_chosen)
         self.head.addWidget(self.sides)
@@ -36,10 +38,10 @@ class TrainingPage(Page):
             tr("Start a training, and its curves, samples and log appear here."),
             button(tr("Set up a run"), self._show_setup, name="to-setup"),
         )
-        self._stack = QStackedWidget()
+        # no stack: its hidden pages would go on asking for their width and height
         for item in (self.setup, self.run, self.nothing):
-            self._stack.addWidget(item)
-        self.add(self._stack, 1)
+            item.hide()
+            self.add(item, 1)
         self._pace = QTimer(self)
         self._pace.setSingleShot(True)
         self._pace.setInterval(_LEAST_MS)
@@ -71,6 +73,12 @@ class TrainingPage(Page):
         self._second.stop()
         self._pace.stop()
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Lays both sides out for the width there is."""
+        super().resizeEvent(event)
+        self.setup.schedule.arrange(self.width())
+        self.run.arrange(self.width())
+
     def show_side(self, side: View) -> None:
         """Shows "setup" or "run"."""
         self._memory.view = side
@@ -100,7 +108,7 @@ class TrainingPage(Page):
             self._pace.start()
 
     def _refresh(self) -> None:
-        if self._stack.currentWidget() is self.run:
+        if self._front is self.run:
             run = self.desk.runs.current
             if run is not None:
                 self.run.follow(run)
@@ -114,12 +122,9 @@ class TrainingPage(Page):
         target: QWidget = self.setup
         if side == "run":
             target = self.run if self.desk.runs.current is not None else self.nothing
+        self._front = target
         for item in (self.setup, self.run, self.nothing):
-            # a page that is behind must not hold the stack open at its own height
-            policy = item.sizePolicy()
-            vertical = policy.Policy.Preferred if item is target else policy.Policy.Ignored
-            item.setSizePolicy(policy.horizontalPolicy(), vertical)
-        self._stack.setCurrentWidget(target)
+            item.setVisible(item is target)
         self._refresh()
 
     def _side_chosen(self, side: str) -> None:

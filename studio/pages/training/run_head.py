@@ -48,8 +48,10 @@ class RunHead(Card):
         self._values: dict[str, QLabel] = {}
         self.add(self._make_metrics())
         self._make_buttons()
-        self.add(self._actions)
-        self.add(self.waiting)
+        below = row(self._actions, self.waiting, spacing=tokens.SPACE_3)
+        below.setStretch(0, 3)
+        below.setStretch(1, 2)
+        self.add(below)
 
     def refresh(self, run: WatchedRun) -> None:
         """Shows the run as it is now."""

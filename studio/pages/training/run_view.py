@@ -1,8 +1,8 @@
 """A run, live or over: head, health, outcome, curves, and below (or beside) them samples, log, notices and facts."""
 
 from PySide6.QtCore import Signal
-from PySide6.QtGui import QHideEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QBoxLayout, QVBoxLayout, QWidget
 
 from studio.look import tokens
 from studio.look.theme import look
@@ -95,10 +95,9 @@ class RunView(QWidget):
         super().hideEvent(event)
         self._stale = True
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
-        """Samples and log go beside the curves where there is room."""
-        super().resizeEvent(event)
-        wide = self.width() >= look().px(_BESIDE)
+    def arrange(self, width: int) -> None:
+        """Puts samples and log beside the curves where the page has room for both."""
+        wide = width >= look().px(_BESIDE)
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._split.direction() != direction:
             self._split.setDirection(direction)
@@ -110,13 +109,8 @@ class RunView(QWidget):
             if tab == name:
                 memory.tab = tab
         self._tabs.choose(memory.tab)
-        self._stack.setCurrentWidget(self._pages[memory.tab])
         for key, page in self._pages.items():
-            # a hidden page must not hold the stack open at its own height
-            policy = page.sizePolicy()
-            vertical = policy.Policy.Preferred if key == memory.tab else policy.Policy.Ignored
-            page.setSizePolicy(policy.horizontalPolicy(), vertical)
-        self._stack.adjustSize()
+            page.setVisible(key == memory.tab)
 
     def _lay_out(self) -> None:
         self._tabs = Segments(
@@ -130,12 +124,10 @@ class RunView(QWidget):
         )
         self._tabs.chosen.connect(self.show_tab)
         self._pages = {"samples": self.samples, "log": self.log, "notices": self.notices, "used": self.used}
-        self._stack = QStackedWidget()
-        for page in self._pages.values():
-            self._stack.addWidget(page)
         below = Card()
         below.add(self._tabs)
-        below.add(self._stack, 1)
+        for page in self._pages.values():
+            below.add(page, 1)
         self._split = QBoxLayout(QBoxLayout.Direction.TopToBottom)
         self._split.setSpacing(tokens.SPACE_4)
         self._split.addWidget(self.curves, 3)

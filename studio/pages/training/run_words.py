@@ -3,7 +3,7 @@
 from core.runs.supervisor import State
 from core.units import format_bytes, format_count, format_duration
 from studio.state.runs import WatchedRun
-from studio.widgets.plots.ticks import number, steady
+from studio.widgets.plots.ticks import steady
 from studio.words import say, tr
 
 _OUTCOME_TONES = {"completed": "good", "stopped": "accent", "failed": "bad", "crashed": "bad", "lost": "bad"}
@@ -32,7 +32,9 @@ def status_of(run: WatchedRun) -> tuple[str, str]:
         "save": tr("Saving"),
     }
     phase = run.state.phase
-    return phases.get(phase, tr("Running")) if phase is not None else tr("Running"), "accent"
+    if phase is None:
+        return tr("Training") if run.state.started is not None else tr("Running"), "accent"
+    return phases.get(phase, tr("Running")), "accent"
 
 
 def doing_words(run: WatchedRun) -> str:
@@ -48,7 +50,9 @@ def doing_words(run: WatchedRun) -> str:
     state = run.state
     if state.phase_message:
         return say(state.phase_message)
-    return tr("Starting the engine…") if run.state.hello is None else tr("Working…")
+    if state.started is not None:
+        return tr("Learning from step to step…")
+    return tr("Starting the engine…") if state.hello is None else tr("Working…")
 
 
 def progress_of(run: WatchedRun) -> float | None:
@@ -114,8 +118,3 @@ def _validation(newest: float | None, best: float | None) -> str:
     if best is None or best >= newest:
         return steady(newest)
     return tr("{loss} (best {best})", loss=steady(newest), best=steady(best))
-
-
-def rate_words(value: float) -> str:
-    """A learning rate on the axis of its plot."""
-    return number(value)

@@ -1,8 +1,8 @@
 """The settings of a training before it starts: schedule with its picture, batch in words, prompts, and the rest."""
 
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from studio.forms.editors import NumberEditor
 from studio.forms.form import FieldRow, MoreSettings, rows_of
 from studio.look import tokens
 from studio.look.theme import look
@@ -11,7 +11,7 @@ from studio.pages.training.presets_menu import presets_button
 from studio.pages.training.rate_curve import RateCurve
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, column, label
-from studio.words import tr
+from studio.words import tr, tr_count
 
 _SCHEDULE = (
     "training.epochs",
@@ -21,7 +21,7 @@ _SCHEDULE = (
     "training.warmup",
 )
 _ELSEWHERE = (*_SCHEDULE, "training.effective_batch", "training.sample_prompts")
-_SIDE_BY_SIDE = 640
+_SIDE_BY_SIDE = 720
 
 
 class ScheduleCard(Card):
@@ -33,15 +33,18 @@ class ScheduleCard(Card):
         self.head.addWidget(presets_button(desk))
         self.curve = RateCurve()
         self.words = label("", "muted", wrap=True)
-        self.legend = label("", "muted", wrap=True)
         settings = QWidget()
-        settings.setLayout(column(*(FieldRow(desk, path) for path in _SCHEDULE), None, spacing=tokens.SPACE_2))
+        rows = [FieldRow(desk, path) for path in _SCHEDULE]
+        for row in rows:
+            if isinstance(row.editor, NumberEditor) and isinstance(row.editor.unit, QLabel):
+                row.editor.unit.setWordWrap(True)  # leaves the picture its width
+        settings.setLayout(column(*rows, None, spacing=tokens.SPACE_2))
         picture = QWidget()
         picture.setLayout(column(label(tr("Learning rate"), "muted"), self.curve, self.words, spacing=tokens.SPACE_1))
         self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._box.setSpacing(tokens.SPACE_6)
-        self._box.addWidget(settings, 4)
-        self._box.addWidget(picture, 3)
+        self._box.addWidget(settings, 5)
+        self._box.addWidget(picture, 4)
         self.add(self._box)
         desk.session.plan_changed.connect(self.refresh)
         desk.session.spec_changed.connect(self._spec_changed)
@@ -51,21 +54,26 @@ class ScheduleCard(Card):
         """Shows the present plan."""
         session = self._session
         self.curve.show_plan(session.spec, session.plan)
+        curve = self.curve.curve
+        warmup = curve.warmup_steps if curve is not None else 0
+        sentences = (
+            [tr_count(warmup, "It rises in the first step.", "It rises in the first {n} steps.")] if warmup else []
+        )
         if self.curve.evaluations():
-            self.words.setText(tr("Dots mark where the validation loss is measured."))
+            sentences.append(tr("Dots mark where the validation loss is measured."))
         elif self.curve.known:
-            self.words.setText(tr("Without validation rows no validation loss is measured."))
+            sentences.append(tr("Without validation rows no validation loss is measured."))
         else:
-            self.words.setText(tr("The number of steps is known once there is data."))
+            sentences = [tr("The number of steps is known once there is data.")]
+        self.words.setText("\n".join(sentences))
 
     def _spec_changed(self, _paths: object) -> None:
         if self._session.plan is None:
             self.refresh()
 
-    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
-        """The picture goes below the settings where the width is short."""
-        super().resizeEvent(event)
-        wide = self.width() >= look().px(_SIDE_BY_SIDE)
+    def arrange(self, width: int) -> None:
+        """Puts the picture below the settings where the page's width is short."""
+        wide = width >= look().px(_SIDE_BY_SIDE)
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._box.direction() != direction:
             self._box.setDirection(direction)
