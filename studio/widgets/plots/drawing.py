@@ -67,6 +67,8 @@ def draw(painter: QPainter, box: QRectF, scene: Scene, ratio: float = 1.0, *, ve
 
 
 def _fit(scene: Scene, found: list[Stretch], window: Range) -> Range:
+    if not found:
+        return (0.0, 1.0)  # without numpy, which may still be on its way
     import numpy as np
 
     low, high = math.inf, -math.inf
