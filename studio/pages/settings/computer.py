@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QProgressBar, QWidget
 from core.errors import UserError
 from core.runs.checkup import Finding
 from studio.look import tokens
+from studio.look.theme import look
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, IconLabel, button, column, label, row
 from studio.words import say, tr
@@ -163,7 +164,7 @@ def _table(findings: Sequence[Finding]) -> QWidget:
         texts = column(label(say(finding.text), wrap=True, selectable=True), spacing=2)
         if finding.remedy:
             texts.addWidget(label(say(finding.remedy), "muted", wrap=True))
-        grid.addWidget(IconLabel(mark.icon, mark.color), place, 0, top)
+        grid.addWidget(IconLabel(mark.icon, mark.color, look().px(16)), place, 0, top)
         grid.addWidget(label(mark.word, role), place, 1, top)
         grid.addWidget(label(say(finding.subject), "strong"), place, 2, top)
         grid.addLayout(texts, place, 3)

@@ -7,7 +7,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.widgets.basics import label
 
-_LABEL_WIDTH = 148
+_LABEL_WIDTH = 112
 
 
 class Line(QWidget):

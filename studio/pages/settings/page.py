@@ -47,15 +47,21 @@ class SettingsPage(Page):
         across.addStretch(1)
         self.add(across)
         self.body.addStretch(1)
+        self._place = 0
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._return)
+        self._scroll_bar().rangeChanged.connect(self._range_changed)
 
     def shown(self) -> None:
         """Measures and checks what is not known yet; after the window was made anew, goes back to where it was."""
         self.folders.measure()
         self.computer.check_once()
-        QTimer.singleShot(0, self, self._return)
+        self._later.start(0)
 
     def close_page(self) -> None:
         """Remembers the place and ends the looking."""
+        self._later.stop()
         focused = cast("QWidget | None", self.window().focusWidget())  # Qt's stubs do not know of none
         inside = focused is not None and self.isAncestorOf(focused)
         self.desk.memory[_FOCUS] = focused.objectName() if focused is not None and inside else ""
@@ -67,9 +73,19 @@ class SettingsPage(Page):
         found = self.findChild(QWidget, str(name)) if name else None
         if found is not None:
             found.setFocus()
-        place = self.desk.memory.pop(_SCROLL, None)
-        if isinstance(place, int):
-            self._scroll_bar().setValue(place)
+        place = self.desk.memory.pop(_SCROLL, 0)
+        self._place = place if isinstance(place, int) else 0
+        self._scroll_there()
+
+    def _range_changed(self, _low: int, _high: int) -> None:
+        self._scroll_there()
+
+    def _scroll_there(self) -> None:
+        """Scrolls to where the page was as soon as it is long enough again."""
+        bar = self._scroll_bar()
+        if 0 < self._place <= bar.maximum():
+            bar.setValue(self._place)
+            self._place = 0
 
     def _scroll_bar(self) -> QScrollBar:
         area = self.findChild(QScrollArea)
