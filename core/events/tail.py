@@ -9,7 +9,7 @@ from core.events.types import Event, Unknown
 
 BROKEN_LINE = "broken_line"
 
-_CHUNK_BYTES = 4 * 1024 * 1024
+_CHUNK_BYTES = 512 * 1024
 
 
 class EventTail:
@@ -38,6 +38,19 @@ class EventTail:
         Raises:
             OSError: the file is there and cannot be read.
         """
+        events: list[Event] = []
+        while some := self.read_some():
+            events += some
+        return events
+
+    def read_some(self) -> list[Event]:
+        """The next complete events, about as many as fit into `_CHUNK_BYTES`; none only when there is nothing new.
+
+        Whoever folds a long log this way never holds all of it, and never keeps other threads waiting for long.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+        """
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -47,7 +60,7 @@ class EventTail:
             events: list[Event] = []
             file.seek(self._offset)
             rest = b""
-            while chunk := file.read(_CHUNK_BYTES):
+            while not events and (chunk := file.read(_CHUNK_BYTES)):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     self._offset += len(line) + 1

@@ -14,7 +14,7 @@ from enum import IntEnum, StrEnum
 from core.errors import ExitCode, FailureKind, UserError, error
 from core.events.run_state import RunState, fold
 from core.events.tail import EventTail
-from core.events.types import PROTOCOL_VERSION, TERMINAL, Event, Failed, Hello
+from core.events.types import PROTOCOL_VERSION, TERMINAL, Event, Failed, Hello, Step
 from core.events.writer import next_seq
 from core.runs import crash
 from core.runs.control import clear_requests, place_request
@@ -79,15 +79,24 @@ class Supervisor:
     """
 
     def __init__(
-        self, folder: RunFolder, command: LaunchCommand | None = None, *, limits: Limits | None = None
+        self,
+        folder: RunFolder,
+        command: LaunchCommand | None = None,
+        *,
+        limits: Limits | None = None,
+        keep_steps: bool = True,
     ) -> None:
-        """Watches ``folder``; ``command`` is what `start` launches, by default the engine."""
+        """Watches ``folder``; ``command`` is what `start` launches, by default the engine.
+
+        Without ``keep_steps``, `poll` returns no `Step` events: they are in `run_state`, and a long run has a million.
+        """
         self.folder = folder
         self.state = State.IDLE
         self.outcome: Outcome | None = None
         self.run_state = RunState()
         self._command = command
         self._limits = limits or Limits()
+        self._keep_steps = keep_steps
         self._lock = threading.RLock()
         self._tail = EventTail(folder.events())
         self._unread: list[Event] = []
@@ -112,7 +121,7 @@ class Supervisor:
             try:
                 require_free(self.folder)
                 clear_requests(self.folder)
-                self._take(self._tail.read(), first_seq=None)
+                self._catch_up(first_seq=None)
                 first_seq, log_start = next_seq(self.folder.events()), log_size(self.folder)
             except OSError as failure:
                 raise _unusable(self.folder, failure) from failure
@@ -138,15 +147,14 @@ class Supervisor:
             try:
                 record = read_process(self.folder)
                 alive = record is not None and record.alive
-                events = self._tail.read()
+                self._record = record or self._record
+                self._seen_alive = alive
+                found = self._catch_up(first_seq=self._record.first_seq)
                 outcome = None if alive else read_outcome(self.folder, since=record.started if record else 0.0)
             except OSError as failure:
                 raise _unusable(self.folder, failure) from failure
-            if record is None and outcome is None and not events:
+            if record is None and outcome is None and not found:
                 raise UserError(error(str(self.folder.path), "This run has not been started yet.", "Start it first."))
-            self._record = record or self._record
-            self._seen_alive = alive
-            self._take(events, first_seq=self._record.first_seq)
             if alive and self._foreign is not None:
                 raise UserError(crash.foreign(self.folder, self._foreign), exit_code=ExitCode.FAILED)
             if outcome is not None:
@@ -167,7 +175,7 @@ class Supervisor:
         with self._lock:
             if self.state not in (State.IDLE, State.ENDED):
                 gone = self._is_gone()  # asked first: what it wrote before it went is then read below
-                self._take(self._tail.read(), first_seq=self._record.first_seq)
+                self._catch_up(first_seq=self._record.first_seq)
                 self._advance(gone=gone)
             events, self._unread = self._unread, []
             return events
@@ -235,9 +243,17 @@ class Supervisor:
 
     # --- what the engine says
 
+    def _catch_up(self, *, first_seq: int | None) -> bool:
+        """Takes everything new of the log, a piece at a time; whether there was anything."""
+        found = False
+        while events := self._tail.read_some():
+            self._take(events, first_seq=first_seq)
+            found = True
+        return found
+
     def _take(self, events: list[Event], *, first_seq: int | None) -> None:
         """Folds events and keeps them for the reader; those of this attempt (from ``first_seq`` on) also decide."""
-        self._unread += events
+        self._unread += events if self._keep_steps else [item for item in events if not isinstance(item.body, Step)]
         self.run_state = fold(events, self.run_state)
         for event in events:
             if first_seq is not None and event.seq >= first_seq:

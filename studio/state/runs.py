@@ -26,7 +26,7 @@ class WatchedRun(QObject):
     """A run as the window sees it: its folder, its state so far and how it ended.
 
     Attributes:
-        moved: the new events; `state` already holds them.
+        moved: the new events but for steps; `state` already holds them all.
         stirred: the engine's life changed, see `life`.
         ended: the run has ended, see `outcome`.
         refused: it could not be started or found again, see `problems`.

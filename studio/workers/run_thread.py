@@ -15,7 +15,8 @@ class RunThread(QThread):
     """A QThread around `core.runs.supervisor.Supervisor`. The engine is a process of its own and outlives it.
 
     Attributes:
-        moved: the `RunState` after new events, and those events.
+        moved: the `RunState` after new events, and those of them that are no steps (which the state holds, and a long
+            run has a million of).
         stirred: the supervisor's `State`, when it changed.
         ended: the `Outcome`; the thread ends after it.
         refused: the exception with which start or attach was refused; the thread ends after it.
@@ -32,14 +33,15 @@ class RunThread(QThread):
         """Watches ``folder``: finds its engine again if ``attach``, else starts one (or ``command``, in tests)."""
         super().__init__()
         self.folder = folder
-        self.supervisor = Supervisor(folder, command)
-        self._attach = attach
+        self.supervisor = Supervisor(folder, command, keep_steps=False)
+        self.attach = attach
+        self._told = self.supervisor.run_state
         self._leave = threading.Event()
 
     def run(self) -> None:
         """The thread: begin, then poll until the run has ended or the window lets go of it."""
         try:
-            if self._attach:
+            if self.attach:
                 self.supervisor.attach()
             else:
                 self.supervisor.start()
@@ -64,8 +66,10 @@ class RunThread(QThread):
         except OSError as failure:
             self.troubled.emit(f"{self.folder.events()}: {failure.strerror or failure}")
             return
-        if events:
-            self.moved.emit(self.supervisor.run_state, events)
+        state = self.supervisor.run_state
+        if state is not self._told or events:
+            self._told = state
+            self.moved.emit(state, events)
 
     def request(self, name: Request) -> None:
         """Asks the engine for something between two steps.

@@ -52,7 +52,9 @@ def doing_words(run: WatchedRun) -> str:
         return say(state.phase_message)
     if state.started is not None:
         return tr("Learning from step to step…")
-    return tr("Starting the engine…") if state.hello is None else tr("Working…")
+    if state.hello is None:
+        return tr("Reading what has happened so far…") if run.thread_of_run.attach else tr("Starting the engine…")
+    return tr("Working…")
 
 
 def progress_of(run: WatchedRun) -> float | None:
