@@ -11,6 +11,7 @@ from core.spec.run_spec import field_at
 from core.units import format_bytes
 from studio.look import tokens
 from studio.look.theme import look
+from studio.pages.data.columns import ColumnsLine
 from studio.pages.data.rows import Batch, OpenFile, RowsReader
 from studio.pages.data.rows_table import RowsModel, RowsView, TableRow
 from studio.pages.data.sample import SampleReader
@@ -54,6 +55,8 @@ class RowsCard(Card):
         self.head.addWidget(self._shape)
         self._reason = label("", "help", wrap=True)
         self.add(self._reason)
+        self.columns = ColumnsLine(desk)
+        self.add(self.columns)
         left = QWidget()
         self._read = Elided("", "muted")
         left_box = QVBoxLayout(left)
@@ -125,6 +128,7 @@ class RowsCard(Card):
         self._name.set_text(self._path)
         self._format.hide()
         self._shape.hide()
+        self.columns.ask(())
         self._reason.setText(tr("Reading the file…") if self._path else "")
         self._reason.show()
         self._read.set_text("")
@@ -138,6 +142,7 @@ class RowsCard(Card):
         self._format.setToolTip(format_bytes(preview.file.bytes))
         self._format.show()
         self._shape.setVisible(preview.shape is not None)
+        self.columns.ask(preview.columns if preview.shape is None else ())
         if preview.shape is not None:
             self._shape.show_text(_shape_title(preview.shape.name), "accent")
         self._reason.setText(say(preview.shape.reason) if preview.shape is not None else "")

@@ -78,13 +78,14 @@ def _facts(
     """A row ready to be shown, and what wrote its tokens, for the next one."""
     turns, raw = _turns(row, data), _raw(row)
     if row.sample is None or model is None:
-        return SampleFacts(turns, raw, row.problem), writer
+        understood = row.sample is not None or row.problem is not None
+        return SampleFacts(turns, raw, understood, row.problem), writer
     try:
         writer = _writer(data, model, writer)
         pieces = _pieces(row, writer, data)
     except UserError as failure:
-        return SampleFacts(turns, raw, row.problem, token_problem=failure.problems[0]), writer
-    return SampleFacts(turns, raw, row.problem, pieces), writer
+        return SampleFacts(turns, raw, token_problem=failure.problems[0]), writer
+    return SampleFacts(turns, raw, pieces=pieces), writer
 
 
 def _writer(data: DataSpec, model: ModelFacts, known: _Writer | None) -> _Writer:

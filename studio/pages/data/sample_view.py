@@ -48,6 +48,7 @@ class SampleFacts:
     Attributes:
         turns: the conversation; prompt and completion, or text, where the row is no conversation.
         raw: the row as it is in the file.
+        understood: its file's format is known.
         problem: why it cannot be used.
         pieces: its tokens; None while there is no model to ask.
         token_problem: why the model's template or tokenizer cannot write it.
@@ -55,6 +56,7 @@ class SampleFacts:
 
     turns: tuple[Turn, ...]
     raw: str
+    understood: bool = True
     problem: Problem | None = None
     pieces: tuple[Piece, ...] | None = None
     token_problem: Problem | None = None
@@ -97,7 +99,12 @@ class SampleView(QWidget):
         self.raw.setAccessibleName(tr("The row as it is in the file"))
         self._empty = Empty("file-text", tr("No row chosen"), tr("Choose a row on the left to see what becomes of it."))
         self._stack = QStackedWidget()
-        for page in (self._empty, self.conversation, self.tokens, self.raw):
+        self._unknown = Empty(
+            "circle-question-mark",
+            tr("Not recognised yet"),
+            tr("Say above which columns hold what. The row as it is in the file stands under “Raw”."),
+        )
+        for page in (self._empty, self._unknown, self.conversation, self.tokens, self.raw):
             self._stack.addWidget(page)
         self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         frame = QFrame()
@@ -111,7 +118,7 @@ class SampleView(QWidget):
         box.addLayout(row(self.modes))
         box.addWidget(frame, 1)
         box.addWidget(self.place)
-        self._has_row = False
+        self._has_row, self._is_understood = False, True
         mode = desk.memory.get(_MEMORY, "conversation")
         self.modes.choose(str(mode))
         self.clear()
@@ -124,7 +131,7 @@ class SampleView(QWidget):
 
     def show_sample(self, facts: SampleFacts, place: str) -> None:
         """Shows a row; ``place`` says where it stands."""
-        self._has_row = True
+        self._has_row, self._is_understood = True, facts.understood
         self.place.set_text(place)
         self.conversation.show_turns(facts.turns, facts.problem)
         self.tokens.show_tokens(facts.pieces, facts.token_problem or facts.problem)
@@ -138,7 +145,9 @@ class SampleView(QWidget):
     def _choose(self, mode: str) -> None:
         self._desk.memory[_MEMORY] = mode
         pages: dict[str, QWidget] = {"conversation": self.conversation, "tokens": self.tokens, "raw": self.raw}
-        if self._has_row:
+        if self._has_row and not self._is_understood and mode != "raw":
+            self._stack.setCurrentWidget(self._unknown)
+        elif self._has_row:
             self._stack.setCurrentWidget(pages.get(mode, self.conversation))
 
 

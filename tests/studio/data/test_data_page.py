@@ -275,3 +275,31 @@ def test_the_page_can_be_made_anew(qtbot: Any, desk: Any, page: DataPage, tmp_pa
     wait_rows(qtbot, again, 3)
     assert again.rows.sample.modes.value() == "raw"
     again.close_page()
+
+
+def test_unknown_columns_are_asked_for(qtbot: Any, desk: Any, page: DataPage, tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"alpha": "Why?", "beta": "Because.", "note": "x"}\n' * 3, "utf-8")
+    desk.session.edit("data.train", (str(path),))
+    wait_sample(qtbot, page)
+    assert "Not recognised yet" in texts(page.rows.sample)
+    take = page.findChild(QWidget, "use-columns")
+    assert take.isVisible()
+    prompt: Any = page.findChild(QWidget, "column-prompt")
+    text: Any = page.findChild(QWidget, "column-text")
+    text.setFocus()
+    qtbot.keyClick(text, Qt.Key.Key_Down)
+    assert prompt.currentData() == "", "running text takes the place of a prompt"
+    prompt.setFocus()
+    qtbot.keyClick(prompt, Qt.Key.Key_Down)
+    assert not take.isEnabled(), "a prompt alone teaches nothing"
+    answer: Any = page.findChild(QWidget, "column-completion")
+    answer.setFocus()
+    qtbot.keyClick(answer, Qt.Key.Key_Down)
+    assert not take.isEnabled(), "one column cannot be both"
+    qtbot.keyClick(answer, Qt.Key.Key_Down)
+    click(qtbot, take)
+    assert desk.session.spec.data.mapping == {"prompt": "alpha", "completion": "beta"}
+    qtbot.waitUntil(lambda: "Because." in texts(page.rows.sample), timeout=WAIT_MS)
+    assert not page.findChild(QWidget, "use-columns").isVisible()
+    assert not page.problems.problems
