@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from core.errors import Severity
 from core.spec.fields import FieldInfo
@@ -12,11 +13,18 @@ from studio.forms.editors import Editor, editor_for
 from studio.look import tokens
 from studio.look.theme import look
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, button, label, tool_button
+from studio.widgets.basics import Card, button, label, row, tool_button
 from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
 
 _LABEL_WIDTH = 148
+_TALL = 60  # editors of several lines have their label at the first one
+_NO_LIMIT = 16_777_215  # Qt's own largest width
+
+
+def _indent() -> int:
+    """Where editors begin while labels stand beside them."""
+    return look().px(_LABEL_WIDTH) + tokens.SPACE_3
 
 
 class FieldRow(QWidget):
@@ -34,9 +42,8 @@ class FieldRow(QWidget):
         self.label.setToolTip(_tip(say(setting.help)))
         self.label.setBuddy(self.editor.main_widget())
         self.label.setWordWrap(True)
-        holder = QWidget()
-        holder.setFixedWidth(look().px(_LABEL_WIDTH))
-        holding = QHBoxLayout(holder)
+        self._holder = QWidget()
+        holding = QHBoxLayout(self._holder)
         holding.setContentsMargins(0, 0, 0, 0)
         holding.addWidget(self.label, 0, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.editor.setToolTip(_tip(say(setting.help)))
@@ -44,14 +51,14 @@ class FieldRow(QWidget):
         policy = self.reset.sizePolicy()
         policy.setRetainSizeWhenHidden(True)
         self.reset.setSizePolicy(policy)
-        top = QHBoxLayout()
-        top.setContentsMargins(0, 0, 0, 0)
-        top.setSpacing(tokens.SPACE_3)
-        top.addWidget(holder, 0, Qt.AlignmentFlag.AlignTop if self.editor.sizeHint().height() > 60 else top.alignment())
-        top.addWidget(self.editor, 1)
-        top.addWidget(self.reset)
+        self._top = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._top.setContentsMargins(0, 0, 0, 0)
+        tall = self.editor.sizeHint().height() > _TALL
+        self._top.addWidget(self._holder, 0, Qt.AlignmentFlag.AlignTop if tall else self._top.alignment())
+        beside = row(self.editor, self.reset, spacing=tokens.SPACE_3)
+        beside.setStretch(0, 1)
+        self._top.addLayout(beside, 1)
         self._below = QVBoxLayout()
-        self._below.setContentsMargins(look().px(_LABEL_WIDTH) + tokens.SPACE_3, 0, 0, 0)
         self._below.setSpacing(tokens.SPACE_1)
         if show_help:
             self._below.addWidget(label(say(setting.help), "muted", wrap=True))
@@ -60,13 +67,43 @@ class FieldRow(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(tokens.SPACE_1)
-        outer.addLayout(top)
+        outer.addLayout(self._top)
         outer.addLayout(self._below)
+        self._stacked: bool | None = None
+        self._stack(on=False)
         self.editor.edited.connect(self._edited)
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.plan_changed.connect(self._problems_changed)
         self._refresh()
         self._problems_changed()
+
+    def add_below(self, item: QWidget) -> None:
+        """Puts something under the editor, above the problems."""
+        self._below.insertWidget(self._below.count() - 1, item)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """No wider than the editor: where space is short, the label stands above it."""
+        hint = super().minimumSizeHint()
+        below = self._below.minimumSize().width() - (0 if self._stacked else _indent())
+        return QSize(max(self._editor_width(), below), hint.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Puts the label beside or above the editor."""
+        super().resizeEvent(event)
+        self._stack(on=self.width() < _indent() + self._editor_width())
+
+    def _editor_width(self) -> int:
+        return self.editor.minimumSizeHint().width() + tokens.SPACE_3 + self.reset.sizeHint().width()
+
+    def _stack(self, *, on: bool) -> None:
+        if on == self._stacked:
+            return
+        self._stacked = on
+        self._top.setDirection(QBoxLayout.Direction.TopToBottom if on else QBoxLayout.Direction.LeftToRight)
+        self._top.setSpacing(tokens.SPACE_1 if on else tokens.SPACE_3)
+        self._holder.setMinimumWidth(0 if on else look().px(_LABEL_WIDTH))
+        self._holder.setMaximumWidth(_NO_LIMIT if on else look().px(_LABEL_WIDTH))
+        self._below.setContentsMargins(0 if on else _indent(), 0, 0, 0)
 
     def _edited(self, value: object) -> None:
         self.desk.session.edit(self.info.path, value)

@@ -14,6 +14,7 @@ from studio.pages.adapter.grid import MatrixGrid
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, Elided, button, label, row
 from studio.widgets.controls import CalmSpin, Segments
+from studio.widgets.flow import FlowLayout
 from studio.widgets.notes import ProblemNotes
 from studio.words import tr
 
@@ -91,8 +92,14 @@ class PlacesCard(Card):
         widest = max(first.sizeHint().width(), second.sizeHint().width())
         for item in (first, second):
             item.setMinimumWidth(widest)
-        self.add(row(first, self.sets, None, self.clear))
-        self.add(row(second, self.spans, self.count, None, label(tr("Paint with rank"), "muted"), self.brush))
+        modules, layers, painting = QWidget(), QWidget(), QWidget()
+        modules.setLayout(row(first, self.sets))
+        layers.setLayout(row(second, self.spans, self.count))
+        painting.setLayout(row(tokens.SPACE_3, label(tr("Paint with rank"), "muted"), self.brush, self.clear))
+        sets = FlowLayout(spacing=tokens.SPACE_2)
+        for part in (modules, layers, painting):
+            sets.addWidget(part)
+        self.add(sets)
 
     # --- following the plan
 
@@ -246,7 +253,7 @@ class PlacesCard(Card):
     def _pointed(self, at: Cell | None) -> None:
         if at is None or self.grid is None:
             self.words.set_text(
-                tr("Drag to set or clear. Arrow keys move, Space sets, Shift+arrows paint, Enter edits a rank.")
+                tr("Drag to set or clear. Space sets, Shift+arrows paint, Enter edits a rank.")
             )
         else:
             self.words.set_text(self.grid.words_for(at))

@@ -12,10 +12,11 @@ from core.spec.run_spec import RunSpec, field_at
 from core.units import format_bytes
 from studio.forms.form import FieldRow
 from studio.look import tokens
-from studio.pages.adapter.changes import ChangeLabel, Changes
+from studio.pages.adapter.changes import ChangeLabel, Changes, measured
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, Pill, label, row
+from studio.widgets.basics import Card, Pill, label
 from studio.widgets.controls import Switch
+from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 
 PATH = "model.quantization"
@@ -70,14 +71,17 @@ class PrecisionCard(Card):
         self.weights = label("", "muted", wrap=True)
         self.weights.setObjectName("four-bit-weights")
         self.change = ChangeLabel(desk, changes, (PATH, "model.double_quant"))
-        self.add(row(self.switch, self.saved, None, self.change))
+        top = FlowLayout()
+        for item in (self.switch, self.saved):
+            top.addWidget(item)
+        self.add(top)
         words = QVBoxLayout()
         words.setSpacing(tokens.SPACE_1)
         words.addWidget(self.weights)
         words.addWidget(self.why)
         self.add(words)
         self.row = FieldRow(desk, PATH)
-        self.add(self.row)
+        self.add(measured(self.row, self.change))
         # two more plans and a new layout are needed for the words: they follow an edit, they do not hold it up
         self._later = QTimer(self)
         self._later.setSingleShot(True)

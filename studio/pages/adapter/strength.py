@@ -2,8 +2,8 @@
 
 import math
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QWidget
 
 from core.errors import Edit
 from core.spec.run_spec import field_at
@@ -12,10 +12,11 @@ from studio.forms.form import FieldRow
 from studio.look import tokens
 from studio.look.icons import icon
 from studio.look.theme import look
-from studio.pages.adapter.changes import ChangeLabel, Changes
+from studio.pages.adapter.changes import ChangeLabel, Changes, measured
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, label, row, tool_button
+from studio.widgets.basics import Card, label, tool_button
 from studio.widgets.controls import CalmSpin
+from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 
 RANK_STOPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -60,21 +61,18 @@ class AlphaLink(QWidget):
         self.factor.setAccessibleName(tr("Alpha as a multiple of rank"))
         self.factor.valueChanged.connect(self._typed)
         self.times = label(tr("× rank"), "muted")
-        self.scale = label("", "muted", wrap=True)
+        self.scale = label("", "muted")
         self.scale.setObjectName("alpha-scale")
+        self.scale.setIndent(tokens.SPACE_3)
         self.scale.setToolTip(
             tr(
                 "What the adapters compute is multiplied by this number before it is added to the base model’s result. "
                 "More makes them louder; about 2 is usual."
             )
         )
-        box = QHBoxLayout(self)
-        box.setContentsMargins(look().px(148) + tokens.SPACE_3, 0, 0, 0)
-        box.setSpacing(tokens.SPACE_2)
-        for item in (self.chain, self.words, self.factor, self.times):
+        box = FlowLayout(self)
+        for item in (self.chain, self.words, self.factor, self.times, self.scale):
             box.addWidget(item)
-        box.addSpacing(tokens.SPACE_4)
-        box.addWidget(self.scale, 1)
         self._factor = desk.preferences.now.linked_alpha or _USUAL_FACTOR
         self._saver = QTimer(self)
         self._saver.setSingleShot(True)
@@ -152,20 +150,18 @@ class StrengthCard(Card):
     def __init__(self, desk: Desk, changes: Changes) -> None:
         super().__init__()
         self._session = desk.session
-        self.add(_measured(FieldRow(desk, "adapter.method"), ChangeLabel(desk, changes, ("adapter.method",))))
+        self.method = FieldRow(desk, "adapter.method")
         self.meaning = label("", "muted", wrap=True)
-        meaning = QHBoxLayout()
-        meaning.setContentsMargins(look().px(148) + tokens.SPACE_3, 0, 0, 0)
-        meaning.addWidget(self.meaning)
-        self.add(meaning)
+        self.method.add_below(self.meaning)
         self.link = AlphaLink(desk)
         self.rank = LinkedRow(desk, "adapter.rank", self.link)
+        self.rank.add_below(self.link)
         self.alpha = LinkedRow(desk, "adapter.alpha", self.link)
         self.dropout = FieldRow(desk, "adapter.dropout")
-        self.add(_measured(self.rank, ChangeLabel(desk, changes, ("adapter.rank",))))
-        self.add(self.link)
-        self.add(_measured(self.alpha, _Rest(desk, changes, ("adapter.alpha",), ("adapter.rank",))))
-        self.add(_measured(self.dropout, ChangeLabel(desk, changes, ("adapter.dropout",))))
+        self.add(measured(self.method, ChangeLabel(desk, changes, ("adapter.method",))))
+        self.add(measured(self.rank, ChangeLabel(desk, changes, ("adapter.rank",))))
+        self.add(measured(self.alpha, _Rest(desk, changes, ("adapter.alpha",), ("adapter.rank",))))
+        self.add(measured(self.dropout, ChangeLabel(desk, changes, ("adapter.dropout",))))
         self._session.spec_changed.connect(self._spec_changed)
         self._refresh()
 
@@ -189,10 +185,3 @@ class _Rest(ChangeLabel):
     def _changed(self, paths: frozenset[str], parameters: int, size: int) -> None:
         if not paths & self._led_by:
             super()._changed(paths, parameters, size)
-
-
-def _measured(item: FieldRow, change: ChangeLabel) -> QHBoxLayout:
-    box = row(item, change)
-    box.setStretch(0, 1)
-    box.setAlignment(change, Qt.AlignmentFlag.AlignTop)
-    return box
