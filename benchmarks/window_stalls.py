@@ -59,6 +59,7 @@ class Blame(threading.Thread):
             if time.perf_counter() - self.pulse.last > LATE:
                 frame = sys._current_frames().get(self.main or 0)  # noqa: SLF001 (the documented way)
                 stack = traceback.extract_stack(frame)[-6:] if frame is not None else []
+                del frame  # it would keep the main thread's objects alive, and this thread would then destroy them
                 self.seen[" < ".join(f"{Path(s.filename).name}:{s.lineno} {s.name}" for s in reversed(stack))] += 1
 
 
@@ -88,7 +89,7 @@ def pump(done: Any, seconds: float) -> None:
     from PySide6.QtCore import QEventLoop, QTimer
 
     loop = QEventLoop()
-    watch = QTimer()
+    watch = QTimer(loop)
     watch.setInterval(50)
     deadline = time.monotonic() + seconds
     watch.timeout.connect(lambda: loop.quit() if done() or time.monotonic() > deadline else None)

@@ -22,6 +22,7 @@ from studio.state.runs import Runs
 from studio.state.session import Session
 from studio.words import LANGUAGES, set_language, tr
 from studio.workers.chat_thread import end_chats, live_chats
+from studio.workers.collector import Collector
 from studio.workers.job_thread import end_jobs
 from studio.workers.task import end_tasks
 
@@ -47,6 +48,7 @@ class Studio(QObject):
     def __init__(self, app: QApplication) -> None:
         super().__init__()
         self.app = app
+        self.collector = Collector()
         self.preferences = Preferences()
         spec, self._draft_problems = read_draft()
         self.desk = Desk(Session(spec), Runs(), self.preferences)
@@ -79,6 +81,7 @@ class Studio(QObject):
         end_jobs()
         end_chats()
         end_tasks()
+        self.collector.stop()
 
     def rebuild(self) -> None:
         """Makes the window anew on the same desk, where it was."""

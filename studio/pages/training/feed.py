@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from studio.widgets.plots.pyramid import Array
 
 RAW, SMOOTH, VALIDATION = "raw", "smooth", "validation"
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE = 10_000
 _NEXT_MS = 8
+_MOST_RESERVED = 4_000_000
 _SMOOTH_AT_ONCE = 50_000
 
 
@@ -59,6 +60,7 @@ class Feed(QObject):
         self._rows = 0
         self._smoothed = 0
         self._measured = 0
+        self._reserved = 0
         self._attempt = (0, 0)
         self._smoother_weight = weight
         self._smoother: Smoother | None = None
@@ -101,6 +103,7 @@ class Feed(QObject):
 
     def _more(self) -> None:
         self._agree()
+        self._reserve()
         history = self._state.history
         end = min(len(history), self._rows + _ROWS_AT_ONCE)
         if end > self._rows:
@@ -134,6 +137,15 @@ class Feed(QObject):
             self._plots.loss.append(RAW, (), (), keep)
             self._rows = keep
             self._restart_smoothing()
+
+    def _reserve(self) -> None:
+        steps = min(self._state.steps, _MOST_RESERVED)
+        if steps > self._reserved:
+            self._reserved = steps
+            for plot in self._plots.small:
+                plot.reserve("value", steps)
+            for key in (RAW, SMOOTH):
+                self._plots.loss.reserve(key, steps)
 
     def _append(self, history: StepTable, start: int, end: int) -> None:
         import numpy as np

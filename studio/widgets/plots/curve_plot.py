@@ -108,6 +108,10 @@ class CurvePlot(QWidget):
         """
         self._soon(lambda: self._put(key, 0, xs, ys))
 
+    def reserve(self, key: str, length: int) -> None:
+        """Makes room for as many points as a curve will have."""
+        self._soon(lambda: self.scene.series[key].points.reserve(length))
+
     def append(self, key: str, xs: "Numbers", ys: "Numbers", keep: int | None = None) -> None:
         """Adds points behind the last one, after throwing away all but the first ``keep`` points."""
         self._soon(lambda: self._put(key, keep, xs, ys))

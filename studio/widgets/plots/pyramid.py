@@ -78,6 +78,11 @@ class Pyramid:
         self._length = end
         self._build()
 
+    def reserve(self, length: int) -> None:
+        """Makes room for so many points at once; growing a long curve later would mean to copy it."""
+        if length > len(self._xs):
+            self._make_room(length)
+
     def first(self, length: int) -> None:
         """Keeps only the first so many points."""
         self._length = max(0, min(length, self._length))
