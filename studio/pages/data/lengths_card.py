@@ -27,6 +27,7 @@ class LengthsCard(Card):
         super().__init__(tr("What will be trained"))
         self._desk = desk
         self._facts: DataFacts | None = None
+        self._facts_of: object = None
         self._figures = _Figures()
         self.histogram = LengthHistogram()
         self.histogram.limit_moved.connect(self._limit_moved)
@@ -66,16 +67,16 @@ class LengthsCard(Card):
         session = self._desk.session
         self._progress.refresh()
         self.setVisible(bool(session.spec.data.train))
-        if session.data is not None:
-            if session.data is not self._facts:
-                self._facts = session.data
-                self._show(session.data)
-        elif "data" not in session.busy and "model" not in session.busy:
-            self._facts = None
+        if session.data is not None and session.data is not self._facts:
+            self._facts, self._facts_of = session.data, self._rows_key()
+            self._show(session.data)
+        # while the same rows are counted anew under another limit the old numbers stay, so that nothing jumps
+        is_coming = bool(session.busy.keys() & {"data", "model"})
+        same_rows = self._facts is not None and self._facts_of == self._rows_key()
+        self._counted.setVisible(same_rows and (session.data is not None or is_coming))
+        self._missing.setVisible(session.data is None and not is_coming)
+        if self._missing.isVisibleTo(self):
             self._explain()
-        # while the same files are counted anew the old numbers stay, so that nothing jumps
-        self._counted.setVisible(self._facts is not None)
-        self._missing.setVisible(self._facts is None and not session.busy.keys() & {"data", "model"})
 
     def _show(self, facts: DataFacts) -> None:
         self._figures.show_facts(facts)
@@ -88,16 +89,19 @@ class LengthsCard(Card):
 
     def _longest_known(self, facts: DataFacts, limit: int) -> Mapping[str, int]:
         """The histogram counted under the largest limit: a lower limit hides how long the rows really are."""
-        session = self._desk.session
-        data, model = session.spec.data, session.model
-        same_rows = replace(data, max_length=_ANY_LIMIT, mapping={})
-        key = (same_rows, tuple(data.mapping.items()), model.fingerprint if model else "")
+        key = self._rows_key()
         known = self._desk.memory.get(_MEMORY)
         if facts.train.truncated_rows and isinstance(known, tuple) and known[0] == key and known[1] > limit:
             remembered: Mapping[str, int] = known[2]
             return remembered
         self._desk.memory[_MEMORY] = (key, limit, facts.train.histogram)
         return facts.train.histogram
+
+    def _rows_key(self) -> object:
+        """The same for the same rows and tokens, whatever the limit."""
+        data = self._desk.session.spec.data
+        same_rows = replace(data, max_length=_ANY_LIMIT, mapping={})
+        return same_rows, tuple(data.mapping.items()), self._desk.session.spec.model.base.strip()
 
     def _template_words(self, facts: DataFacts) -> str:
         name = facts.template_name

@@ -126,6 +126,20 @@ def test_counting_can_be_cancelled_and_taken_up_again(
     assert words(page, "count-rows") == "846"
 
 
+def test_numbers_of_other_rows_do_not_stay(qtbot: Any, page: DataPage, desk: Any, settled: Callable[[], None]) -> None:
+    tokens = page.findChild(QLabel, "count-tokens")
+    before = tokens.text()
+    desk.session.edit("data.max_length", 1024)
+    qtbot.waitUntil(lambda: "data" in desk.session.busy, timeout=WAIT_MS)
+    assert tokens.isVisible(), "another limit: the same rows"
+    settled()
+    desk.session.edit("data.train", (desk.session.spec.data.validation[0],))
+    assert not tokens.isVisible()
+    settled()
+    qtbot.waitUntil(tokens.isVisible, timeout=WAIT_MS)
+    assert tokens.text() != before
+
+
 def test_a_template_that_refuses_the_row_says_so(qtbot: Any, page: DataPage, desk: Any, tmp_path: Path) -> None:
     pieces_of(qtbot, page)
     page.rows.sample.modes.button("tokens").click()
