@@ -13,6 +13,9 @@ DEEPEST = 6
 WEAK_LETTERS = 8
 """Templates with fewer fixed letters than this match only where something of what they hold is known as well."""
 
+FEEBLE_LETTERS = 6
+"""Those with fewer than this match only where all is known."""
+
 _HOLE = re.compile(r"\{(\d+)\}")
 _LETTER = re.compile(r"[A-Za-z]")
 _BOUNDARY = re.compile(r"(?<=[.!?…])\s+(?=[A-Z“\"'(\d])")
@@ -31,6 +34,7 @@ class _Template:
     holes: tuple[int, ...]
     target: tuple[str, ...]
     letters: int
+    length: int
     longest: str
 
     @classmethod
@@ -39,7 +43,8 @@ class _Template:
         pieces = tuple(parts[::2])
         letters = sum(len(_LETTER.findall(piece)) for piece in pieces)
         holes = tuple(int(number) for number in parts[1::2])
-        return cls(pieces, holes, tuple(_HOLE.split(translated)), letters, max(pieces, key=len))
+        length = sum(len(piece) for piece in pieces)
+        return cls(pieces, holes, tuple(_HOLE.split(translated)), letters, length, max(pieces, key=len))
 
     def values(self, text: str) -> list[str] | None:
         """What stands in the holes of a text, each value as short as possible; None if it is another sentence."""
@@ -91,6 +96,9 @@ class Sentences:
         if whole is None and len(sentences) > 1:
             apart = self._apart(sentences, depth)
             whole = apart if apart is not None else self._match(bare, depth, clean=False)
+        if whole is None and bare.endswith(".") and not bare.endswith(".."):  # a phrase that was made a sentence
+            phrase = self._say(bare[:-1], depth + 1)
+            whole = f"{phrase}。" if phrase != bare[:-1] else None
         return text if whole is None else whole
 
     def _match(self, text: str, depth: int, *, clean: bool) -> str | None:
@@ -131,14 +139,14 @@ class Sentences:
         begin, anywhere = self._templates
         near = [template for template in begin.get(text[:3], ()) if template.longest in text]
         near += [template for template in anywhere if template.longest in text]
-        near.sort(key=lambda template: -template.letters)
+        near.sort(key=lambda template: (-template.letters, -template.length))
         return iter(near)
 
     @cached_property
     def _templates(self) -> tuple[Mapping[str, list[_Template]], list[_Template]]:
         """Those that begin with letters, by the first three of them; and those that may begin with anything."""
         begin: dict[str, list[_Template]] = {}
-        anywhere = []
+        anywhere: list[_Template] = []
         for source, translated in self._catalogue.items():
             if _HOLE.search(source):
                 template = _Template.of(source, translated)
@@ -148,14 +156,15 @@ class Sentences:
 
 
 def _is_likely(template: _Template, values: Sequence[str], said: Sequence[str]) -> bool:
-    """Whether a sentence with few fixed letters is meant: it begins with them, or a value is a number or known."""
+    """Whether a sentence with few fixed letters is meant: it begins with them, or its values are numbers or known."""
     if len(template.pieces[0]) > 1 and template.pieces[0][0].isalpha():
         return True
-    return any(_NUMBER.fullmatch(value) or value != other for value, other in zip(values, said, strict=True))
+    known = [bool(_NUMBER.fullmatch(value)) or value != other for value, other in zip(values, said, strict=True)]
+    return all(known) if template.letters < FEEBLE_LETTERS else any(known)
 
 
 def _filled(target: Sequence[str], values: Mapping[int, str]) -> str:
-    """The translation with its values, set as the language sets them: no space between wide letters, one beside Latin."""
+    """The translation with its values, set as such texts are: no space between wide letters, one beside Latin ones."""
     text = target[0]
     for number, piece in zip(target[1::2], target[2::2], strict=True):
         value = values.get(int(number), "")

@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import json
 import re
 import sys
@@ -53,24 +54,22 @@ SILENT_FILES = (
 )
 """Sources whose texts nobody reads in the window."""
 
-SILENT_TEXTS = re.compile(
-    "|".join(
-        (
-            r"^(Settings of a Lowrank Studio run\.|Lowrank Studio$|Hugging Face token$|model name$|hub cache$)",
-            r"^(Application Support$|Bearer |validation \{0\}$|[A-Z]:\\|RTX 6000 Ada|JSON Lines$)",
-            r"^[A-Z]{2,4} \(\*|^\(?\*\.",
-            # What Python's json says, which is looked up and never shown.
-            r"^(Expecting|Illegal trailing|Unterminated string|Invalid |Extra data)",
-            # Only a mistake in this program meets these.
-            r"^(a (Supervisor watches|chat session starts)|nothing to wait for|an adapter without tensors|the event log )",
-            r"^(the (merge|export) was cancelled|optimizer state \{0\} is|x has to rise|a weight of|\{0\} x and \{1\} y)",
-            # Patterns, formats, types, styles and code.
-            r"[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
-            r"\| None$|^(folder|adapter) = |^[a-z_ 0-9.-]*_[a-z_ 0-9.-]*$|^\[[^“]*\]$|^\{[a-z][^“]*\}$",
-            r"^\{0\} (min|h|d) \{1\}|^model (list|import|entries|search|place)$|^(no|preset) \{0\}$",
-        )
-    )
+_SILENT = (
+    r"^(Settings of a Lowrank Studio run\.|Lowrank Studio$|Hugging Face token$|model name$|hub cache$)",
+    r"^(Application Support$|Bearer |validation \{0\}$|[A-Z]:\\|RTX 6000 Ada|JSON Lines$)",
+    r"^[A-Z]{2,4} \(\*|^\(?\*\.",
+    # What Python's json says, which is looked up and never shown.
+    r"^(Expecting|Illegal trailing|Unterminated string|Invalid |Extra data)",
+    # Only a mistake in this program meets these.
+    r"^(a (Supervisor watches|chat session starts)|nothing to wait for|an adapter without tensors)",
+    r"^(the event log |the (merge|export) was cancelled|optimizer state \{0\} is)",
+    r"^(x has to rise|a weight of|\{0\} x and \{1\} y)",
+    # Patterns, formats, types, styles and code.
+    r"[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
+    r"\| None$|^(folder|adapter) = |^[a-z_ 0-9.-]*_[a-z_ 0-9.-]*$|^\[[^“]*\]$|^\{[a-z][^“]*\}$",
+    r"^\{0\} (min|h|d) \{1\}|^model (list|import|entries|search|place)$|^(no|preset) \{0\}$",
 )
+SILENT_TEXTS = re.compile("|".join(_SILENT))
 """Texts that look like words and are none for a reader: headers of files, patterns, names, types, code."""
 
 BY_HAND: Mapping[str, tuple[str, ...]] = {
@@ -117,6 +116,7 @@ class Text:
     place: str
 
 
+@functools.cache
 def collect() -> Mapping[str, Text]:
     """Every text that needs a translation, once each."""
     found: dict[str, Text] = {}
@@ -227,7 +227,9 @@ def main(language: str = "zh_CN") -> int:
     lacking, spare = missing(language), unused(language)
     lines = []
     for name in CATALOGUES:
-        lines += [f"- {name}: {json.dumps(text.text, ensure_ascii=False)}  ({text.place})" for text in lacking.get(name, [])]
+        lines += [
+            f"- {name}: {json.dumps(text.text, ensure_ascii=False)}  ({text.place})" for text in lacking.get(name, [])
+        ]
         lines += [f"+ {name}: {json.dumps(text, ensure_ascii=False)}" for text in spare.get(name, [])]
     lines.append(f"{sum(map(len, lacking.values()))} missing, {sum(map(len, spare.values()))} unused")
     sys.stdout.write("\n".join(lines) + "\n")

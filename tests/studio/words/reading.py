@@ -17,11 +17,14 @@ _GLUE = re.compile(r"^[\s.,;:)]|\s$")
 _IMPOSSIBLE = re.compile(r"  |\(\)|: ?\.$|^\W*$")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+(?=[A-Z“\"'(\x00])")
 _LETTER = re.compile(r"[A-Za-z]")
-_SILENT_CALLS = frozenset(
-    "compile split rsplit partition rpartition startswith endswith removeprefix removesuffix encode decode getattr "
-    "hasattr setattr cast open find count environ get_close_matches TypeVar debug tr tr_count glob rglob "
-    "setObjectName setProperty setStyleSheet namedtuple setting Choice When filterwarnings import_module".split()
-)
+# fmt: off
+_SILENT_CALLS = frozenset((
+    "compile", "split", "rsplit", "partition", "rpartition", "startswith", "endswith", "removeprefix",
+    "removesuffix", "encode", "decode", "getattr", "hasattr", "setattr", "cast", "open", "find", "count",
+    "environ", "get_close_matches", "TypeVar", "debug", "tr", "tr_count", "glob", "rglob", "setObjectName",
+    "setProperty", "setStyleSheet", "namedtuple", "setting", "Choice", "When", "filterwarnings", "import_module",
+))
+# fmt: on
 
 Ways = tuple[str, ...]
 
@@ -143,9 +146,9 @@ class Reader:
             if scope is self._constants:  # other modules may use it
                 self._emit(ways, value)
             return
-        for name in ast.walk(target):
-            if isinstance(name, ast.Name):
-                scope.texts.pop(name.id, None)
+        for part_of_target in ast.walk(target):
+            if isinstance(part_of_target, ast.Name):
+                scope.texts.pop(part_of_target.id, None)
         self._expression(value, scope)
 
     # ------------------------------------------------------------------------------------------------ expressions
@@ -170,9 +173,8 @@ class Reader:
             case ast.Call() if _called(expression) in _SILENT_CALLS:
                 self._silent(expression, scope)
             case _:
-                for part in ast.walk(expression) if isinstance(expression, ast.expr) else ():
-                    if part is not expression and _parent_is(expression, part):
-                        self._part(part, scope)
+                for part in ast.iter_child_nodes(expression):
+                    self._part(part, scope)
 
     def _part(self, part: ast.AST, scope: _Scope) -> None:
         if isinstance(part, ast.expr):
@@ -263,10 +265,6 @@ class Reader:
     def _emit(self, ways: Iterable[str], where: ast.expr) -> None:
         for text in ways:
             self.found.setdefault(text, where.lineno)
-
-
-def _parent_is(parent: ast.AST, child: ast.AST) -> bool:
-    return any(child is part for part in ast.iter_child_nodes(parent))
 
 
 def _called(call: ast.Call) -> str:
