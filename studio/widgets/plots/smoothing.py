@@ -6,13 +6,14 @@ if TYPE_CHECKING:
     from studio.widgets.plots.pyramid import Array, Numbers
 
 _CHUNK = 8192
-_NEGLIGIBLE = 1e-15
+_NEGLIGIBLE = 1e-18
+_USABLE = 1e-9
 
 
 class Smoother:
     """A debiased exponential moving average: the mean of all values so far, each weighted by ``weight`` to its age.
 
-    Values that are not finite have no weight. Every value costs the same, however many came before.
+    Values that are not finite have no weight, and in a long gap there is nothing to show. Every value costs the same, however many came before.
     """
 
     def __init__(self, weight: float) -> None:
@@ -37,7 +38,7 @@ class Smoother:
             known = np.isfinite(part)
             sums = self._scan(np.where(known, part, 0.0), self._sum)
             weights = self._scan(known.astype(np.float64), self._weights)
-            usable = weights > _NEGLIGIBLE
+            usable = weights > _USABLE
             made[start : start + len(part)] = np.where(usable, sums / np.where(usable, weights, 1.0), np.nan)
             self._sum, self._weights = float(sums[-1]), float(weights[-1])
         return made
