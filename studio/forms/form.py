@@ -43,9 +43,9 @@ class FieldRow(QWidget):
         self.label.setBuddy(self.editor.main_widget())
         self.label.setWordWrap(True)
         self._holder = QWidget()
-        holding = QHBoxLayout(self._holder)
-        holding.setContentsMargins(0, 0, 0, 0)
-        holding.addWidget(self.label, 0, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._holding = QHBoxLayout(self._holder)
+        self._holding.setContentsMargins(0, 0, 0, 0)
+        self._holding.addWidget(self.label, 1, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.editor.setToolTip(_tip(say(setting.help)))
         self.reset = tool_button("rotate-ccw", tr("Reset to the default"), self._reset)
         policy = self.reset.sizePolicy()
@@ -55,9 +55,10 @@ class FieldRow(QWidget):
         self._top.setContentsMargins(0, 0, 0, 0)
         tall = self.editor.sizeHint().height() > _TALL
         self._top.addWidget(self._holder, 0, Qt.AlignmentFlag.AlignTop if tall else self._top.alignment())
-        beside = row(self.editor, self.reset, spacing=tokens.SPACE_3)
-        beside.setStretch(0, 1)
-        self._top.addLayout(beside, 1)
+        self._beside = row(self.editor, self.reset, spacing=tokens.SPACE_3)
+        self._beside.setStretch(0, 1)
+        self._top.addLayout(self._beside, 1)
+        self._aside: QWidget | None = None
         self._below = QVBoxLayout()
         self._below.setSpacing(tokens.SPACE_1)
         if show_help:
@@ -81,6 +82,11 @@ class FieldRow(QWidget):
         """Puts something under the editor, above the problems."""
         self._below.insertWidget(self._below.count() - 1, item)
 
+    def set_aside(self, item: QWidget) -> None:
+        """Puts something at the right end of the row; where the label stands above the editor, beside the label."""
+        self._aside = item
+        (self._holding if self._stacked else self._beside).addWidget(item)
+
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """No wider than the editor: where space is short, the label stands above it."""
         hint = super().minimumSizeHint()
@@ -90,7 +96,9 @@ class FieldRow(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Puts the label beside or above the editor."""
         super().resizeEvent(event)
-        self._stack(on=self.width() < _indent() + self._editor_width())
+        aside = self._aside
+        more = tokens.SPACE_3 + max(aside.sizeHint().width(), aside.minimumWidth()) if aside is not None else 0
+        self._stack(on=self.width() < _indent() + self._editor_width() + more)
 
     def _editor_width(self) -> int:
         return self.editor.minimumSizeHint().width() + tokens.SPACE_3 + self.reset.sizeHint().width()
@@ -104,6 +112,9 @@ class FieldRow(QWidget):
         self._holder.setMinimumWidth(0 if on else look().px(_LABEL_WIDTH))
         self._holder.setMaximumWidth(_NO_LIMIT if on else look().px(_LABEL_WIDTH))
         self._below.setContentsMargins(0 if on else _indent(), 0, 0, 0)
+        if self._aside is not None:
+            (self._beside if on else self._holding).removeWidget(self._aside)
+            (self._holding if on else self._beside).addWidget(self._aside)
 
     def _edited(self, value: object) -> None:
         self.desk.session.edit(self.info.path, value)

@@ -225,6 +225,7 @@ class NumberSlider(QWidget):
         self.slider.setRange(0, len(self._stops) - 1 if self._stops else _SLIDER_STEPS)
         self.slider.setPageStep(max(1, self.slider.maximum() // 10))
         self.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.slider.setMinimumWidth(look().px(112))
         self.field = CalmSpin(whole=whole)
         self.field.setRange(low, high)
         self.field.setFixedWidth(look().px(96))

@@ -2,20 +2,19 @@
 
 from collections.abc import Iterable
 
-from PySide6.QtCore import QObject, QSize, Qt, QTimer, QVariantAnimation, Signal
+from PySide6.QtCore import QObject, Qt, QTimer, QVariantAnimation, Signal
 from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.plan.types import Plan
 from core.units import format_bytes, format_count
 from studio.look import tokens
 from studio.look.theme import look
 from studio.state.desk import Desk
-from studio.widgets.basics import row
 from studio.words import tr
 
 _SHOWN_MS = 1200
-_WIDTH, _LEAST_WIDTH = 104, 64
+_WIDTH = 104
 
 
 class Changes(QObject):
@@ -76,7 +75,7 @@ class ChangeLabel(QWidget):
         self._parameters = self._bytes = 0
         self._opacity = 0.0
         self.text = ""
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setFixedSize(look().px(_WIDTH), look().px(tokens.CONTROL))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SHOWN_MS)
@@ -87,14 +86,6 @@ class ChangeLabel(QWidget):
         self._fading.setEndValue(0.0)
         self._fading.valueChanged.connect(self._fade)
         changes.changed.connect(self._changed)
-
-    def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """The same whatever it says."""
-        return QSize(look().px(_WIDTH), look().px(tokens.CONTROL))
-
-    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Gives way to its control."""
-        return QSize(look().px(_LEAST_WIDTH), look().px(tokens.CONTROL))
 
     @property
     def is_shown(self) -> bool:
@@ -136,11 +127,3 @@ class ChangeLabel(QWidget):
         painter.setPen(QColor(look().colors.text))
         painter.drawText(self.rect(), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self.text)
         painter.end()
-
-
-def measured(item: QWidget, change: ChangeLabel) -> QHBoxLayout:
-    """A control with the words about its changes at its right."""
-    box = row(item, change)
-    box.setStretch(0, 1)
-    box.setAlignment(change, Qt.AlignmentFlag.AlignTop)
-    return box

@@ -92,13 +92,13 @@ class PlacesCard(Card):
         widest = max(first.sizeHint().width(), second.sizeHint().width())
         for item in (first, second):
             item.setMinimumWidth(widest)
-        modules, layers, painting = QWidget(), QWidget(), QWidget()
-        modules.setLayout(row(first, self.sets))
+        layers, painting = QWidget(), QWidget()
         layers.setLayout(row(second, self.spans, self.count))
         painting.setLayout(row(tokens.SPACE_3, label(tr("Paint with rank"), "muted"), self.brush, self.clear))
         sets = FlowLayout(spacing=tokens.SPACE_2)
-        for part in (modules, layers, painting):
-            sets.addWidget(part)
+        sets.addWidget(layers)
+        sets.addWidget(painting)
+        self.add(row(first, self.sets))
         self.add(sets)
 
     # --- following the plan
@@ -252,9 +252,7 @@ class PlacesCard(Card):
 
     def _pointed(self, at: Cell | None) -> None:
         if at is None or self.grid is None:
-            self.words.set_text(
-                tr("Drag to set or clear. Space sets, Shift+arrows paint, Enter edits a rank.")
-            )
+            self.words.set_text(tr("Drag to set or clear. Space sets, Shift+arrows paint, Enter edits a rank."))
         else:
             self.words.set_text(self.grid.words_for(at))
 

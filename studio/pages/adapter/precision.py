@@ -12,7 +12,7 @@ from core.spec.run_spec import RunSpec, field_at
 from core.units import format_bytes
 from studio.forms.form import FieldRow
 from studio.look import tokens
-from studio.pages.adapter.changes import ChangeLabel, Changes, measured
+from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, Pill, label
 from studio.widgets.controls import Switch
@@ -81,7 +81,8 @@ class PrecisionCard(Card):
         words.addWidget(self.why)
         self.add(words)
         self.row = FieldRow(desk, PATH)
-        self.add(measured(self.row, self.change))
+        self.row.set_aside(self.change)
+        self.add(self.row)
         # two more plans and a new layout are needed for the words: they follow an edit, they do not hold it up
         self._later = QTimer(self)
         self._later.setSingleShot(True)

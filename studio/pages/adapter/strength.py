@@ -12,7 +12,7 @@ from studio.forms.form import FieldRow
 from studio.look import tokens
 from studio.look.icons import icon
 from studio.look.theme import look
-from studio.pages.adapter.changes import ChangeLabel, Changes, measured
+from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, label, tool_button
 from studio.widgets.controls import CalmSpin
@@ -158,10 +158,11 @@ class StrengthCard(Card):
         self.rank.add_below(self.link)
         self.alpha = LinkedRow(desk, "adapter.alpha", self.link)
         self.dropout = FieldRow(desk, "adapter.dropout")
-        self.add(measured(self.method, ChangeLabel(desk, changes, ("adapter.method",))))
-        self.add(measured(self.rank, ChangeLabel(desk, changes, ("adapter.rank",))))
-        self.add(measured(self.alpha, _Rest(desk, changes, ("adapter.alpha",), ("adapter.rank",))))
-        self.add(measured(self.dropout, ChangeLabel(desk, changes, ("adapter.dropout",))))
+        for item in (self.method, self.rank, self.dropout):
+            item.set_aside(ChangeLabel(desk, changes, (item.info.path,)))
+        self.alpha.set_aside(_Rest(desk, changes, ("adapter.alpha",), ("adapter.rank",)))
+        for item in (self.method, self.rank, self.alpha, self.dropout):
+            self.add(item)
         self._session.spec_changed.connect(self._spec_changed)
         self._refresh()
 
