@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QPalette
-from PySide6.QtWidgets import QApplication, QStyleFactory
+from PySide6.QtWidgets import QApplication
 
 from studio.look import tokens
 from studio.look.sheet import style_sheet
@@ -24,6 +24,7 @@ class Look:
         return round(size * self.scale)
 
 
+_STYLED = "lowrankStyle"
 _current = Look("light", SCHEMES["light"], 1.0)
 
 
@@ -47,9 +48,9 @@ def apply_look(app: QApplication, scheme: Scheme, scale: float) -> None:
     """Applies a scheme and a text size (1.0 is normal) to the whole application."""
     global _current  # noqa: PLW0603 (one application has one look)
     _current = Look(scheme, SCHEMES[scheme], scale)
-    style = QStyleFactory.create("Fusion")
-    if style is not None:
-        app.setStyle(style)
+    if app.property(_STYLED) is None:  # once: another style under living widgets has ended the program
+        app.setProperty(_STYLED, "Fusion")
+        app.setStyle("Fusion")
     font = QFont(app.font())
     font.setPixelSize(_current.px(tokens.BODY))
     app.setFont(font)

@@ -34,7 +34,7 @@ from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
 
-_LEAST_IMPORTANT = (("date", 1000), ("method", 860), ("base", 760), ("time", 640))
+_LEAST_IMPORTANT = (("date", 1120), ("method", 1040), ("base", 900), ("time", 760))
 """Columns that go first where the page is narrow, and the width below which each goes."""
 
 
@@ -93,6 +93,7 @@ class RunsPage(Page):
         curve = COLUMNS.index("curve")
         header.setSectionResizeMode(curve, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(curve, look().px(110))
+        header.setMinimumSectionSize(look().px(72))
         self._pills, self._curves = PillDelegate(), SparkDelegate(self.model)
         table.setItemDelegateForColumn(COLUMNS.index("status"), self._pills)
         table.setItemDelegateForColumn(curve, self._curves)
