@@ -1,5 +1,7 @@
 """The plan panel: what will happen, before it happens: verdict, memory, parameters, steps, time, problems, Start."""
 
+import re
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
@@ -11,11 +13,13 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
-from studio.widgets.basics import IconLabel, button, label, line, set_role
+from studio.widgets.basics import IconLabel, LinkLabel, button, label, line, set_role
 from studio.widgets.memory_bar import MemoryBar, Part
 from studio.widgets.notes import ProblemNotes
-from studio.words import say, tr
+from studio.words import say, tr, tr_count
 
+_ROW = re.compile(r":\d+$")
+_MOST_ROWS = 2
 _VERDICTS = {
     "fits": ("circle-check", "good"),
     "tight": ("triangle-alert", "warn"),
@@ -114,6 +118,8 @@ class PlanPanel(QWidget):
         self._values = _Values()
         self._busy = label("", "muted", wrap=True)
         self._notes = ProblemNotes(lambda fix: desk.session.apply(fix.edits), compact=True, spacing=tokens.SPACE_2)
+        self._more = LinkLabel("", lambda: desk.go("data"))
+        self._more.setObjectName("plan-more-problems")
         area = self._scrolling()
         self.start = button(tr("Start"), self.start_asked.emit, role="primary", icon_name="play", name="start")
         self.start.setMinimumHeight(look().px(tokens.START))
@@ -143,6 +149,7 @@ class PlanPanel(QWidget):
         filled.addWidget(self._values)
         filled.addWidget(self._busy)
         filled.addWidget(self._notes)
+        filled.addWidget(self._more)
         filled.addStretch(1)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -197,7 +204,10 @@ class PlanPanel(QWidget):
                 key=lambda problem: order[problem.severity],
             )
         )
-        self._notes.show_problems(wanted)
+        kept, rows = _folded(wanted)
+        self._notes.show_problems(kept)
+        self._more.setText(tr_count(rows, "One more on the Data page", "{n} more on the Data page"))
+        self._more.setVisible(rows > 0)
 
 
 class _Values(QWidget):
@@ -344,6 +354,13 @@ def _band_words(memory: Memory) -> str:
         high=format_bytes(memory.high_bytes),
         free=format_bytes(memory.free_bytes),
     )
+
+
+def _folded(problems: tuple[Problem, ...]) -> tuple[tuple[Problem, ...], int]:
+    """The problems without most of those of single rows, and how many those are: the Data page lists them by line."""
+    of_rows = [problem for problem in problems if _ROW.search(problem.path)]
+    left_out = of_rows[_MOST_ROWS:]
+    return tuple(problem for problem in problems if problem not in left_out), len(left_out)
 
 
 def _is_only_missing(problem: Problem) -> bool:

@@ -303,3 +303,18 @@ def test_every_plan_number_comes_from_the_plan(
         assert panel._values._values["trainable"].text() == format_count(plan.parameters.trainable)
         assert format_bytes(plan.memory.peak_bytes) in panel._numbers.text()
         assert sum(part.bytes for part in panel.bar._parts) == plan.memory.peak_bytes
+
+
+def test_problems_of_many_rows_are_one_line_in_the_panel(
+    qtbot: Any, studio: Any, starter_home: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"prompt": "a", "completion": "b"}\n' * 30 + "{broken\n" * 9, "utf-8")
+    studio.desk.session.apply((Edit("model.base", "starter"), Edit("data.train", (str(broken),))))
+    settle(qtbot, studio)
+    studio.window.show_page("adapter")
+    panel = studio.window.plan_panel
+    assert len([problem for problem in panel._notes._shown if str(broken) in problem.path]) == 2
+    assert panel._more.text() == "7 more on the Data page"
+    panel._more.click()
+    assert studio.window.page == "data"
