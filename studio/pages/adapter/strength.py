@@ -73,6 +73,7 @@ class AlphaLink(QWidget):
         box = FlowLayout(self)
         for item in (self.chain, self.words, self.factor, self.times, self.scale):
             box.addWidget(item)
+        self._shown_on: bool | None = None
         self._factor = desk.preferences.now.linked_alpha or _USUAL_FACTOR
         self._saver = QTimer(self)
         self._saver.setSingleShot(True)
@@ -109,16 +110,8 @@ class AlphaLink(QWidget):
             self._factor = float(f"{alpha / rank:.4g}")
             if self.is_on:
                 self._saver.start()
-        on = self.is_on
-        self.chain.setChecked(on)
-        self.chain.setIcon(icon("link" if on else "unlink", "accent" if on else "muted"))
-        tip = (
-            tr("Alpha moves with rank; press to let it stand") if on else tr("Alpha stands; press to move it with rank")
-        )
-        self.chain.setToolTip(tip)
-        self.chain.setAccessibleName(tip)
-        for item in (self.words, self.factor, self.times):
-            item.setVisible(on)
+        if self.is_on is not self._shown_on:
+            self._show_chain(on=self.is_on)
         self.factor.blockSignals(True)  # noqa: FBT003 (Qt takes no names)
         self.factor.setValue(self._factor)
         self.factor.blockSignals(False)  # noqa: FBT003
@@ -131,7 +124,19 @@ class AlphaLink(QWidget):
         )
         self.setVisible(adapter.method != "full")
 
+    def _show_chain(self, *, on: bool) -> None:
+        """Only when it changed: an icon that is set anew lays the page out anew."""
+        self._shown_on = on
+        self.chain.setChecked(on)
+        self.chain.setIcon(icon("link" if on else "unlink", "accent" if on else "muted"))
+        tip = tr("Alpha moves with rank; press to part them") if on else tr("Alpha stands; press to link it to rank")
+        self.chain.setToolTip(tip)
+        self.chain.setAccessibleName(tip)
+        for item in (self.words, self.factor, self.times):
+            item.setVisible(on)
+
     def _turn(self) -> None:
+        self.chain.setChecked(self.is_on)  # the preference decides, and says so
         self._desk.preferences.set("linked_alpha", 0.0 if self.is_on else self._factor)
 
     def _typed(self, value: float) -> None:
