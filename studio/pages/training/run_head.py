@@ -152,6 +152,7 @@ class RunHead(Card):
                 tr("The request could not be placed: {reason}.", reason=failure.strerror or str(failure)),
                 tr("Check that the disk of the run’s folder is not full."),
             )
+        self.refresh(run)  # a press is answered at once, whatever the pace of the events
 
     def _pause(self) -> None:
         self._ask("pause")
@@ -161,6 +162,7 @@ class RunHead(Card):
         if run is not None:
             # the second press is for somebody who does not want to wait
             run.stop(_PATIENCE_SECONDS if "stop" in run.asked else None)
+            self.refresh(run)
 
     def _resume(self) -> None:
         run = self._desk.runs.current
