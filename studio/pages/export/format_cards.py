@@ -89,6 +89,11 @@ class CardGrid(QWidget):
         fitting = (self.width() + tokens.SPACE_3) // (look().px(self._least) + tokens.SPACE_3)
         self._arrange(2 if fitting == self._most - 1 and self._most > 2 else max(1, min(self._most, fitting)))
 
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As narrow as one column: the others give way."""
+        widest = max(card.minimumSizeHint().width() for card in self._cards)
+        return QSize(widest, super().minimumSizeHint().height())
+
     def _arrange(self, columns: int) -> None:
         if columns == self._columns:
             return

@@ -48,7 +48,7 @@ class ExportPage(Page):
         self._runs.setObjectName("run")
         self._runs.setAccessibleName(tr("Run"))
         self._runs.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._runs.setMinimumContentsLength(24)
+        self._runs.setMinimumContentsLength(10)
         self._runs.activated.connect(self._run_chosen)
         self._facts = label("", "muted", wrap=True)
         self._formats = Formats()

@@ -13,7 +13,7 @@ from studio.state.chat_choice import ChatChoice
 from studio.state.chats import chats_of
 from studio.state.desk import Desk
 from studio.state.exports import Exported
-from studio.widgets.basics import Card, Elided, IconLabel, button, label, row
+from studio.widgets.basics import Card, Elided, IconLabel, button, column, label, row
 from studio.widgets.flow import FlowLayout
 from studio.words import tr
 
@@ -36,10 +36,11 @@ class PastCard(Card):
             time=format_duration(exported.seconds),
             clock=time.strftime("%H:%M", time.localtime(exported.ended)),
         )
-        heading = row(IconLabel("circle-check", "good", 18), Elided(title, "strong"), label(facts, "muted"))
+        heading = row(IconLabel("circle-check", "good", 18), Elided(title, "strong"))
         heading.setStretch(1, 1)
+        where = Elided(str(exported.path), "muted", mode=Qt.TextElideMode.ElideMiddle)
         self.add(heading)
-        self.add(Elided(str(exported.path), "muted", mode=Qt.TextElideMode.ElideMiddle))
+        self.add(column(where, label(facts, "muted", wrap=True), spacing=tokens.SPACE_1))
         self._code = _code_view(exported.code)
         self._copy = button(tr("Copy code"), self._copy_code, icon_name="copy", name="copy-code")
         self._turn = button("", self._turn_code, icon_name="file-code", name="turn-code")

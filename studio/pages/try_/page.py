@@ -85,7 +85,8 @@ class TryPage(Page):
         self._empty.setVisible(not has_somebody and chats.results.known)
         for item in (self._new, self._save):
             item.setEnabled(bool(chats.conversation.turns))
-        self._sampling_button.setVisible(has_somebody)
+        for item in (self._new, self._save, self._sampling_button):
+            item.setVisible(has_somebody)
 
     def _turn_sampling(self) -> None:
         is_shown = self._sampling_button.isChecked()

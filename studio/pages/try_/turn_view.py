@@ -9,7 +9,7 @@ from studio.look import tokens
 from studio.pages.try_.flowing_text import FlowingText
 from studio.pages.try_.reply_view import ReplyView
 from studio.state.conversation import Turn
-from studio.widgets.basics import IconLabel, tool_button
+from studio.widgets.basics import tool_button
 from studio.words import tr
 
 
@@ -32,10 +32,9 @@ class TurnView(QWidget):
         asked = QFrame()
         asked.setProperty("role", "note-info")
         line = QHBoxLayout(asked)
-        line.setContentsMargins(tokens.SPACE_3, tokens.SPACE_2, tokens.SPACE_2, tokens.SPACE_2)
+        line.setContentsMargins(tokens.SPACE_3, tokens.SPACE_2, tokens.SPACE_1, tokens.SPACE_2)
         line.setSpacing(tokens.SPACE_2)
-        line.addWidget(IconLabel("message-square", "accent"), 0, Qt.AlignmentFlag.AlignTop)
-        line.addWidget(prompt, 1)
+        line.addWidget(prompt, 1, Qt.AlignmentFlag.AlignVCenter)
         line.addWidget(self._edit, 0, Qt.AlignmentFlag.AlignTop)
         self.replies = [ReplyView(reply, on_regenerate, plain=plain) for reply in turn.replies.values()]
         answers = QHBoxLayout()
