@@ -13,7 +13,7 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
-from studio.widgets.basics import IconLabel, LinkLabel, button, label, line, set_role
+from studio.widgets.basics import IconLabel, LinkLabel, button, label, line, set_role, show_figure
 from studio.widgets.memory_bar import MemoryBar, Part
 from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr, tr_count
@@ -76,6 +76,7 @@ class Legend(QWidget):
             for number, part in enumerate(parts):
                 dot, title, size = QLabel(), label(part.title, "muted", wrap=True), label("", "muted")
                 dot.setFixedSize(10, 10)
+                size.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 color = tokens.component_color(part.name, look().colors)
                 dot.setStyleSheet(f"background: {color}; border-radius: 5px;")
                 self._grid.addWidget(dot, number, 0, Qt.AlignmentFlag.AlignVCenter)
@@ -83,7 +84,7 @@ class Legend(QWidget):
                 self._grid.addWidget(size, number, 2, Qt.AlignmentFlag.AlignRight)
                 self._rows.append((dot, title, size))
         for (_, _, size), part in zip(self._rows, parts, strict=True):
-            size.setText(format_bytes(part.bytes))
+            show_figure(size, format_bytes(part.bytes))
 
 
 class PlanPanel(QWidget):
@@ -110,7 +111,7 @@ class PlanPanel(QWidget):
         top.setSpacing(tokens.SPACE_2)
         top.addWidget(self._mark)
         top.addWidget(self._verdict, 1)
-        self._numbers = label("", "help", wrap=True)
+        self._numbers = label("", "help")
         self._numbers.setObjectName("plan-memory")
         self.bar = MemoryBar()
         self.bar.setObjectName("plan-bar")
@@ -167,7 +168,7 @@ class PlanPanel(QWidget):
         icon_name, color = _VERDICTS[verdict]
         self._mark.setPixmap(pixmap(icon_name, color, 20, self.devicePixelRatioF()))
         self._verdict.setText(word)
-        self._numbers.setText(numbers)
+        show_figure(self._numbers, numbers)
         memory = plan.memory if plan is not None else None
         parts = memory_parts(memory) if memory is not None else []
         if memory is not None:
@@ -235,7 +236,7 @@ class _Values(QWidget):
             value.setObjectName(f"plan-{name}")
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(label(title, "help"), number, 0)
-            grid.addWidget(value, number, 1)
+            grid.addWidget(value, number, 1, Qt.AlignmentFlag.AlignRight)
             self._values[name] = value
 
     def show_plan(self, plan: Plan | None) -> None:
@@ -268,7 +269,7 @@ class _Values(QWidget):
                 words["disk"] = format_bytes(plan.disk.run_bytes)
                 tips["disk"] = tr("{free} are free", free=format_bytes(plan.disk.free_bytes))
         for name, value in self._values.items():
-            value.setText(words[name])
+            show_figure(value, words[name])
             value.setToolTip(tips.get(name, ""))
 
 

@@ -49,6 +49,16 @@ def label(text: str = "", role: str = "", *, wrap: bool = False, selectable: boo
     return made
 
 
+def show_figure(item: QLabel, text: str) -> None:
+    """Shows a number that changes with every edit; a label of fixed size lays nothing out anew, and it only grows."""
+    if item.text() == text:
+        return
+    item.setText(text)
+    hint = item.sizeHint()
+    if hint.width() > item.minimumWidth() or hint.height() != item.minimumHeight():
+        item.setFixedSize(max(hint.width(), item.minimumWidth()), hint.height())
+
+
 def set_role(widget: QWidget, role: str) -> None:
     """Gives a widget another role, and with it another look."""
     if widget.property("role") != role:
