@@ -19,7 +19,7 @@ FEEBLE_LETTERS = 6
 _HOLE = re.compile(r"\{(\d+)\}")
 _LETTER = re.compile(r"[A-Za-z]")
 _BOUNDARY = re.compile(r"(?<=[.!?…])\s+(?=[A-Z“\"'(\d])")
-_NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(TiB|GiB|MiB|KiB|B|M|k|T|%|s|min|h|d)\b)*", re.IGNORECASE)
+_IS_NAME = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(TiB|GiB|MiB|KiB|B|M|k|T|%|s|min|h|d)\b)*|\S*[/\\_.\d]\S*")
 _WIDE = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
 _SPACE_BETWEEN_WIDE = re.compile(f"(?<=[{_WIDE}]) (?=[{_WIDE}])")
 _IDEOGRAPH_MEETS_LATIN = re.compile("(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9%])(?=[\u4e00-\u9fff])")
@@ -102,15 +102,25 @@ class Sentences:
         return text if whole is None else whole
 
     def _match(self, text: str, depth: int, *, clean: bool) -> str | None:
-        """The translation by the best template; ``clean`` forbids values that reach over the end of a sentence."""
+        """The translation by the best template; ``clean`` forbids values that reach over the end of a sentence.
+
+        The best is the first, unless a later one leaves far fewer Latin letters: then the first one has taken a piece
+        of the sentence for a value.
+        """
+        best, left = None, 0
         for template in self._candidates(text):
             values = template.values(text)
             if values is None or (clean and any(_BOUNDARY.search(value) for value in values)):
                 continue
             said = [self._value(template, number, value, depth) for number, value in enumerate(values)]
             if template.letters >= WEAK_LETTERS or _is_likely(template, values, said):
-                return _filled(template.target, dict(zip(template.holes, said, strict=True)))
-        return None
+                found = _filled(template.target, dict(zip(template.holes, said, strict=True)))
+                latin = len(_LETTER.findall(found))
+                if best is None or latin + FEEBLE_LETTERS < left:
+                    best, left = found, latin
+                if left < FEEBLE_LETTERS:
+                    break
+        return best
 
     def _value(self, template: _Template, number: int, value: str, depth: int) -> str:
         if template.is_quoted(number) and not value[:1].isupper():
@@ -159,7 +169,7 @@ def _is_likely(template: _Template, values: Sequence[str], said: Sequence[str]) 
     """Whether a sentence with few fixed letters is meant: it begins with them, or its values are numbers or known."""
     if len(template.pieces[0]) > 1 and template.pieces[0][0].isalpha():
         return True
-    known = [bool(_NUMBER.fullmatch(value)) or value != other for value, other in zip(values, said, strict=True)]
+    known = [_IS_NAME.fullmatch(value) or value != other for value, other in zip(values, said, strict=True)]
     return all(known) if template.letters < FEEBLE_LETTERS else any(known)
 
 

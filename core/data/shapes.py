@@ -112,9 +112,13 @@ def _vote(rows: Sequence[Row], columns: Sequence[str]) -> tuple[RecordFormat, st
     votes = Counter(found for row in rows if (found := _format_of(row)))
     if votes:
         name, count = votes.most_common(1)[0]
-        share = f"all of the first {len(rows)}" if count == len(rows) else f"{count} of the first {len(rows)}"
-        share = "the only row has" if len(rows) == 1 else f"{share} rows have"
-        return name, f"Recognised because {share} {_evidence(name, columns)}."
+        evidence = _evidence(name, columns)
+        because = f"{count} of the first {len(rows)} rows have {evidence}"
+        if count == len(rows):
+            because = f"all of the first {len(rows)} rows have {evidence}"
+        if len(rows) == 1:
+            because = f"the only row has {evidence}"
+        return name, f"Recognised because {because}."
     if len(columns) == 1 and any(isinstance(row.value.get(columns[0]), str) for row in rows):
         raise UserError(_single_column_problem(rows[0].path, columns[0]))
     raise UserError(_unknown_problem(rows[0].path, columns))

@@ -72,7 +72,7 @@ def check_all(on_wait: OnWait = _nothing) -> tuple[Finding, ...]:
 
     hardware = read_hardware(paths.home())
     return (
-        Finding("ok", "Lowrank Studio", f"{__version__} in {Path(__file__).resolve().parents[2]}"),
+        Finding("ok", "Lowrank Studio", f"{__version__} ({Path(__file__).resolve().parents[2]})"),
         Finding("ok", "Python", f"{platform.python_version()} ({sys.executable}), {hardware.system}"),
         *_libraries(),
         *_torch(hardware, on_wait),
@@ -210,7 +210,7 @@ def _starter() -> Finding:
 
     try:
         if has_starter():
-            return Finding("ok", "Starter model", f"{NAME} in {starter_folder()}")
+            return Finding("ok", "Starter model", f"{NAME} ({starter_folder()})")
     except UserError as failure:
         return Finding("bad", "Starter model", failure.problems[0].message, failure.problems[0].advice)
     return Finding(

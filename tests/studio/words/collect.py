@@ -102,6 +102,9 @@ BY_HAND: Mapping[str, tuple[str, ...]] = {
         "base",
         "tuned",
         "base and tuned",
+        "Libraries",
+        "Memory",
+        "{0} missing.",
     ),
 }
 """Texts that no reading of the source finds."""

@@ -35,7 +35,7 @@ NAMES = re.compile(
 
 def english_in(text: str) -> list[str]:
     """Runs of English words in a text, without what is a name, a path, quoted or in brackets."""
-    return re.findall(r"\b[A-Za-z]?[a-z']+ [a-z']{2,}\b", NAMES.sub("#", text, count=0))
+    return re.findall(r"\b[A-Za-z]?[a-z']{2,} [a-z']{2,}\b", NAMES.sub("#", text, count=0))
 
 
 def words_of(problems: Iterable[Problem]) -> Iterator[str]:
