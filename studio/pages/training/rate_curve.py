@@ -125,7 +125,7 @@ class RateCurve(QWidget):
         else:
             painter.drawText(below, Qt.AlignmentFlag.AlignRight, tr("end of the run"))
         if curve.warmup_steps > 1 and self.known:
-            x = area.left() + area.width() * curve.warmup_steps / max(1, curve.steps - 1)
+            x = area.left() + area.width() * (curve.warmup_steps - 1) / max(1, curve.steps - 1)
             text = count(curve.warmup_steps)
             if x - area.left() > metrics.horizontalAdvance("00") + metrics.horizontalAdvance(text) / 2:
                 painter.drawText(QRectF(x - 60, below.top(), 120, height), Qt.AlignmentFlag.AlignHCenter, text)

@@ -43,7 +43,7 @@ class ScheduleCard(Card):
         picture.setLayout(column(label(tr("Learning rate"), "muted"), self.curve, self.words, spacing=tokens.SPACE_1))
         self._box = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._box.setSpacing(tokens.SPACE_6)
-        self._box.addWidget(settings, 5)
+        self._box.addWidget(settings, 7)
         self._box.addWidget(picture, 4)
         self.add(self._box)
         desk.session.plan_changed.connect(self.refresh)
