@@ -225,7 +225,8 @@ class MainWindow(QMainWindow):
 
         show = (Action(tr("Show"), self._show_training),)
         tell = self.desk.tell if run.outcome.kind in ("completed", "stopped") else self.desk.complain
-        tell(f"{run.name}: {say(run.outcome.title)}. {say(run.outcome.message)}", say(run.outcome.hint), actions=show)
+        words = {"run": run.name, "title": say(run.outcome.title), "message": say(run.outcome.message)}
+        tell(tr("{run}: {title}. {message}", **words), say(run.outcome.hint), actions=show)
 
     def _next_part(self) -> None:
         """F6: from the rail to the page to the plan panel and round again."""
