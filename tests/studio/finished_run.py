@@ -1,4 +1,4 @@
-"""A run that has a result, made without training it: the true folder on the true starter model, a small adapter in it."""
+"""A run with a result, made without training: a true folder on the true starter model, and a small adapter in it."""
 
 import json
 from pathlib import Path
