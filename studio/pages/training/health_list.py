@@ -36,6 +36,7 @@ class HealthList(QWidget):
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
         self._box.setSpacing(tokens.SPACE_2)
+        self.hide()
 
     def forget(self) -> None:
         """Begins another run."""

@@ -88,8 +88,6 @@ class OutcomeCard(Card):
         self.resume.setVisible(outcome.resumable)
         self.try_it.setVisible(has_result)
         self.export.setVisible(has_result)
-        for made, primary in ((self.resume, outcome.resumable), (self.try_it, has_result)):
-            made.setDefault(primary)
         self._set_detail(outcome.detail)
 
     def _show_refusal(self, run: WatchedRun) -> None:
@@ -120,15 +118,17 @@ class OutcomeCard(Card):
         self.more.setText(tr("Show details"))
 
     def _make_buttons(self) -> None:
-        self.resume = button(tr("Resume"), self._resume, icon_name="play", name="outcome-resume")
-        self.try_it = button(tr("Try it"), self._try, icon_name="message-square", name="outcome-try")
+        self.resume = button(tr("Resume"), self._resume, role="primary", icon_name="play", name="resume")
+        self.try_it = button(tr("Try it"), self._try, role="primary", icon_name="message-square", name="outcome-try")
         self.export = button(tr("Export"), self._export, icon_name="package", name="outcome-export")
         self.again = button(tr("Use these settings again"), self._duplicate, icon_name="copy", name="outcome-again")
+        self.new = button(tr("New run"), self.settings_asked.emit, icon_name="plus", name="new-run")
+        self.new.setToolTip(tr("Back to the settings; this run stays in the list of runs."))
         self.folder = button(tr("Open folder"), self._open, icon_name="folder-open", name="outcome-folder")
         self.more = button(tr("Show details"), self._turn_detail, icon_name="file-text", name="outcome-more")
         self.copy = button(tr("Copy details"), self._copy, icon_name="copy", name="outcome-copy")
         self._actions = FlowLayout()
-        for made in (self.resume, self.try_it, self.export, self.again, self.folder, self.more, self.copy):
+        for made in (self.resume, self.try_it, self.export, self.new, self.again, self.folder, self.more, self.copy):
             self._actions.addWidget(made)
 
     # --- next steps

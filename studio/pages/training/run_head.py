@@ -1,7 +1,7 @@
 """The head of a run: its name and status, what it does now, its numbers, and the buttons that ask something of it."""
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QLabel, QProgressBar, QWidget
 
 from core.runs.layout import Request
 from studio.look import tokens
@@ -18,13 +18,7 @@ _COLUMNS = 4
 
 
 class RunHead(Card):
-    """One card on top of the page.
-
-    Attributes:
-        settings_asked: the user wants the settings of a next run.
-    """
-
-    settings_asked = Signal()
+    """One card on top of the page."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -43,15 +37,16 @@ class RunHead(Card):
         heading = row(self.name, self.pill, spacing=tokens.SPACE_3)
         heading.setStretch(0, 1)
         self.add(heading)
-        self.add(self.doing)
+        self.waiting.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        words = row(self.doing, self.waiting, spacing=tokens.SPACE_4)
+        words.setStretch(0, 3)
+        words.setStretch(1, 2)
+        self.add(words)
         self.add(self.bar)
         self._values: dict[str, QLabel] = {}
         self.add(self._make_metrics())
         self._make_buttons()
-        below = row(self._actions, self.waiting, spacing=tokens.SPACE_3)
-        below.setStretch(0, 3)
-        below.setStretch(1, 2)
-        self.add(below)
+        self.add(self._live)
 
     def refresh(self, run: WatchedRun) -> None:
         """Shows the run as it is now."""
@@ -109,31 +104,23 @@ class RunHead(Card):
         self.sample = button(
             tr("Sample now"), lambda: self._ask("sample"), icon_name="message-square", name="run-sample"
         )
-        self.resume = button(tr("Resume"), self._resume, role="primary", icon_name="play", name="resume")
-        self.again = button(tr("New run"), self.settings_asked.emit, icon_name="plus", name="new-run")
         self.pause.setToolTip(tr("Stops after this step, saves everything and frees the device; Resume goes on."))
         self.stop.setToolTip(tr("Ends the run after this step and saves its state; it can be resumed later."))
-        self.again.setToolTip(tr("Back to the settings; this run stays in the list of runs."))
-        self._actions = FlowLayout()
-        for made in self._buttons():
-            self._actions.addWidget(made)
-
-    def _buttons(self) -> tuple[QPushButton, ...]:
-        return (self.pause, self.stop, self.save, self.sample, self.resume, self.again)
+        self._live = QWidget()
+        actions = FlowLayout(self._live)
+        for made in (self.pause, self.stop, self.save, self.sample):
+            actions.addWidget(made)
 
     def _refresh_buttons(self, run: WatchedRun) -> None:
         live, ending = run.is_live, bool(run.asked & {"stop", "pause"})
         training = run.state.started is not None
-        for made in (self.pause, self.stop, self.save, self.sample):
-            made.setVisible(live)
+        self._live.setVisible(live)
         self.pause.setEnabled(not ending)
         self.stop.setText(tr("Stop now") if "stop" in run.asked else tr("Stop"))
         self.save.setEnabled(training and not ending and "save" not in run.asked)
         self.sample.setEnabled(training and not ending and "sample" not in run.asked)
         self.save.setToolTip("" if training else tr("Possible once the training has begun."))
         self.sample.setToolTip("" if training else tr("Possible once the training has begun."))
-        self.resume.setVisible(run.outcome is not None and run.outcome.resumable)
-        self.again.setVisible(not live)
 
     # --- asking
 
@@ -163,8 +150,3 @@ class RunHead(Card):
             # the second press is for somebody who does not want to wait
             run.stop(_PATIENCE_SECONDS if "stop" in run.asked else None)
             self.refresh(run)
-
-    def _resume(self) -> None:
-        run = self._desk.runs.current
-        if run is not None and not run.is_live:
-            self._desk.runs.resume(run.folder)

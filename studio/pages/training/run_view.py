@@ -46,7 +46,6 @@ class RunView(QWidget):
         self.curves = Curves(desk)
         self.samples, self.log = SamplesView(), LogView(desk)
         self.notices, self.used = NoticesView(), UsedView()
-        self.head.settings_asked.connect(self.settings_asked)
         self.outcome.settings_asked.connect(self.settings_asked)
         self._lay_out()
 

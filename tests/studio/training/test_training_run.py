@@ -181,7 +181,7 @@ def test_a_folder_that_cannot_be_run_is_a_problem_in_words(page: TrainingPage, q
     qtbot.waitUntil(lambda: find(page, "outcome-title").isVisible(), timeout=WAIT)
     assert find(page, "outcome-title").text() == "The run could not be started"
     assert find(page, "run-status").text() == "Not started"
-    assert not find(page, "outcome-resume").isVisible()
+    assert not find(page, "resume").isVisible()
 
 
 def test_samples_stand_beside_their_prompts(page: TrainingPage, begin: Begin, qtbot: Any) -> None:
