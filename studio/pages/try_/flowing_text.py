@@ -3,10 +3,12 @@
 import math
 
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QResizeEvent, QTextCursor, QTextOption, QWheelEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent, QTextCursor, QTextOption, QWheelEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QTextEdit
 
-CURSOR = "▍"
+from studio.look.theme import look
+
+_BAR = 6
 
 
 class FlowingText(QTextEdit):
@@ -37,12 +39,23 @@ class FlowingText(QTextEdit):
         cursor = QTextCursor(self.document())
         if text.startswith(self._text):
             cursor.movePosition(QTextCursor.MoveOperation.End)
-            if self._is_open:
-                cursor.deletePreviousChar()
-            cursor.insertText(text[len(self._text) :] + (CURSOR if is_open else ""))
+            cursor.insertText(text[len(self._text) :])
         else:
-            self.setPlainText(text + (CURSOR if is_open else ""))
+            self.setPlainText(text)
         self._text, self._is_open = text, is_open
+        self.viewport().update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
+        """The text, and a bar behind it as long as more may come."""
+        super().paintEvent(event)
+        if self._is_open:
+            end = QTextCursor(self.document())
+            end.movePosition(QTextCursor.MoveOperation.End)
+            at = self.cursorRect(end)
+            left = min(at.left() + 1, self.viewport().width() - _BAR)
+            painter = QPainter(self.viewport())
+            painter.fillRect(left, at.top(), _BAR, at.height(), QColor(look().colors.accent))
+            painter.end()
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """As high as the text at the present width."""

@@ -70,7 +70,8 @@ class PromptBox(QWidget):
         is_open = self._chats.conversation.is_open
         self.send.setText(tr("Stop") if is_open else tr("Send"))
         set_role(self.send, "" if is_open else "primary")
-        self.send.setIcon(icon("square", "text", 16) if is_open else icon("send", "accent_text", 16))
+        gap = self.send.iconSize().width() - 16  # what a button leaves between its icon and its words
+        self.send.setIcon(icon("square", "text", 16, gap) if is_open else icon("send", "accent_text", 16, gap))
         self.send.setToolTip(tr("End the answer (Escape)") if is_open else tr("Send (Enter)"))
         self.send.setEnabled(is_open or (bool(self.field.toPlainText().strip()) and self._chats.choice is not None))
 

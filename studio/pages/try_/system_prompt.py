@@ -1,5 +1,6 @@
 """The system prompt: one line that says what it is, and a field to write it in when it is opened."""
 
+from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QPlainTextEdit, QVBoxLayout, QWidget
 
 from studio.look import tokens
@@ -46,7 +47,8 @@ class SystemPrompt(QWidget):
         if self.field.toPlainText() != system:
             self.field.setPlainText(system)
         is_open = self.field.isVisibleTo(self)
-        self._turn.setIcon(icon("chevron-down" if is_open else "chevron-right", "muted"))
+        self._turn.setIcon(icon("chevron-down" if is_open else "chevron-right", "muted", 16, 4))
+        self._turn.setIconSize(QSize(20, 16))
         self._first.set_text(" ".join(system.split()) or tr("none"))
         self._first.setVisible(not is_open)
 

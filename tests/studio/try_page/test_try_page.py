@@ -168,7 +168,7 @@ def test_stop_ends_both_answers_and_keeps_what_was_said(qtbot: Any, desk: Any, p
     ask(qtbot, made, "slow " * 60)
     qtbot.waitUntil(lambda: made.chats.conversation.turns[0].replies["base"].tokens > 2, timeout=WAIT_MS)
     assert made.prompt.send.text() == "Stop"
-    assert answers(made)[0][1].endswith("▍")
+    assert answers(made)[0][1].startswith("slow slow")
     click(qtbot, made, "send")
     settle(qtbot, made)
     base, tuned = made.chats.conversation.replies()
