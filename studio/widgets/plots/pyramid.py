@@ -146,7 +146,7 @@ class Pyramid:
 
     def _make_room(self, length: int) -> None:
         if length > len(self._xs):
-            room = max(length, 2 * len(self._xs), _FIRST_ROOM)
+            room = max(length + length // 8, 2 * len(self._xs), _FIRST_ROOM)
             self._xs = _longer(self._xs, self._length, room)
             self._ys = _longer(self._ys, self._length, room)
 
