@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from core import paths
@@ -21,7 +22,8 @@ from core.spec.run_spec import RunSpec
 
 SIZES = ((1280, 800), (1024, 640))
 LOOKS = (("en", "light"), ("en", "dark"), ("zh_CN", "light"), ("zh_CN", "dark"))
-_WAIT_SECONDS = 120.0
+_WAIT_SECONDS = 240.0
+_ANSWER_TOKENS = 60
 
 
 def train(spec: RunSpec, say: Callable[[str], None]) -> None:
@@ -111,6 +113,7 @@ class Camera:
         self.wait(lambda: exports.past, "the export")
         self.studio.window.show_page("try")
         self.rest()
+        chats.sampling = replace(chats.sampling, max_new_tokens=_ANSWER_TOKENS, temperature=0.0)
         chats.load()
         self.wait(lambda: chats.phase.value == "ready", "loading the model")
         chats.send(PROMPTS[0])

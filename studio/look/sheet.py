@@ -102,7 +102,7 @@ QPushButton[role="link"] {{ background: transparent; border: none; color: {c.acc
 QPushButton[role="link"]:hover {{ text-decoration: underline; }}
 QPushButton[role="link"]:focus {{ border: none; text-decoration: underline; }}
 QPushButton[role="rail"] {{ background: transparent; border: 2px solid transparent; border-radius: {tokens.RADIUS}px;
-    text-align: left; padding: 0 8px; min-height: {px(tokens.RAIL_ITEM) - 6}px; color: {c.muted}; }}
+    text-align: left; padding: 0 8px; min-height: {max(tokens.RAIL_ITEM - 6, px(20) + 6)}px; color: {c.muted}; }}
 QPushButton[role="rail"]:hover {{ background: {c.hover}; color: {c.text}; }}
 QPushButton[role="rail"]:checked {{ background: {c.accent_soft}; color: {c.text}; font-weight: 600; }}
 QPushButton[role="rail"]:focus {{ border: 2px solid {c.accent}; padding: 0 8px; }}

@@ -1,7 +1,7 @@
 """The first page of the first start: the starter model and the sample rows, so that training is three clicks away."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
 from core.errors import UserError
 from core.runs.starter import ensure_starter, has_starter
@@ -11,6 +11,7 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, IconLabel, button, label
+from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
 
@@ -46,11 +47,22 @@ class WelcomePage(QWidget):
         box.addWidget(self._first_card())
         box.addLayout(self._other_ways())
         box.addStretch(3)
-        outer = QHBoxLayout(self)
-        outer.setContentsMargins(tokens.SPACE_6, tokens.SPACE_6, tokens.SPACE_6, tokens.SPACE_6)
+        content = ScrolledContent()
+        content.setObjectName("pageBody")
+        outer = QHBoxLayout(content)
+        outer.setContentsMargins(tokens.SPACE_6, tokens.SPACE_4, tokens.SPACE_6, tokens.SPACE_4)
         outer.addStretch(1)
         outer.addWidget(middle, 8)
         outer.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        area.setWidget(content)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
         self.setFocusProxy(self.begin_button)
 
     def _first_card(self) -> QFrame:

@@ -28,6 +28,14 @@ _FIRST = QSize(1280, 800)
 WELCOME = "welcome"
 
 
+class PageStack(QStackedWidget):
+    """The pages. Each scrolls where the window is low, so none of them, shown or not, keeps it from being so."""
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """Less than any page is happy with."""
+        return QSize(look().px(320), look().px(200))
+
+
 class MainWindow(QMainWindow):
     """The one window. It is made anew when language, theme or text size change; the desk stays."""
 
@@ -43,7 +51,7 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self._menu = self._make_menu()
         self.rail = Rail(desk, self._menu)
-        self._stack = QStackedWidget()
+        self._stack = PageStack()
         self._side = self._make_side()
         self._strip = self._make_strip()
         self.status = StatusBar(desk)

@@ -9,6 +9,7 @@ from core.errors import Problem, UserError, error
 from core.events.run_state import RunState
 from core.events.types import Event
 from core.runs import store
+from core.runs.control import place_request
 from core.runs.history import RunSummary, list_runs
 from core.runs.launch import LaunchCommand
 from core.runs.layout import Request, RunFolder
@@ -196,6 +197,17 @@ class Runs(QObject):
         thread.start()
         self.current_changed.emit()
         return run
+
+    def stop(self, folder: RunFolder) -> None:
+        """Asks a live run to stop and save, whether it is the one shown or not.
+
+        Raises:
+            OSError: the request cannot be placed.
+        """
+        if self.current is not None and self.current.folder.path == folder.path and self.current.is_live:
+            self.current.stop()
+        else:
+            place_request(folder, "stop")
 
     def forget_current(self) -> None:
         """Shows no run; an engine goes on working."""

@@ -91,9 +91,7 @@ class Segments(QWidget):
             made.setProperty("role", "segment")
             place = "only" if last == 0 else "first" if index == 0 else "last" if index == last else "middle"
             made.setProperty("place", place)
-            bold = QFont(made.font())
-            bold.setWeight(QFont.Weight.DemiBold)
-            made.setMinimumWidth(QFontMetrics(bold).horizontalAdvance(text) + 2 * tokens.SPACE_3 + 4)
+            _make_room(made, text)
             if index < len(tips):
                 made.setToolTip(tips[index])
             if name:
@@ -115,9 +113,21 @@ class Segments(QWidget):
         """The value of the button that is down; empty when none is."""
         return next((key for key, made in self._buttons.items() if made.isChecked()), "")
 
+    def set_text(self, value: str, text: str) -> None:
+        """Gives the button of a value another label."""
+        self._buttons[value].setText(text)
+        _make_room(self._buttons[value], text)
+
     def button(self, value: str) -> QPushButton:
         """The button of a value."""
         return self._buttons[value]
+
+
+def _make_room(made: QPushButton, text: str) -> None:
+    """Room for the label in bold, which it is while the button is down."""
+    bold = QFont(made.font())
+    bold.setWeight(QFont.Weight.DemiBold)
+    made.setMinimumWidth(QFontMetrics(bold).horizontalAdvance(text) + 2 * tokens.SPACE_3 + 4)
 
 
 class CalmSpin(QDoubleSpinBox):
@@ -132,6 +142,11 @@ class CalmSpin(QDoubleSpinBox):
         self.setCorrectionMode(QDoubleSpinBox.CorrectionMode.CorrectToNearestValue)
         # the buttons are hidden by the style sheet: told to have none, Qt 6.11 gives the text no room either
         self.lineEdit().setTextMargins(tokens.SPACE_2 - 2, 0, tokens.SPACE_2 - 2, 0)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As high as every control: Qt counts the hidden buttons in."""
+        hint = super().minimumSizeHint()
+        return QSize(hint.width(), min(hint.height(), max(look().px(tokens.CONTROL), self.fontMetrics().height() + 6)))
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
         """``0.0002`` as 2e-4 where that is shorter, whole numbers with commas."""

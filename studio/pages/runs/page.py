@@ -24,7 +24,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.page import Page
 from studio.pages.runs.comparison import Comparison
-from studio.pages.runs.stories import Story, read_sparks, read_stories
+from studio.pages.runs.stories import Story, has_saved_state, read_sparks, read_stories
 from studio.pages.runs.table import COLUMNS, RUN_ROLE, SORT_ROLE, PillDelegate, RunsModel, SparkDelegate
 from studio.state.desk import Action, Desk
 from studio.state.runs import spec_of
@@ -92,7 +92,7 @@ class RunsPage(Page):
         header.setSectionResizeMode(COLUMNS.index("name"), QHeaderView.ResizeMode.Stretch)
         curve = COLUMNS.index("curve")
         header.setSectionResizeMode(curve, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(curve, look().px(110))
+        header.resizeSection(curve, look().px(128))
         header.setMinimumSectionSize(look().px(72))
         self._pills, self._curves = PillDelegate(), SparkDelegate(self.model)
         table.setItemDelegateForColumn(COLUMNS.index("status"), self._pills)
@@ -208,20 +208,28 @@ class RunsPage(Page):
             return tr("A run that is at work is stopped first.") if _running(chosen) else ""
         if len(chosen) > 1:
             return tr("Select one run only.")
-        run = chosen[0]
+        return self._obstacle_of(name, chosen[0])
+
+    def _obstacle_of(self, name: str, run: RunSummary) -> str:
+        """The same for one run."""
         if name == "folder":
             return ""
         if run.status == "damaged":
             return tr("This run’s folder is damaged.")
         if name == "stop":
             return "" if run.status == "running" else tr("This run is not at work.")
-        if name == "resume":
-            if run.status == "running":
-                return tr("This run is at work.")
-            if self.desk.runs.is_live:
-                return tr("Another run is at work; stop it first.")
-            return tr("This run is complete.") if run.status == "completed" else ""
-        return ""
+        if name == "open" and run.status == "new":
+            return tr("This run has not been started.")
+        return self._cannot_resume(run) if name == "resume" else ""
+
+    def _cannot_resume(self, run: RunSummary) -> str:
+        if run.status == "running":
+            return tr("This run is at work.")
+        if self.desk.runs.is_live:
+            return tr("Another run is at work; stop it first.")
+        if run.status == "completed":
+            return tr("This run is complete.")
+        return "" if has_saved_state(run.folder) else tr("Nothing was saved to go on from.")
 
     # --- deeds
 
@@ -251,9 +259,17 @@ class RunsPage(Page):
             self.desk.go("training")
 
     def stop(self) -> None:
-        """Shows the selected run and asks it to stop."""
+        """Asks the selected run to stop and save."""
         for run in self._one("stop"):
-            self.desk.runs.watch(run.folder).stop()
+            try:
+                self.desk.runs.stop(run.folder)
+            except OSError as failure:
+                self.desk.complain(
+                    tr("The request could not be placed: {reason}.", reason=failure.strerror or str(failure)),
+                    tr("Check that the disk of the run’s folder is not full."),
+                )
+                return
+            self.desk.tell(tr("{run} saves its state and stops.", run=run.name))
 
     def open_folder(self) -> None:
         """Opens the run's folder in the system's file manager."""

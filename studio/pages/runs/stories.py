@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import Problem, UserError
+from core.errors import Problem, UserError, error
 from core.events.run_state import RunState, fold
 from core.events.tail import EventTail
 from core.runs.layout import RunFolder
@@ -30,6 +30,14 @@ class Story:
     name: str
     spec: RunSpec
     state: RunState
+
+
+def has_saved_state(folder: RunFolder) -> bool:
+    """Whether there is a checkpoint to go on from; the engine passes over damaged ones."""
+    try:
+        return any(folder.checkpoints.iterdir())
+    except OSError:  # no folder of checkpoints
+        return False
 
 
 def stamp_of(folder: RunFolder) -> tuple[int, int]:
@@ -63,6 +71,9 @@ def read_stories(folders: tuple[RunFolder, ...], report: Report) -> tuple[tuple[
             stories.append(Story(folder.path.name, load_spec(folder), _state(folder)))
         except UserError as failure:
             problems += failure.problems
+        except OSError as failure:
+            message = f"The run’s log cannot be read: {failure.strerror or failure}."
+            problems.append(error(str(folder.events()), message, "Check the folder and its disk."))
     return tuple(stories), tuple(problems)
 
 

@@ -12,6 +12,7 @@ from studio.state.desk import Desk
 from studio.state.runs import WatchedRun
 from studio.widgets.basics import Empty, button
 from studio.widgets.controls import Segments
+from studio.widgets.plots.ready import when_ready
 from studio.words import tr
 
 _LEAST_MS = 100
@@ -62,6 +63,7 @@ class TrainingPage(Page):
     def shown(self) -> None:
         """Catches up with the run."""
         self._second.start()
+        when_ready(self._refresh, self)  # what the curves compute with is loaded before a run needs it
         self._refresh()
 
     def hidden(self) -> None:

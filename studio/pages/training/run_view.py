@@ -80,7 +80,7 @@ class RunView(QWidget):
         self.health.refresh(run, self.facts.now, at_once=not run.is_live)
         self.samples.take(state)
         count = self.notices.take(state)
-        self._tabs.button("notices").setText(tr("Notices ({n})", n=count) if count else tr("Notices"))
+        self._tabs.set_text("notices", tr("Notices ({n})", n=count) if count else tr("Notices"))
         self.used.take(state)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)

@@ -13,7 +13,8 @@ _USABLE = 1e-9
 class Smoother:
     """A debiased exponential moving average: the mean of all values so far, each weighted by ``weight`` to its age.
 
-    Values that are not finite have no weight, and in a long gap there is nothing to show. Every value costs the same, however many came before.
+    Values that are not finite have no weight, and in a long gap there is nothing to show. Every value costs the same,
+    however many came before.
     """
 
     def __init__(self, weight: float) -> None:

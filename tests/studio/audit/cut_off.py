@@ -1,4 +1,4 @@
-"""Finds what a window shows cut off, squeezed, overlapping or beyond an edge. Says it as a sentence for each finding."""
+"""Finds what a window shows cut off, squeezed, overlapping or beyond an edge; a sentence for each finding."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -42,8 +42,9 @@ def findings(root: QWidget) -> list[str]:
     for widget in (root, *root.findChildren(QWidget)):
         if not widget.isVisible() or _is_inner(widget):
             continue
-        for words in (*_text_of(widget), *_place_of(widget), *_overlaps_in(widget)):
-            found.append(f"{name_of(widget)}: {words}")
+        found += [
+            f"{name_of(widget)}: {words}" for words in (*_text_of(widget), *_place_of(widget), *_overlaps_in(widget))
+        ]
     return found
 
 
@@ -66,7 +67,9 @@ def _is_inner(widget: QWidget) -> bool:
         return True
     parent = widget.parentWidget()
     while parent is not None:
-        if isinstance(parent, QAbstractSpinBox | QComboBox | QAbstractItemView | QHeaderView | QLineEdit | QPlainTextEdit):
+        if isinstance(
+            parent, QAbstractSpinBox | QComboBox | QAbstractItemView | QHeaderView | QLineEdit | QPlainTextEdit
+        ):
             return not isinstance(widget, QHeaderView)
         parent = parent.parentWidget()
     return False
@@ -148,7 +151,8 @@ def _push_button(button: QPushButton) -> Iterator[str]:
     button.initStyleOption(option)
     room = button.style().subElementRect(QStyle.SubElement.SE_PushButtonContents, option, button).width()
     font = QFont(button.font())
-    if button.isChecked() or button.property("role") == "primary":
+    role = button.property("role")
+    if (button.isChecked() and role in ("segment", "rail")) or role == "primary":
         font.setWeight(QFont.Weight.DemiBold)
     icon = button.iconSize().width() + 4 if not button.icon().isNull() else 0
     text = button.text().replace("&&", "\0").replace("&", "").replace("\0", "&")

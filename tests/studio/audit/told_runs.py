@@ -1,4 +1,4 @@
-"""Run folders that tell of whole trainings without having trained: events, samples and an outcome, on the true model."""
+"""Run folders that tell of whole trainings without having trained: events, samples, an outcome, on the true model."""
 
 import os
 from collections.abc import Iterable

@@ -70,6 +70,9 @@ def test_deeds_that_do_not_apply_say_why(page: RunsPage, folders: dict[str, Any]
     assert not page.buttons["resume"].isEnabled()
     assert page.buttons["open"].isEnabled()
     choose(page, folders["stopped"])
+    assert not page.buttons["resume"].isEnabled(), "it has no saved state"
+    (folders["stopped"].checkpoints / "step-00000020").mkdir(parents=True)
+    page._selection_changed()
     assert page.buttons["resume"].isEnabled()
     assert not page.buttons["compare"].isEnabled()
     choose(page, folders["stopped"], folders["failed"])
