@@ -80,7 +80,7 @@ DARK = Colors(
     good_soft="#1C3529",
     warn_soft="#3A2F16",
     bad_soft="#412325",
-    series=("#56B4E9", "#F28E4B", "#2DC79B", "#E09AC4", "#F0E442", "#8FA7FF", "#B79CF0", "#98A1AF"),
+    series=("#56B4E9", "#F28E4B", "#2DC79B", "#E09AC4", "#D6C14E", "#8FA7FF", "#B79CF0", "#98A1AF"),
 )
 SCHEMES: dict[Scheme, Colors] = {"light": LIGHT, "dark": DARK}
 
