@@ -21,7 +21,6 @@ from studio.state.preferences import Preferences
 from studio.state.runs import Runs
 from studio.state.session import Session
 from studio.words import LANGUAGES, set_language, tr
-from studio.workers.chat_thread import end_chats, live_chats
 from studio.workers.collector import Collector
 from studio.workers.job_thread import end_jobs
 from studio.workers.task import end_tasks
@@ -74,6 +73,8 @@ class Studio(QObject):
 
     def close(self) -> None:
         """Saves the draft and lets go of everything: trainings go on, chats and short jobs end with the window."""
+        from studio.workers.chat_thread import end_chats, live_chats  # with what it needs, too much for the start
+
         self.draft.save()
         self.desk.runs.close()
         for chat in live_chats():

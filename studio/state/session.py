@@ -7,7 +7,7 @@ millisecond. Facts that an edit makes stale are read again in the background and
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -15,10 +15,12 @@ from core.errors import Edit, Problem, UserError
 from core.facts.types import DataFacts, Facts, HardwareFacts, ModelFacts
 from core.plan.planner import plan
 from core.plan.types import Plan
-from core.runs.prepare import Prepared
 from core.spec.run_spec import RunSpec
 from studio.state import readers
 from studio.workers.task import Task, start_task
+
+if TYPE_CHECKING:
+    from core.runs.prepare import Prepared
 
 _SETTLE_MS = 250
 _UNDO_STEPS = 200
@@ -158,10 +160,12 @@ class Session(QObject):
         """All that is known; None until the machine has been looked at."""
         return Facts(self.hardware, self.model, self.data) if self.hardware is not None else None
 
-    def prepared(self) -> Prepared | None:
+    def prepared(self) -> "Prepared | None":
         """What a run is created from, when everything is known and nothing is being read."""
         if self.facts is None or self.plan is None or self.model is None or self.data is None or self.is_reading:
             return None
+        from core.runs.prepare import Prepared
+
         return Prepared(readers.absolute(self.spec), self.facts, replace(self.plan, template=self.template))
 
     @property
