@@ -166,9 +166,6 @@ def run(arguments: Sequence[str]) -> int:
     """Opens the window and returns when it has been closed."""
     import signal
 
-    # Background threads run Python: counting the tokens of 30,000 rows made the window wait 42 to 61 ms at p99 with the
-    # usual 5 ms between two switches, 23 to 26 ms with this, in the same time.
-    sys.setswitchinterval(0.001)
     app = make_application(arguments[:1])
     studio = Studio(app)
     install_crash_reports(studio)
