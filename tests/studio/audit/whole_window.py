@@ -54,6 +54,10 @@ class WholeWindow:
         """The window; another one after each `speak`."""
         return self.studio.window
 
+    def rail_items(self) -> list[QAbstractButton]:
+        """The rail's buttons, from top to bottom."""
+        return list(self.window.rail.items.values())
+
     def settle(self, seconds: float = 0.05) -> None:
         """Waits until nothing is being read and everything is laid out."""
         from studio.workers.task import _alive
