@@ -390,7 +390,6 @@ def test_a_command_that_is_interrupted_does_not_live_on(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- the verbs
 
 
-
 @pytest.mark.parametrize("word", ["help", "-h", "--help"])
 def test_help_needs_no_set_up(place: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
     assert launch.main([word]) == 0

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.events.run_state import RunState
     from core.runs.layout import RunFolder
 
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument(
