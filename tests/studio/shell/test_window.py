@@ -318,3 +318,15 @@ def test_problems_of_many_rows_are_one_line_in_the_panel(
     assert panel._more.text() == "7 more on the Data page"
     panel._more.click()
     assert studio.window.page == "data"
+
+
+def test_a_dropped_run_folder_is_shown_with_its_end(qtbot: Any, studio: Any, starter_home: Path, starter: Path) -> None:
+    from tests.studio.audit.told_runs import told_runs
+
+    folder = told_runs(starter)["stopped"]
+    drop(studio, folder.path)
+    qtbot.waitUntil(lambda: studio.desk.runs.current is not None, timeout=20_000)
+    run = studio.desk.runs.current
+    qtbot.waitUntil(lambda: run.outcome is not None and run.state.step == 20, timeout=20_000)
+    assert run.folder.path == folder.path
+    assert studio.window.page == "training"
