@@ -42,6 +42,9 @@ class FieldRow(QWidget):
         self.label.setToolTip(_tip(say(setting.help)))
         self.label.setBuddy(self.editor.main_widget())
         self.label.setWordWrap(True)
+        # a label that may wrap asks for a narrow shape, and would break a title that has room on one line
+        title = self.label.fontMetrics().horizontalAdvance(self.label.text()) + 2
+        self.label.setMinimumWidth(min(title, look().px(_LABEL_WIDTH)))
         self._holder = QWidget()
         self._holding = QHBoxLayout(self._holder)
         self._holding.setContentsMargins(0, 0, 0, 0)
