@@ -42,9 +42,6 @@ class FieldRow(QWidget):
         self.label.setToolTip(_tip(say(setting.help)))
         self.label.setBuddy(self.editor.main_widget())
         self.label.setWordWrap(True)
-        # a label that may wrap asks for a narrow shape, and would break a title that has room on one line
-        title = self.label.fontMetrics().horizontalAdvance(self.label.text()) + 2
-        self.label.setMinimumWidth(min(title, look().px(_LABEL_WIDTH)))
         self._holder = QWidget()
         self._holding = QHBoxLayout(self._holder)
         self._holding.setContentsMargins(0, 0, 0, 0)
@@ -112,6 +109,9 @@ class FieldRow(QWidget):
         self._stacked = on
         self._top.setDirection(QBoxLayout.Direction.TopToBottom if on else QBoxLayout.Direction.LeftToRight)
         self._top.setSpacing(tokens.SPACE_1 if on else tokens.SPACE_3)
+        # a label that may wrap asks for a narrow shape, and would break a title that has room on one line
+        title = self.label.fontMetrics().horizontalAdvance(self.label.text()) + 2
+        self.label.setMinimumWidth(title if on else min(title, look().px(_LABEL_WIDTH)))
         self._holder.setMinimumWidth(0 if on else look().px(_LABEL_WIDTH))
         self._holder.setMaximumWidth(_NO_LIMIT if on else look().px(_LABEL_WIDTH))
         self._below.setContentsMargins(0 if on else _indent(), 0, 0, 0)

@@ -4,6 +4,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLayout, QScrollArea, QVBoxLayout, QWidget
 
 from studio.look import tokens
+from studio.look.theme import look
 from studio.state.desk import Desk
 from studio.widgets.basics import label
 from studio.widgets.scrolled import ScrolledContent
@@ -18,6 +19,7 @@ class Page(QWidget):
     Attributes:
         desk: the shared things of the window.
         head: the row of the title, for buttons on its right.
+        help: the sentence below the title.
         body: the layout of the content.
     """
 
@@ -35,14 +37,17 @@ class Page(QWidget):
         inner.setSpacing(tokens.SPACE_4)
         self.head = QHBoxLayout()
         self.head.setSpacing(tokens.SPACE_2)
+        self.head.addStrut(look().px(tokens.CONTROL))  # titles stand at the same height with and without buttons
         heading = label(title, "title")
         self.head.addWidget(heading)
         self.head.addStretch(1)
         top = QVBoxLayout()
         top.setSpacing(2)
         top.addLayout(self.head)
-        if help_text:
-            top.addWidget(label(help_text, "help", wrap=True))
+        self.help = label(help_text, "help", wrap=True)
+        if not help_text:
+            self.help.hide()
+        top.addWidget(self.help)
         inner.addLayout(top)
         self.body = QVBoxLayout()
         self.body.setSpacing(tokens.SPACE_4)

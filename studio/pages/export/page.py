@@ -15,6 +15,7 @@ from studio.state.desk import Desk
 from studio.state.exports import ExportKind, exports_of
 from studio.state.results import ResultRun
 from studio.widgets.basics import Empty, button, label, row
+from studio.widgets.controls import CalmList
 from studio.words import say, tr
 
 
@@ -44,7 +45,7 @@ class ExportPage(Page):
         self._ended()
 
     def _make_content(self) -> QWidget:
-        self._runs = QComboBox()
+        self._runs = CalmList()
         self._runs.setObjectName("run")
         self._runs.setAccessibleName(tr("Run"))
         self._runs.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

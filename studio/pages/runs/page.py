@@ -93,7 +93,7 @@ class RunsPage(Page):
         curve = COLUMNS.index("curve")
         header.setSectionResizeMode(curve, QHeaderView.ResizeMode.Fixed)
         header.resizeSection(curve, look().px(128))
-        header.setMinimumSectionSize(look().px(72))
+        header.setMinimumSectionSize(look().px(80))
         self._pills, self._curves = PillDelegate(), SparkDelegate(self.model)
         table.setItemDelegateForColumn(COLUMNS.index("status"), self._pills)
         table.setItemDelegateForColumn(curve, self._curves)

@@ -1,6 +1,7 @@
 """What this program is: its version, its licence, the parts it is made of, and what it does with your data."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl
@@ -12,6 +13,7 @@ from core import __version__, paths
 from studio.look import tokens
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, IconLabel, button, label, row
+from studio.widgets.flow import FlowLayout
 from studio.words import tr
 from studio.workers.task import Report, start_task
 
@@ -97,11 +99,10 @@ class AboutCard(Card):
         said.addWidget(lock, 0, Qt.AlignmentFlag.AlignTop)
         said.addWidget(privacy, 1)
         self._turn = button("", self._toggle, role="quiet", icon_name="list", name="show-parts")
-        documents = row(None, spacing=tokens.SPACE_2)
-        for place, (title, path) in enumerate(_documents()):
-            documents.insertWidget(
-                place, button(title, lambda path=path: self._open(path), icon_name="external-link")  # type: ignore[misc]  # bound early
-            )  # fmt: skip
+        documents = FlowLayout()
+        for title, path in _documents():
+            open_it = partial(self._open, path)
+            documents.addWidget(button(title, open_it, icon_name="external-link"))
         documents.addWidget(self._turn)
         self._parts = QWidget()
         self._parts.setObjectName("parts")

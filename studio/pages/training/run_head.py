@@ -84,7 +84,7 @@ class RunHead(Card):
         grid.setHorizontalSpacing(tokens.SPACE_4)
         grid.setVerticalSpacing(tokens.SPACE_2)
         for index, (key, title) in enumerate(titles.items()):
-            value = label("–", "strong", selectable=True)
+            value = label("–", "strong", wrap=True, selectable=True)
             value.setObjectName(f"metric-{key}")
             caption = label(title, "muted")
             caption.setBuddy(value)

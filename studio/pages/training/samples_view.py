@@ -1,12 +1,13 @@
 """Answers to the sample prompts: what the base said, beside what the model says after so many steps."""
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from core.events.run_state import RunState
 from core.events.types import Sampled
 from studio.look import tokens
 from studio.widgets.basics import Card, Empty, label, row
+from studio.widgets.controls import CalmList
 from studio.words import tr, tr_count
 
 _NEWEST = -1
@@ -18,7 +19,7 @@ class SamplesView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._samples: tuple[Sampled, ...] = ()
-        self.steps = QComboBox()
+        self.steps = CalmList()
         self.steps.setObjectName("sample-step")
         self.steps.setAccessibleName(tr("Answers after which step"))
         self.steps.activated.connect(self._fill)

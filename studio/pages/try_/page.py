@@ -24,6 +24,7 @@ from studio.workers.task import start_task
 _MEMORY = "try_sampling"
 _SIDE = 248
 _NARROW = 720
+_LOW = 420
 _UNBOUNDED = 16_777_215  # Qt's own word for no maximum
 
 
@@ -94,8 +95,11 @@ class TryPage(Page):
         self._place_sampling()
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
-        """The side becomes a part of the column where there is no room beside it."""
+        """The side becomes a part of the column where there is no room beside it; a low page keeps to what is used."""
         super().resizeEvent(event)
+        low = self.height() < look().px(_LOW)
+        self.help.setHidden(low)
+        self.prompt.show_hint(is_shown=not low)
         self._place_sampling()
 
     def _place_sampling(self) -> None:

@@ -22,6 +22,7 @@ class PromptBox(QWidget):
     def __init__(self, chats: Chats) -> None:
         super().__init__()
         self._chats = chats
+        self._wants_hint = True
         self.field = _Field()
         self.field.setObjectName("prompt")
         self.field.setAccessibleName(tr("Prompt"))
@@ -64,7 +65,13 @@ class PromptBox(QWidget):
             else tr("Enter sends, Shift+Enter begins a new line.")
         )
         self._leave.setVisible(conversation.editing)
+        self.show_hint(is_shown=self._wants_hint)
         self._show_button()
+
+    def show_hint(self, *, is_shown: bool) -> None:
+        """Shows or hides the line that says what keys do; while something is edited, it is always there."""
+        self._wants_hint = is_shown
+        self._hint.setVisible(is_shown or self._chats.conversation.editing)
 
     def _show_button(self, _replies: object = None) -> None:
         is_open = self._chats.conversation.is_open

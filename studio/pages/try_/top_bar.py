@@ -13,7 +13,7 @@ from studio.look.theme import look
 from studio.state.chat_choice import ChatChoice, Mode
 from studio.state.chats import Chats, Phase
 from studio.widgets.basics import Card, IconLabel, ProblemNote, button, column, label, row, tool_button
-from studio.widgets.controls import Segments
+from studio.widgets.controls import CalmList, Segments
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 
@@ -28,7 +28,7 @@ class TopBar(Card):
         self._chats = chats
         self._items: list[ChatChoice] = []
         self._notes: list[_Note] = []
-        self.picker = QComboBox()
+        self.picker = CalmList()
         self.picker.setObjectName("chat-target")
         self.picker.setAccessibleName(tr("Run or model"))
         self.picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -201,7 +201,7 @@ def _place_of(widget: QWidget) -> Iterator[str]:
     if isinstance(widget, QScrollArea):
         content = widget.widget()
         if content is not None and content.width() > widget.viewport().width() + _SLACK:
-            yield f"its content is {content.width()} wide in {widget.viewport().width()}"
+            yield f"its content is {content.width()} wide in {widget.viewport().width()}, because of {_widest(content)}"
     if parent is None or widget.isWindow() or parent.layout() is None:
         return
     if not _is_in(parent.layout(), widget):
@@ -221,6 +221,19 @@ def _place_of(widget: QWidget) -> Iterator[str]:
         high = min(high, widget.heightForWidth(widget.width()))
     if widget.height() + _SLACK < high and not isinstance(widget, QLabel):
         yield f"is {widget.height()} high and wants {high} at least"
+
+
+def _widest(content: QWidget) -> str:
+    """The innermost widgets that ask for the most width, outermost first."""
+    path = []
+    while len(path) < 8:
+        inner = content.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        shown = [(child.minimumSizeHint().width(), child) for child in inner if child.isVisible()]
+        if not shown:
+            break
+        width, content = max(shown, key=lambda pair: pair[0])
+        path.append(f"{type(content).__name__}#{content.objectName()} {width}")
+    return " > ".join(path)
 
 
 def _is_in(layout: QLayout, widget: QWidget) -> bool:

@@ -19,8 +19,7 @@ def look_through(whole: WholeWindow, language: str, scale: float, *, welcome: bo
     """What is wrong in each view of each page at each size, each finding once, with where it was seen first."""
     whole.speak(language, scale)
     seen: dict[str, str] = {}
-    # the largest text wants a screen of the usual size; the smallest window is for the usual text
-    for size in SIZES if scale == 1.0 else SIZES[1:]:
+    for size in SIZES:
         whole.resize(size)
         if whole.window.width() > size[0] or whole.window.height() > size[1]:
             seen.setdefault(f"the window cannot be as small as {size}", "")
