@@ -13,7 +13,7 @@ from studio.forms.editors import Editor, editor_for
 from studio.look import tokens
 from studio.look.theme import look
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, button, label, row, tool_button
+from studio.widgets.basics import Card, button, label, row, show_inside, tool_button
 from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
 
@@ -136,9 +136,7 @@ class FieldRow(QWidget):
         value = spec.get(self.info.path)
         self.editor.show_value(value)
         self.reset.setVisible(value != self.info.default)
-        visible = is_visible(spec, self.info)
-        if self.parent() is not None or not visible:  # shown without a parent, it would flash up as a window
-            self.setVisible(visible)
+        show_inside(self, is_shown=is_visible(spec, self.info))
 
     def _problems_changed(self) -> None:
         found = tuple(

@@ -55,6 +55,9 @@ def _frames(c: Colors) -> str:
     return f"""
 QMainWindow, QWidget#page, QWidget#pageBody, QStackedWidget {{ background: {c.window}; }}
 QScrollArea {{ background: transparent; border: none; }}
+QAbstractScrollArea[role="reading"] {{ background: transparent; border: 2px solid transparent;
+    border-radius: {tokens.CARD_RADIUS - 1}px; }}
+QAbstractScrollArea[role="reading"]:focus {{ border-color: {c.accent}; }}
 QScrollArea > QWidget > QWidget#pageBody {{ background: {c.window}; }}
 QWidget#rail {{ background: {c.panel}; border-right: 1px solid {c.line}; }}
 QWidget#planPanel {{ background: {c.panel}; border-left: 1px solid {c.line}; }}
@@ -92,6 +95,7 @@ QPushButton[role="primary"]:hover {{ background: {c.accent_hover}; }}
 QPushButton[role="primary"]:disabled {{ background: {c.line}; border-color: {c.line}; color: {c.faint}; }}
 QPushButton[role="primary"]:focus {{ border: 2px solid {c.text}; }}
 QPushButton[role="danger"] {{ color: {c.bad}; }}
+QPushButton[role="danger"]:disabled {{ color: {c.faint}; }}
 QPushButton[role="quiet"], QToolButton {{ background: transparent; border: 1px solid transparent;
     border-radius: {tokens.RADIUS}px; }}
 QPushButton[role="quiet"]:hover, QToolButton:hover {{ background: {c.hover}; }}
@@ -148,10 +152,10 @@ QSlider::groove:horizontal {{ height: 4px; background: {c.line_strong}; border-r
 QSlider::sub-page:horizontal {{ background: {c.accent}; border-radius: 2px; }}
 QSlider::handle:horizontal {{ background: {c.panel}; border: 2px solid {c.accent}; width: 12px; height: 12px;
     margin: -6px 0; border-radius: 8px; }}
-QSlider:focus::handle:horizontal {{ background: {c.accent}; }}
+QSlider::handle:horizontal:focus {{ background: {c.accent}; border: 2px solid {c.text}; }}
 QSlider::sub-page:horizontal:disabled, QSlider::handle:horizontal:disabled {{ border-color: {c.faint};
     background: {c.faint}; }}
-QSlider:disabled::handle:horizontal {{ background: {c.panel}; }}
+QSlider::handle:horizontal:disabled {{ background: {c.panel}; }}
 """
 
 

@@ -4,13 +4,14 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
 from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.page import Page
 from studio.shell.files import Files
+from studio.shell.focus import next_stop, tab_stops
 from studio.shell.notices import NoticeStack
 from studio.shell.pages import WITH_PLAN, make_page
 from studio.shell.plan_panel import PlanPanel, PlanStrip
@@ -181,8 +182,12 @@ class MainWindow(QMainWindow):
             self._stack.addWidget(made)
         self.page = name
         page = self.pages[name]
+        focus: QWidget | None = self.focusWidget()
+        moves_focus = focus is not None and (self._stack.isAncestorOf(focus) or focus in self.rail.items.values())
         self._stack.setCurrentWidget(page)
         self.rail.show_page(name)
+        if moves_focus and name in self.rail.items:
+            self.rail.items[name].setFocus(Qt.FocusReason.OtherFocusReason)
         if name == WELCOME:
             page.setFocus()
         if name in PAGES:
@@ -236,17 +241,30 @@ class MainWindow(QMainWindow):
         words = {"run": run.name, "title": say(run.outcome.title), "message": say(run.outcome.message)}
         tell(tr("{run}: {title}. {message}", **words), say(run.outcome.hint), actions=show)
 
+    def _parts(self) -> list[QWidget]:
+        """What Tab and F6 go through: the rail, the page with the messages over it, the plan, the status bar."""
+        return [self.rail, self._stack, *(side for side in (self._side, self._strip) if side.isVisible()), self.status]
+
     def _next_part(self) -> None:
         """F6: from the rail to the page to the plan panel and round again."""
-        parts: list[QWidget] = [self.rail, self.pages[self.page]]
-        parts += [side for side in (self._strip, self._side) if side.isVisible()]
+        parts = self._parts()
         focus = QApplication.focusWidget()
         at = next((index for index, part in enumerate(parts) if focus and part.isAncestorOf(focus)), -1)
-        target = parts[(at + 1) % len(parts)]
-        for child in target.findChildren(QWidget):
-            if child.isVisible() and child.isEnabled() and child.focusPolicy() & Qt.FocusPolicy.TabFocus:
-                child.setFocus(Qt.FocusReason.TabFocusReason)
+        for step in range(1, len(parts) + 1):
+            stops = tab_stops(parts[(at + step) % len(parts)])
+            if stops:
+                item = self.rail.items.get(self.page)  # of the rail, the page that is in front
+                (item if item in stops else stops[0]).setFocus(Qt.FocusReason.TabFocusReason)
                 return
+
+    def focusNextPrevChild(self, forward: bool) -> bool:  # noqa: N802 (Qt's name)
+        """Tab and Shift+Tab go through the parts in order."""
+        stop = next_stop(self._parts(), QApplication.focusWidget(), forward=forward)
+        if stop is None:
+            return super().focusNextPrevChild(forward)
+        reason = Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason
+        stop.setFocus(reason)
+        return True
 
     # --- place and shape
 
@@ -285,6 +303,12 @@ class MainWindow(QMainWindow):
         if not self.isMaximized():
             box = self.geometry()
             preferences.set("geometry", (box.x(), box.y(), box.width(), box.height()))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Begins on the rail, at the page that is in front, where nothing else has asked for the focus."""
+        super().showEvent(event)
+        if self.focusWidget() is None and self.page in self.rail.items:
+            self.rail.items[self.page].setFocus(Qt.FocusReason.OtherFocusReason)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Folds or unfolds the plan panel."""

@@ -67,6 +67,15 @@ def set_role(widget: QWidget, role: str) -> None:
         widget.style().polish(widget)
 
 
+def show_inside(widget: QWidget, *, is_shown: bool) -> None:
+    """Shows or hides a widget that may not have its place yet: shown without a parent, it would flash up as a window.
+
+    Nothing is lost, because a widget that was never hidden appears with its parent.
+    """
+    if widget.parent() is not None or not is_shown:
+        widget.setVisible(is_shown)
+
+
 def button(
     text: str,
     on_click: Callable[[], object] | None = None,

@@ -118,6 +118,11 @@ class Segments(QWidget):
         self._buttons[value].setText(text)
         _make_room(self._buttons[value], text)
 
+    def name_it(self, text: str) -> None:
+        """Says before each label what it is a choice of, to those who cannot see it."""
+        for made in self._buttons.values():
+            made.setAccessibleName(f"{text}: {made.text()}")
+
     def button(self, value: str) -> QPushButton:
         """The button of a value."""
         return self._buttons[value]

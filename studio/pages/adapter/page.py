@@ -81,9 +81,9 @@ class AdapterPage(Page):
         self.precision = PrecisionCard(desk, changes)
         self.strength = StrengthCard(desk, changes)
         self.places = PlacesCard(desk, changes)
-        self.places.setVisible(self._session.spec.adapter.method != "full")
         for card in (self.precision, self.strength, self.places):
             box.addWidget(card)
+        self.places.setVisible(self._session.spec.adapter.method != "full")
         box.addWidget(MoreSettings(desk, "adapter", [FieldRow(desk, path) for path in _MORE]))
         box.addStretch(1)
         self._content_box = box

@@ -14,7 +14,7 @@ from studio.forms.form import FieldRow
 from studio.look import tokens
 from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, Pill, label
+from studio.widgets.basics import Card, Pill, label, row
 from studio.widgets.controls import Switch
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
@@ -79,9 +79,10 @@ class PrecisionCard(Card):
         words.setSpacing(tokens.SPACE_1)
         words.addWidget(self.weights)
         words.addWidget(self.why)
-        self.add(words)
+        said = row(words, self.change)  # not beside the choice, which then stands where the others do
+        said.setStretch(0, 1)
+        self.add(said)
         self.row = FieldRow(desk, PATH)
-        self.row.set_aside(self.change)
         self.add(self.row)
         # two more plans and a new layout are needed for the words: they follow an edit, they do not hold it up
         self._later = QTimer(self)

@@ -14,7 +14,7 @@ from studio.look.icons import icon
 from studio.look.theme import look
 from studio.pages.adapter.changes import ChangeLabel, Changes
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, label, tool_button
+from studio.widgets.basics import Card, label, show_inside, tool_button
 from studio.widgets.controls import CalmSpin
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
@@ -122,7 +122,7 @@ class AlphaLink(QWidget):
             if root
             else tr("acts × {value} (alpha / rank)", value=value)
         )
-        self.setVisible(adapter.method != "full")
+        show_inside(self, is_shown=adapter.method != "full")
 
     def _show_chain(self, *, on: bool) -> None:
         """Only when it changed: an icon that is set anew lays the page out anew."""

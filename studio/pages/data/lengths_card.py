@@ -12,7 +12,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.data.histogram import LengthHistogram
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, button, column, label, row
+from studio.widgets.basics import Card, button, column, label, row, show_inside
 from studio.words import say, tr, tr_count
 
 LIMIT = "data.max_length"
@@ -66,7 +66,7 @@ class LengthsCard(Card):
     def _refresh(self) -> None:
         session = self._desk.session
         self._progress.refresh()
-        self.setVisible(bool(session.spec.data.train))
+        show_inside(self, is_shown=bool(session.spec.data.train))
         if session.data is not None and session.data is not self._facts:
             self._facts, self._facts_of = session.data, self._rows_key()
             self._show(session.data)

@@ -162,6 +162,7 @@ class _Conversation(QScrollArea):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.viewport().setAutoFillBackground(False)
         self.setObjectName("conversation")
+        self.setProperty("role", "reading")
         self.setAccessibleName(tr("Conversation"))
         self.bubbles: list[QWidget] = []
 

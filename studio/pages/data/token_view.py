@@ -66,6 +66,7 @@ class TokenView(QAbstractScrollArea):
         self._widths: list[float] = []
         self._current = -1
         self.setObjectName("token-view")
+        self.setProperty("role", "reading")
         self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

@@ -34,7 +34,14 @@ from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
 
-_LEAST_IMPORTANT = (("date", 1120), ("method", 1040), ("base", 900), ("time", 760))
+_LEAST_IMPORTANT = (
+    ("date", 1120),
+    ("method", 1040),
+    ("base", 900),
+    ("time", 760),
+    ("validation", 680),
+    ("curve", 580),
+)
 """Columns that go first where the page is narrow, and the width below which each goes."""
 
 

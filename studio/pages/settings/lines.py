@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from studio.look import tokens
 from studio.look.theme import look
 from studio.widgets.basics import label
+from studio.widgets.controls import Segments
 
 _LABEL_WIDTH = 112
 
@@ -18,7 +19,9 @@ class Line(QWidget):
         name = label(title, wrap=True)
         name.setFixedWidth(look().px(_LABEL_WIDTH))
         name.setBuddy(control)
-        if not control.accessibleName():
+        if isinstance(control, Segments):
+            control.name_it(title)
+        elif not control.accessibleName():
             control.setAccessibleName(title)
         right = QVBoxLayout()
         right.setContentsMargins(0, 0, 0, 0)

@@ -106,7 +106,6 @@ class TryPage(Page):
         """Beside the conversation; in a narrow window in its place, until it is closed again."""
         is_shown = self._sampling_button.isChecked()
         narrow = self.width() < look().px(_NARROW)
-        self._sampling.setVisible(is_shown)
         self._transcript.setVisible(not (is_shown and narrow))
         if narrow and self._talk.indexOf(self._sampling) < 0:
             self._middle.removeWidget(self._sampling)
@@ -117,6 +116,7 @@ class TryPage(Page):
             self._talk.removeWidget(self._sampling)
             self._sampling.setFixedWidth(max(look().px(_SIDE), self._side_card.minimumSizeHint().width()))
             self._middle.addWidget(self._sampling)
+        self._sampling.setVisible(is_shown)  # now that it has its place: before, it would flash up as a window
 
     def _begin_anew(self) -> None:
         bring_back = self.chats.begin_anew()
