@@ -131,6 +131,7 @@ QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {{ background: {c.panel}; border:
 QPlainTextEdit, QTextEdit, QTextBrowser {{ background: {c.panel}; border: 1px solid {c.line_strong};
     border-radius: {tokens.RADIUS}px; padding: 4px 6px; selection-background-color: {c.accent};
     selection-color: {c.accent_text}; }}
+QLineEdit, QPlainTextEdit, QTextEdit {{ placeholder-text-color: {c.muted}; }}
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus, QPlainTextEdit:focus, QTextEdit:focus,
 QTextBrowser:focus {{ border: 2px solid {c.accent}; }}
 QTextEdit[role="flowing"], QTextEdit[role="flowing"]:focus {{ background: transparent; border: none; padding: 0; }}

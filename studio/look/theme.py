@@ -76,7 +76,7 @@ def _palette(c: Colors) -> QPalette:
         (role.ToolTipBase, c.raised),
         (role.ToolTipText, c.text),
         (role.Text, c.text),
-        (role.PlaceholderText, c.faint),
+        (role.PlaceholderText, c.muted),
         (role.Button, c.raised),
         (role.ButtonText, c.text),
         (role.BrightText, c.bad),

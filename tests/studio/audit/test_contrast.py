@@ -1,7 +1,11 @@
 """Text can be read on every ground in both schemes: WCAG's contrast, at least 4.5 for text and 3 for graphics."""
 
-import pytest
+from typing import Any
 
+import pytest
+from PySide6.QtWidgets import QApplication, QLineEdit, QPlainTextEdit
+
+from studio.look.theme import apply_look
 from studio.look.tokens import SCHEMES, Colors, Scheme
 
 TEXT, GRAPHICS = 4.5, 3.0
@@ -53,6 +57,20 @@ def test_everything_stands_out(scheme: Scheme) -> None:
         if contrast(ink, ground) < least
     }
     assert weak == {}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("kind", [QLineEdit, QPlainTextEdit])
+def test_what_an_empty_field_asks_for_can_be_read(qapp: Any, scheme: Scheme, kind: type) -> None:
+    apply_look(qapp, scheme, 1.0)
+    field = kind()
+    field.setPlaceholderText("IIIIIIII")
+    field.resize(200, 40)
+    field.ensurePolished()
+    QApplication.processEvents()
+    seen = field.grab().toImage()
+    inside = [seen.pixelColor(x, y).name() for x in range(5, 150) for y in range(6, 34)]
+    assert max(contrast(color, SCHEMES[scheme].panel) for color in set(inside)) >= TEXT
 
 
 def test_the_measure_is_the_known_one() -> None:
