@@ -178,9 +178,31 @@ class DataFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """What earlier runs measured on one device; newest values last.
+
+    Attributes:
+        device: the GPU's name as the driver says it, or the processor's.
+        residuals: (measured - predicted) / predicted peak memory.
+        outside_bytes: what the system showed for the process beyond the allocated peak (context, allocator's cache).
+        speeds: measured over predicted seconds of a step, before any correction.
+    """
+
+    device: str
+    residuals: tuple[float, ...] = ()
+    outside_bytes: tuple[int, ...] = ()
+    speeds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known when a plan is made; a part that is not known yet is None and the plan says so."""
+    """All that is known when a plan is made; a part that is not known yet is None and the plan says so.
+
+    Attributes:
+        records: what earlier runs measured, by device; empty on a computer that has not trained yet.
+    """
 
     hardware: HardwareFacts
     model: ModelFacts | None = None
     data: DataFacts | None = None
+    records: tuple[DeviceRecord, ...] = ()

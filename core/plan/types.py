@@ -1,7 +1,7 @@
 """The plan: every number and every automatic choice of a run, made before it starts; the engine re-derives nothing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from core.errors import Problem, Severity
@@ -115,9 +115,12 @@ class Memory:
     """Peak memory of the run on the device that trains.
 
     Attributes:
-        peak_bytes: the most likely peak; the sum of `parts`.
-        low_bytes, high_bytes: the band around it.
+        peak_bytes: the most likely peak, which must fit; the sum of `parts`.
+        low_bytes, high_bytes: the band around it, from measured residuals.
         limit_bytes: what the device has; `free_bytes`: what of it is free now.
+        shown_bytes: what nvidia-smi or the system's monitor will show for the process, the allocator's cache included.
+        moment: when the peak is reached: "step", "evaluation", "sampling" or "loading"; empty while unknown.
+        measured_runs: how many earlier runs on this device the band rests on.
     """
 
     device: str
@@ -128,28 +131,43 @@ class Memory:
     limit_bytes: int
     free_bytes: int
     verdict: Verdict
+    shown_bytes: int = 0
+    moment: str = ""
+    measured_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """What the run and its exports will take, and what is free where the run goes."""
+    """What the run and its exports will take, and what is free where the run goes.
+
+    Attributes:
+        gguf_bytes: size of a GGUF export by its type, such as "Q8_0".
+    """
 
     checkpoint_bytes: int
     adapter_bytes: int
     merged_bytes: int
     run_bytes: int
     free_bytes: int
+    gguf_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Expected time, with its band and what it is based on."""
+    """Expected time, with its band and what it is based on.
+
+    Attributes:
+        watt_hours: energy of the device that trains, 0 where its power is not known.
+        measured_runs: how many earlier runs on this device the speed was learned from.
+    """
 
     seconds: float
     low_seconds: float
     high_seconds: float
     tokens_per_second: float
     basis: str
+    watt_hours: float = 0.0
+    measured_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
