@@ -1,13 +1,11 @@
 """Supervised fine-tuning, top to bottom: build, continue where a saved state left off, train, report, save.
 
 A step learns from `effective_batch` rows, whatever the size of a pass: their losses are summed over all supervised
-tokens of the step and divided once. Nothing in a pass waits for the device; the one wait of a step is the check that
-its gradients are finite.
+tokens of the step and divided once (`core.engine.step`).
 """
 
-import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,7 +14,6 @@ from core.data.order import step_rows
 from core.data.prompts import encode_prompt
 from core.data.types import Encoded
 from core.engine import checkpoints, results
-from core.engine.attention import documents
 from core.engine.context import JobContext
 from core.engine.evaluation import evaluate
 from core.engine.failures import is_out_of_memory
@@ -25,6 +22,7 @@ from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learnin
 from core.engine.passes import make_passes
 from core.engine.sampling import Sampling, answer
 from core.engine.session import Session, build
+from core.engine.step import Outcome, accumulate, apply
 from core.errors import FailureKind, JobError
 from core.events.types import CheckpointSaved, Completed, Evaluated, Notice, Sampled, Started, Step, Stopped
 from core.paths import write_json
@@ -70,17 +68,6 @@ def train(context: JobContext) -> None:
     context.emit(Completed(session.counters.step, seconds, f"Trained {session.counters.step} steps.", result))
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What one optimizer step came to."""
-
-    loss: float
-    grad_norm: float
-    tokens: int
-    supervised: int
-    passes: int
-
-
 def _take_step(session: Session) -> None:
     """One optimizer step and its event; a step that does not fit is taken again in smaller passes."""
     began = time.monotonic()
@@ -91,13 +78,9 @@ def _take_step(session: Session) -> None:
     rate = learning_rate(order.curve, counters.step)
     set_learning_rate(session.optimizer, rate)
     outcome = _gradients(session, rows)
-    finite = math.isfinite(outcome.loss) and math.isfinite(outcome.grad_norm)
-    if finite:
-        session.optimizer.step()
-        session.masters.publish()
-    session.masters.clear_gradients()
-    explained = session.scale.after_step(finite)
-    bad = 0 if finite or explained else counters.bad_steps + 1
+    apply(session, outcome)
+    explained = session.scale.after_step(outcome.finite)
+    bad = 0 if outcome.finite or explained else counters.bad_steps + 1
     seconds = time.monotonic() - began
     session.counters = replace(
         session.counters,
@@ -105,7 +88,7 @@ def _take_step(session: Session) -> None:
         tokens=counters.tokens + outcome.tokens,
         supervised_tokens=counters.supervised_tokens + outcome.supervised,
         bad_steps=bad,
-        skipped_steps=counters.skipped_steps + (not finite),
+        skipped_steps=counters.skipped_steps + (not outcome.finite),
         seconds=counters.seconds + seconds,
     )
     session.context.emit(
@@ -120,7 +103,7 @@ def _take_step(session: Session) -> None:
             seconds=seconds,
             memory_bytes=peak_bytes(session.device),
             passes=outcome.passes,
-            applied=finite,
+            applied=outcome.finite,
         )
     )
     if bad >= training.max_bad_steps:
@@ -131,11 +114,13 @@ def _take_step(session: Session) -> None:
         )
 
 
-def _gradients(session: Session, rows: list[Encoded]) -> _Outcome:
-    """Gradients of the mean loss over all supervised tokens of ``rows``, clipped; retried smaller when memory ends."""
+def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
+    """The step's gradients; taken again in smaller passes when the memory runs out."""
+    limit = session.order.spec.training.max_grad_norm
     while True:
+        passes = make_passes(rows, session.counters.micro_batch_tokens, session.packing, session.device)
         try:
-            return _accumulate(session, rows)
+            return accumulate(session, rows, passes, limit)
         except (RuntimeError, MemoryError) as error:
             smaller = session.counters.micro_batch_tokens // 2
             longest = max(len(row.tokens) for row in rows)
@@ -147,25 +132,6 @@ def _gradients(session: Session, rows: list[Encoded]) -> _Outcome:
         session.counters = replace(session.counters, micro_batch_tokens=smaller)
         message = f"The memory ran out; the step is taken again with {smaller} tokens a pass. Nothing else changes."
         session.context.emit(Notice("warning", "smaller_passes", message))
-
-
-def _accumulate(session: Session, rows: list[Encoded]) -> _Outcome:
-    supervised = sum(row.supervised for row in rows)
-    weight = session.scale.factor / max(supervised, 1)
-    total = torch.zeros((), dtype=torch.float32, device=session.device)
-    passes = 0
-    for one in make_passes(rows, session.counters.micro_batch_tokens, session.packing, session.device):
-        with documents(one.documents):  # the backward pass too: recomputed layers ask for the documents again
-            loss = session.head.summed(one) * weight
-            loss.backward()
-        total += loss.detach()
-        passes += 1
-    if session.scale.enabled:
-        session.masters.scale_gradients(1.0 / session.scale.factor)
-    limit = session.order.spec.training.max_grad_norm
-    norm = torch.nn.utils.clip_grad_norm_(session.masters.masters, limit if limit > 0 else math.inf)
-    loss_value, norm_value = torch.stack([total / session.scale.factor, norm.float()]).tolist()  # the step's one wait
-    return _Outcome(loss_value, norm_value, sum(len(row.tokens) for row in rows), supervised, passes)
 
 
 def _evaluate(session: Session) -> bool:

@@ -1,0 +1,79 @@
+"""One optimizer step: rows in, gradients over all passes, clipped, applied. It knows no run folder and no events.
+
+Nothing in a pass waits for the device; the one wait of a step is the check that its gradients are finite.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from core.data.types import Encoded
+from core.engine.attention import documents
+from core.engine.loss import LossHead
+from core.engine.masters import Masters
+from core.engine.passes import Pass
+from core.engine.scaling import LossScale
+
+
+class Learner(Protocol):
+    """What a step touches: the loss head around the model, the masters, and the rule that moves them."""
+
+    device: torch.device
+    head: LossHead
+    masters: Masters
+    optimizer: torch.optim.Optimizer
+    scale: LossScale
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gradients of one step came to."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+    supervised: int
+    passes: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step may be applied."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass], max_grad_norm: float) -> Outcome:
+    """Gradients of the mean loss over all supervised tokens of ``rows``, in the masters and clipped.
+
+    Args:
+        learner: what learns.
+        rows: the rows of this step.
+        passes: the same rows as tensors; how many share a pass changes nothing but the memory and the time needed.
+        max_grad_norm: the norm that gradients are cut to; 0 leaves them.
+    """
+    supervised = sum(row.supervised for row in rows)
+    weight = learner.scale.factor / max(supervised, 1)
+    total = torch.zeros((), dtype=torch.float32, device=learner.device)
+    count = 0
+    for one in passes:
+        with documents(one.documents):  # the backward pass too: recomputed layers ask for the documents again
+            loss = learner.head.summed(one) * weight
+            loss.backward()
+        total += loss.detach()
+        count += 1
+    if learner.scale.enabled:
+        learner.masters.scale_gradients(1.0 / learner.scale.factor)
+    limit = max_grad_norm if max_grad_norm > 0 else math.inf
+    norm = torch.nn.utils.clip_grad_norm_(learner.masters.masters, limit)
+    loss_value, norm_value = torch.stack([total / learner.scale.factor, norm.float()]).tolist()  # the step's one wait
+    return Outcome(loss_value, norm_value, sum(len(row.tokens) for row in rows), supervised, count)
+
+
+def apply(learner: Learner, outcome: Outcome) -> None:
+    """Moves the masters and publishes them if the gradients are finite; forgets the gradients either way."""
+    if outcome.finite:
+        learner.optimizer.step()
+        learner.masters.publish()
+    learner.masters.clear_gradients()
