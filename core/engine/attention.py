@@ -99,7 +99,7 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
             return _by_document(query, key, value, scoring), None
         held = _current
         plain = softcap is None and dropout == 0.0
-        if held is not None and plain and query.is_cuda and _varlen_fits(query, held):
+        if held is not None and plain and _varlen_fits(query, held):
             return _varlen(query, key, value, held, scoring), None
         # Flash where it can, the next best where a mask or a width forbids it; the self-check says which one ran.
         with sdpa_kernel(_FLASH_FIRST):
@@ -190,6 +190,8 @@ def _visible(asked: int, kept: int, window: int | None, device: torch.device) ->
 
 def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
     """Ampere or newer and 16 bits; int32 offsets inside the kernel's backward pass bound the size of a pass."""
+    if not query.is_cuda:
+        return False
     padded = query.shape[2] + 128 * (len(held.bounds) - 1)
     width = -(-query.shape[3] // 32) * 32
     small = padded * query.shape[1] * width < 2**31
