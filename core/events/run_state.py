@@ -17,6 +17,7 @@ from core.events.types import (
     Failed,
     Heartbeat,
     Hello,
+    MemoryMeasured,
     Notice,
     Phase,
     PhaseFinished,
@@ -51,6 +52,7 @@ class RunState:
         step: optimizer steps done; `steps`: how many there will be, 0 while unknown.
         history: every step's numbers, by column.
         memory_peak: the highest peak of any step, in bytes.
+        memory: the newest measurement of memory beside the plan's prediction.
         ended: the terminal event of the current attempt.
         idle_seconds: age of the last real progress according to the last heartbeat.
         first_time, last_time: Unix time of the first and the newest event.
@@ -73,6 +75,7 @@ class RunState:
     notices: Log[Notice] = field(default_factory=Log)
     unknown: Log[Unknown] = field(default_factory=Log)
     memory_peak: int = 0
+    memory: MemoryMeasured | None = None
     ended: Stopped | Failed | Completed | None = None
     idle_seconds: float = 0.0
     first_time: float = 0.0
@@ -236,6 +239,10 @@ def _started(state: RunState, body: Started) -> RunState:
     )
 
 
+def _memory_measured(state: RunState, body: MemoryMeasured) -> RunState:
+    return replace(state, memory=body)
+
+
 def _until(log: Log[Any], step: int) -> Log[Any]:
     """The items up to and including ``step``; steps rise along a log, so only its end is looked at."""
     length = len(log)
@@ -290,6 +297,7 @@ _HANDLERS: dict[type, Callable[[RunState, Any], RunState]] = {
     PhaseFinished: _phase_finished,
     Progress: _progress,
     Started: _started,
+    MemoryMeasured: _memory_measured,
     Evaluated: _evaluated,
     CheckpointSaved: _checkpoint_saved,
     Sampled: _sampled,

@@ -97,6 +97,38 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryMeasured:
+    """What training has really taken so far, beside what the plan said; after a few steps and at the end.
+
+    Attributes:
+        device: the GPU's name as the driver says it, or the processor's.
+        predicted_bytes: the plan's most likely peak.
+        peak_bytes: the highest of ``peaks``, the saving left out: what the plan's peak is about.
+        peaks: the peak while "loading", in a "step", an "evaluation", while "sampling" or "saving", as far as each has
+            happened: allocated by tensors on CUDA, resident in RAM on the CPU.
+        reserved_bytes: the most that the allocator held; 0 on the CPU, where nobody counts it.
+        shown_bytes: the most that the system's own monitor showed for the process, or on the GPU.
+        pass_tokens: tokens of the largest pass so far.
+        token_seconds: seconds a token took, the first steps left out; 0 while there are no others.
+    """
+
+    step: int
+    device: str
+    predicted_bytes: int
+    peak_bytes: int
+    peaks: Mapping[str, int]
+    reserved_bytes: int = 0
+    shown_bytes: int = 0
+    pass_tokens: int = 0
+    token_seconds: float = 0.0
+
+    @property
+    def residual(self) -> float | None:
+        """(measured - predicted) / predicted peak; None without a prediction."""
+        return self.peak_bytes / self.predicted_bytes - 1 if self.predicted_bytes > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """The validation loss (token-weighted mean) after ``step`` steps."""
 
@@ -242,6 +274,7 @@ Body = (
     | Progress
     | Started
     | Step
+    | MemoryMeasured
     | Evaluated
     | CheckpointSaved
     | Sampled

@@ -59,9 +59,17 @@ def test_the_line_is_flat_json_with_its_header_first() -> None:
 def test_type_names_come_from_the_classes() -> None:
     assert type_name(types.PhaseStarted) == "phase_started"
     assert set(EVENT_TYPES) == {
-        "hello", "phase_started", "phase_finished", "progress", "started", "step", "evaluated", "checkpoint_saved",
-        "sampled", "chat_ready", "chat_piece", "chat_answer", "notice", "heartbeat", "stopped", "failed", "completed",
+        "hello", "phase_started", "phase_finished", "progress", "started", "step", "memory_measured", "evaluated",
+        "checkpoint_saved", "sampled", "chat_ready", "chat_piece", "chat_answer", "notice", "heartbeat", "stopped",
+        "failed", "completed",
     }  # fmt: skip
+
+
+def test_what_was_measured_keeps_its_peaks_by_moment() -> None:
+    body = types.MemoryMeasured(3, "AMD EPYC", 1000, 1100, {"loading": 900, "step": 1100}, pass_tokens=2048)
+    assert decode_event(encode_event(Event(0, 1.0, 0, body))).body == body
+    assert body.residual == pytest.approx(0.1)
+    assert dataclasses.replace(body, predicted_bytes=0).residual is None
 
 
 def test_no_body_field_collides_with_the_header() -> None:

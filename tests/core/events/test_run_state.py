@@ -17,6 +17,7 @@ from core.events.types import (
     Failed,
     Heartbeat,
     Hello,
+    MemoryMeasured,
     Notice,
     PhaseFinished,
     PhaseStarted,
@@ -169,6 +170,14 @@ def test_failures_heartbeats_and_strangers() -> None:
     assert [item.type for item in state.unknown] == ["later"]
 
 
+def test_the_newest_measurement_of_memory_counts() -> None:
+    first = MemoryMeasured(3, "AMD EPYC", 1000, 900, {"step": 900})
+    last = MemoryMeasured(9, "AMD EPYC", 1000, 1100, {"step": 1000, "evaluation": 1100})
+    assert fold(events(HELLO, started())).memory is None
+    assert fold(events(HELLO, started(), first, step(4))).memory == first
+    assert fold(events(HELLO, started(), first, step(9), last, HELLO, started(step=9))).memory == last
+
+
 def test_clocks_never_run_backwards() -> None:
     state = fold([Event(0, 1000.0, 0, HELLO), Event(1, 900.0, 0, Heartbeat(0.0))])
     assert (state.first_time, state.last_time, state.seconds) == (1000.0, 1000.0, 0.0)
@@ -177,6 +186,7 @@ def test_clocks_never_run_backwards() -> None:
 BODIES: Sequence[Body] = (
     HELLO, started(), started(step=2), step(1), step(2, 1.0), step(3, 0.5), Evaluated(2, 1.0, 1, 1.0),
     CheckpointSaved(2, "c", 1, 1.0, "time"), Sampled(1, 0, "p", "t", 1, 1.0), Notice("info", "a", "b"),
+    MemoryMeasured(2, "d", 2, 1, {"step": 1}),
     PhaseStarted("train", "Training."), PhaseFinished("train", 1.0), Heartbeat(2.0), Stopped(3, "stop", True),
 )  # fmt: skip
 
