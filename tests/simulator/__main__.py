@@ -1,0 +1,51 @@
+"""Prints one case: static bytes, and what was live at the peak."""
+
+import argparse
+import time
+from dataclasses import fields, replace
+from typing import Any
+
+from core.spec.sections import AdapterSpec
+from tests.simulator.cases import Case
+from tests.simulator.run import simulate
+
+
+def main() -> None:
+    """Reads a case from the command line and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser.add_argument("--model", default="llama-3-8b")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of Case")
+    parser.add_argument("--adapter", action="append", default=[], metavar="FIELD=VALUE", help="a field of AdapterSpec")
+    parser.add_argument("--passes", default="1024", help="document lengths: a+b for one pass, commas between passes")
+    given = parser.parse_args()
+    passes = tuple(tuple(int(length) for length in one.split("+")) for one in given.passes.split(","))
+    case = Case(given.model, adapter=_with(AdapterSpec(), given.adapter), passes=passes)
+    began = time.perf_counter()
+    simulated = simulate(_with(case, given.set))
+    print(simulated.report())  # noqa: T201
+    print(f"{simulated.operations:,} operations in {time.perf_counter() - began:.1f} s")  # noqa: T201
+
+
+def _with(record: Any, settings: list[str]) -> Any:
+    known = {one.name for one in fields(record)}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in known:
+            raise SystemExit(f"There is no field “{name}”; there are {', '.join(sorted(known))}.")
+        record = replace(record, **{name: _value(text)})
+    return record
+
+
+def _value(text: str) -> Any:
+    if "," in text:
+        return tuple(part for part in text.split(",") if part)
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+if __name__ == "__main__":
+    main()

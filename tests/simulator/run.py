@@ -1,0 +1,150 @@
+"""Builds the engine's parts on the meta device and takes its real step there, with a `Ledger` counting."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.engine import adapters, attention, bootstrap, step
+from core.engine.loading import checkpoint_layers
+from core.engine.loss import LossHead, make_loss_head
+from core.engine.masters import Masters
+from core.engine.optimizer import make_optimizer
+from core.engine.passes import Pass, make_pass
+from core.engine.scaling import LossScale
+from core.facts.types import ModelFacts
+from core.plan.parameters import resolve_targets
+from tests.simulator import kernels
+from tests.simulator.cases import Case
+from tests.simulator.facts import facts_of_model
+from tests.simulator.ledger import Ledger, Peak
+from tests.simulator.models import config_of
+
+META = torch.device("meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a device would have allocated.
+
+    Attributes:
+        peak: the highest point of a step that has everything: optimizer states, and gradients of earlier passes.
+        static: bytes that are there between two steps, by component.
+        facts: the model as the planner sees it.
+    """
+
+    case: Case
+    peak: Peak
+    static: dict[str, int]
+    facts: ModelFacts
+    operations: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """Highest number of bytes allocated."""
+        return self.peak.bytes
+
+    def report(self) -> str:
+        """Static bytes and the table of what was live at the peak."""
+        lines = [f"{size:16,}  {name}" for name, size in self.static.items()]
+        return "\n".join([*lines, self.peak.table()])
+
+
+@dataclass(slots=True)
+class Learner:
+    """`core.engine.step.Learner` without a run folder."""
+
+    device: torch.device
+    model: nn.Module
+    head: LossHead
+    masters: Masters
+    optimizer: torch.optim.Optimizer
+    scale: LossScale
+    facts: ModelFacts
+
+
+def simulate(case: Case) -> Simulated:
+    """The peak of one training step."""
+    with emulated(case) as ledger:
+        learner = build(case, ledger)
+        rows = case.rows()
+        _step(learner, ledger, [(row[0],) for row in rows[:1]], case, warm=True)
+        gc.collect()
+        static = _components(learner, ledger)
+        ledger.watch()
+        _step(learner, ledger, rows, case)
+        return Simulated(case, ledger.peak(), static, learner.facts, ledger.operations)
+
+
+def build(case: Case, ledger: Ledger) -> Learner:
+    """The parts of a session (`core.engine.session.build`) on the meta device."""
+    base = build_base(case)
+    facts = facts_of_model(base)
+    targets = resolve_targets(case.adapter, facts)
+    model = adapters.attach(base, case.adapter, targets)
+    masters = Masters(model, bootstrap.torch_dtype(case.compute_dtype))
+    checkpoint_layers(base, case.checkpointed)
+    model.train()
+    optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01)
+    head = make_loss_head(base)
+    return Learner(META, model, head, masters, optimizer, LossScale(enabled=case.compute_dtype == "fp16"), facts)
+
+
+def build_base(case: Case) -> Any:
+    """`core.engine.loading.load_base` with weights that have no content."""
+    from transformers import AutoModelForCausalLM
+
+    bootstrap.quiet_libraries()
+    model = AutoModelForCausalLM.from_config(
+        config_of(case.model, case.layers),
+        dtype=bootstrap.torch_dtype(case.compute_dtype),
+        attn_implementation=attention.register(case.attention),
+    )
+    model.config.use_cache = False
+    return model
+
+
+def _step(learner: Learner, ledger: Ledger, rows: Any, case: Case, *, warm: bool = False) -> None:
+    flat = [row for group in rows for row in group]
+
+    def passes() -> Iterator[Pass]:
+        for group in rows:
+            yield make_pass(group, META)
+
+    with ledger.during("forward"):
+        outcome = step.accumulate(learner, flat, passes(), 1.0)
+    with ledger.during("optimizer"):
+        step.apply(learner, outcome)
+
+
+def _components(learner: Learner, ledger: Ledger) -> dict[str, int]:
+    """Labels everything that is there between two steps and adds it up."""
+    trained = {id(parameter) for parameter in learner.model.parameters() if parameter.requires_grad}
+    copies = [p for p in learner.model.parameters() if id(p) in trained]
+    frozen = [p for p in learner.model.parameters() if id(p) not in trained]
+    parts = {
+        "masters": learner.masters.masters,
+        "trained copies": copies,
+        "weights": frozen,
+        "buffers": list(learner.model.buffers()),
+        "optimizer": [list(state.values()) for state in learner.optimizer.state.values()],
+    }
+    sizes = {name: ledger.label(tensors, name) for name, tensors in parts.items()}
+    sizes["other"] = ledger.live - sum(sizes.values())
+    return sizes
+
+
+@contextmanager
+def emulated(case: Case) -> Iterator[Ledger]:
+    """A ledger in force on the meta device, with everything patched that asks which device there is."""
+    ledger = Ledger(case.kind, kernels.scratch(case.kind))
+    with ExitStack() as stack:
+        stack.enter_context(kernels.patched(case.kind))
+        stack.enter_context(META)
+        stack.enter_context(ledger)
+        ledger.probe()
+        yield ledger
