@@ -30,7 +30,7 @@ def make_optimizer(
         return torch.optim.AdamW(
             parameters, lr=learning_rate, betas=BETAS, eps=EPSILON, weight_decay=weight_decay, fused=True
         )
-    if kind.startswith("paged") and not parameters[0].is_cuda:
+    if kind.startswith("paged") and parameters[0].is_cpu:
         raise JobError(
             FailureKind.UNSUPPORTED,
             "Paged optimizers move their state between GPU and RAM, and this run has no GPU.",

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.facts.linears import read_layout
 from core.facts.model_config import parse_config
-from core.facts.model_files import _facts
+from core.facts.model_files import describe
 from core.facts.promises import is_tied
 from core.facts.safetensors_header import Weights
 from core.facts.tensors import Tensor
@@ -27,7 +27,7 @@ def facts_of_model(model: Any) -> ModelFacts:
     raw = model.config.to_dict()
     raw["architectures"] = [type(model).__name__]
     raw.setdefault("tie_word_embeddings", bool(model.config.tie_word_embeddings))
-    stored = {name: tensor for name, tensor in model.state_dict().items()}
+    stored = dict(model.state_dict())
     tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
     tensors = tuple(
         Tensor(name, tuple(tensor.shape), "BF16", 2 * tensor.numel())
@@ -37,7 +37,7 @@ def facts_of_model(model: Any) -> ModelFacts:
     parsed = parse_config(raw, "config.json")
     layout = read_layout(tensors, parsed.family, parsed.num_layers, parsed.extra_layers)
     assumptions: list[str] = []
-    return _facts(
+    return describe(
         Path("invented"),
         parsed,
         layout,

@@ -23,6 +23,7 @@ from tests.simulator.cases import Case
 from tests.simulator.facts import facts_of_model
 from tests.simulator.ledger import Ledger, Peak
 from tests.simulator.models import config_of
+from tests.simulator.quantized import quantize, state_tensors
 
 META = torch.device("meta")
 
@@ -82,8 +83,7 @@ def simulate(case: Case) -> Simulated:
 
 def build(case: Case, ledger: Ledger) -> Learner:
     """The parts of a session (`core.engine.session.build`) on the meta device."""
-    base = build_base(case)
-    facts = facts_of_model(base)
+    base, facts = build_base(case)
     targets = resolve_targets(case.adapter, facts)
     model = adapters.attach(base, case.adapter, targets)
     masters = Masters(model, bootstrap.torch_dtype(case.compute_dtype))
@@ -94,8 +94,8 @@ def build(case: Case, ledger: Ledger) -> Learner:
     return Learner(META, model, head, masters, optimizer, LossScale(enabled=case.compute_dtype == "fp16"), facts)
 
 
-def build_base(case: Case) -> Any:
-    """`core.engine.loading.load_base` with weights that have no content."""
+def build_base(case: Case) -> tuple[Any, ModelFacts]:
+    """`core.engine.loading.load_base` with weights that have no content, and the facts of its files."""
     from transformers import AutoModelForCausalLM
 
     bootstrap.quiet_libraries()
@@ -105,7 +105,10 @@ def build_base(case: Case) -> Any:
         attn_implementation=attention.register(case.attention),
     )
     model.config.use_cache = False
-    return model
+    facts = facts_of_model(model)
+    if case.quantization != "none":
+        quantize(model, case.quantization, case.double_quant, bootstrap.torch_dtype(case.compute_dtype))
+    return model, facts
 
 
 def _step(learner: Learner, ledger: Ledger, rows: Any, case: Case, *, warm: bool = False) -> None:
@@ -129,7 +132,7 @@ def _components(learner: Learner, ledger: Ledger) -> dict[str, int]:
     parts = {
         "masters": learner.masters.masters,
         "trained copies": copies,
-        "weights": frozen,
+        "weights": [frozen, state_tensors(learner.model)],
         "buffers": list(learner.model.buffers()),
         "optimizer": [list(state.values()) for state in learner.optimizer.state.values()],
     }
@@ -141,7 +144,7 @@ def _components(learner: Learner, ledger: Ledger) -> dict[str, int]:
 @contextmanager
 def emulated(case: Case) -> Iterator[Ledger]:
     """A ledger in force on the meta device, with everything patched that asks which device there is."""
-    ledger = Ledger(case.kind, kernels.scratch(case.kind))
+    ledger = Ledger(case.kind, kernels.scratch(case.kind), kernels.answers())
     with ExitStack() as stack:
         stack.enter_context(kernels.patched(case.kind))
         stack.enter_context(META)
