@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.facts.architectures import (
     EMBEDDINGS,
@@ -43,6 +43,7 @@ class Layout:
         blocks: numbers of the blocks found.
         has_experts: weights of experts were found, which are no linear layers once loaded.
         stateful: tensors were found that carry state along a row.
+        parameters: all values of all tensors, a tied head stored twice counted twice.
         guessed_root: where an unknown class is believed to keep its blocks; empty for known families.
     """
 
@@ -54,12 +55,8 @@ class Layout:
     blocks: frozenset[int]
     has_experts: bool
     stateful: bool
+    parameters: int
     guessed_root: str = ""
-
-    @property
-    def parameters(self) -> int:
-        """All values of all tensors, a tied head stored twice counted twice."""
-        return sum(tensor.elements for tensor in self.tensors.values())
 
 
 def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, extra_layers: int = 0) -> Layout:
@@ -95,7 +92,37 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
         numbers,
         any(_is_expert(name, tensor) for name, tensor in text.items()),
         any(_STATEFUL.search(name) for name in text),
+        sum(tensor.elements for tensor in named.values()),
         "" if family.blocks else root,
+    )
+
+
+def repeated(layout: Layout, family: Family, blocks: int) -> Layout:
+    """The layout of a model with many blocks that are all like the single one of ``layout``; its tensors stay those."""
+    prefix = f"{family.blocks}.0."
+    block = sum(tensor.elements for name, tensor in layout.tensors.items() if name.startswith(prefix))
+    one = [(linear.name[len(prefix) :], linear) for linear in layout.linears if linear.layer is not None]
+    linears = [
+        LinearFacts(
+            f"{family.blocks}.{number}.{name}",
+            number,
+            first.role,
+            first.in_features,
+            first.out_features,
+            first.bias,
+            first.fused,
+            first.conv1d,
+        )
+        for number in range(blocks)
+        for name, first in one
+    ]
+    before = tuple(linear for linear in layout.linears if linear.layer is None and linear.role != "head")
+    head = tuple(linear for linear in layout.linears if linear.role == "head")
+    return replace(
+        layout,
+        linears=(*before, *linears, *head),
+        blocks=frozenset(range(blocks)),
+        parameters=layout.parameters + (blocks - 1) * block,
     )
 
 

@@ -192,6 +192,8 @@ def _context(reader: _Reader) -> int:
         rope = reader.values.get(name)
         if not isinstance(rope, Mapping):
             continue
+        if "llama3" in (rope.get("rope_type"), rope.get("type")):
+            continue  # its factor stretches low frequencies only: the length is stated as it is
         original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
         if isinstance(original, int) and isinstance(factor, int | float) and 1 <= factor < _MAX_NUMBER:
             length = max(length, int(min(original, _MAX_NUMBER) * factor))

@@ -67,7 +67,7 @@ def _read_folder(folder: Path) -> ModelFacts:
     if not (folder / "tokenizer.json").is_file():
         assumptions.append("The folder has no tokenizer.json, so texts cannot be turned into tokens with it.")
     template, origin = read_template(folder)
-    return _facts(
+    return describe(
         folder,
         config,
         layout,
@@ -89,7 +89,7 @@ def _read_gguf(path: Path) -> ModelFacts:
     config = parse_config(raw, str(path))
     layout = read_layout(gguf_tensors(header), config.family, config.num_layers)
     template = gguf_text(header, "tokenizer.chat_template")
-    return _facts(
+    return describe(
         path,
         config,
         layout,
@@ -103,7 +103,7 @@ def _read_gguf(path: Path) -> ModelFacts:
     )
 
 
-def _facts(
+def describe(
     path: Path,
     config: ModelConfig,
     layout: Layout,
@@ -113,6 +113,20 @@ def _facts(
     tied: bool,
     **texts: Any,
 ) -> ModelFacts:
+    """The facts of a model whose config and tensors are known, from wherever they came.
+
+    Args:
+        path: what the facts and the complaints call it.
+        config: its settings.
+        layout: its tensors, sorted.
+        weights: the files as they are stored.
+        assumptions: what was guessed so far.
+        tied: whether head and embeddings are one matrix once loaded.
+        texts: further fields of `ModelFacts`.
+
+    Raises:
+        UserError: config and tensors contradict each other.
+    """
     check_promises(path, config, layout, assumptions)
     matrix = layout.embedding or layout.head
     assert matrix is not None, "checked above"

@@ -91,6 +91,7 @@ class ModelFacts:
         remote_code: the folder wants its own Python files to run.
         fingerprint: hash of config and headers; the same model has the same one anywhere.
         assumptions: what had to be guessed, a sentence each; empty for the families that are known.
+        here: its files are on this computer; false for facts from the catalogue, which are good for planning alone.
     """
 
     path: str
@@ -121,6 +122,7 @@ class ModelFacts:
     remote_code: bool = False
     fingerprint: str = ""
     assumptions: tuple[str, ...] = ()
+    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class LengthFacts:
 
     Attributes:
         histogram: upper edge of each length bin -> rows in it.
+        longest_uncut: tokens of the longest row before it was cut; 0 where nobody counted.
     """
 
     rows: int
@@ -151,6 +154,7 @@ class LengthFacts:
     truncated_rows: int
     lost_tokens: int
     histogram: Mapping[str, int]
+    longest_uncut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
