@@ -142,7 +142,9 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
     overhead = CUDA_PASS_OVERHEAD if ground.kind == "cuda" else CPU_PASS_OVERHEAD
     packing = ground.packing.value
     best: tuple[float, int, int, int] | None = None
-    for budget in budgets:
+    smallest = largest_pass(spec, budgets[-1], longest, packing=packing)
+    hopeless = memory.peak(smallest, fixed if fixed is not None else memory.layers) > allowed
+    for budget in () if hopeless else budgets:
         tokens = largest_pass(spec, budget, longest, packing=packing)
         count = fixed if fixed is not None else _fewest_layers(memory, tokens, allowed)
         if memory.peak(tokens, count) > allowed:
@@ -154,8 +156,7 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
         if count <= memory.first:
             break
     if best is None:
-        tokens = largest_pass(spec, budgets[-1], longest, packing=packing)
-        best = (0.0, budgets[-1], fixed if fixed is not None else memory.layers, tokens)
+        best = (0.0, budgets[-1], fixed if fixed is not None else memory.layers, smallest)
     _, budget, count, tokens = best
     peak = memory.peak(tokens, count)
     setup = memory.setup

@@ -1,0 +1,111 @@
+"""Plans a changed spec as far as memory goes, and remembers what changes rarely: what is trained of the model."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from core.errors import Edit, Problem, Severity, UserError
+from core.facts.types import Facts, ModelFacts
+from core.plan.choices import Decision, Training, memory_for, training_of
+from core.plan.ground import Ground, ground_of
+from core.plan.search import Settings, search
+from core.plan.types import Memory
+from core.spec.rules import check
+from core.spec.run_spec import RunSpec
+from core.spec.sections import AdapterSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A spec and the memory that its run would take on the facts it was tried with."""
+
+    spec: RunSpec
+    facts: Facts
+    ground: Ground
+    settings: Settings
+    training: Training
+    memory: Memory
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the peak."""
+        return self.memory.peak_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the plan's verdict is that it fits, and not only hardly."""
+        return self.memory.verdict == "fits"
+
+    @property
+    def model(self) -> ModelFacts:
+        """The base model of the run."""
+        assert self.facts.model is not None, "nothing is tried without a model"
+        return self.facts.model
+
+
+def edited(spec: RunSpec, edits: Iterable[Edit]) -> RunSpec:
+    """The spec with some settings changed."""
+    for edit in edits:
+        spec = spec.replace(edit.path, edit.value)
+    return spec
+
+
+class Trials:
+    """Tries changed specs on one set of facts.
+
+    Specs that meet an error which the first one did not have are refused: an offer must never break something else.
+    ``thorough`` asks every rule; without it only the machine and the model's modules are asked, which is quick and
+    enough for changes that no rule minds.
+    """
+
+    def __init__(self, spec: RunSpec, facts: Facts, decision: Decision, *, thorough: bool) -> None:
+        model, training = facts.model, decision.training
+        assert model is not None, "nothing is tried without a model"
+        assert training is not None, "nothing is tried without targets"
+        self._thorough = thorough
+        self._trained = {_key(spec.adapter, model): training}
+        self._old_errors = _paths(check(spec)) if thorough else frozenset()
+        self.first = Trial(spec, facts, decision.ground, decision.settings, training, decision.memory)
+        self._known: dict[tuple[RunSpec, int], Trial | None] = {(spec, id(model)): self.first}
+
+    def take(self, spec: RunSpec, facts: Facts | None = None) -> Trial | None:
+        """The trial of a spec on the first facts or on others, with another model; None where it is refused."""
+        facts = facts or self.first.facts
+        key = (spec, id(facts.model))
+        if key not in self._known:
+            self._known[key] = self._take(spec, facts)
+        return self._known[key]
+
+    def _take(self, spec: RunSpec, facts: Facts) -> Trial | None:
+        model = facts.model
+        assert model is not None, "nothing is tried without a model"
+        if spec.adapter.method == "full" and spec.model.quantization in ("nf4", "int8"):
+            return None
+        if self._thorough and _paths(check(spec)) - self._old_errors:
+            return None
+        ground = ground_of(spec, facts)
+        if ground.problems and _paths(ground.problems) - _paths(self.first.ground.problems):
+            return None
+        training = self._training(spec.adapter, spec, model)
+        if training is None:
+            return None
+        settings = search(spec, facts, ground, training.trained)
+        return Trial(spec, facts, ground, settings, training, memory_for(ground, settings, model))
+
+    def _training(self, adapter: AdapterSpec, spec: RunSpec, model: ModelFacts) -> Training | None:
+        key = _key(adapter, model)
+        if key not in self._trained:
+            try:
+                self._trained[key] = training_of(spec, model)
+            except UserError:
+                return None
+        return self._trained[key]
+
+
+def _key(adapter: AdapterSpec, model: ModelFacts) -> tuple[AdapterSpec, int]:
+    """What is trained depends on these; alpha is no part of it. The model lives as long as the facts that hold it."""
+    return dataclasses.replace(adapter, alpha=1.0), id(model)
+
+
+def _paths(problems: Iterable[Problem]) -> frozenset[str]:
+    return frozenset(problem.path for problem in problems if problem.severity is Severity.ERROR)
