@@ -17,11 +17,9 @@ from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
 from core.facts.types import DataFacts, ModelFacts
 from core.spec.sections import DataSpec
-from core.units import format_share
 
 _FINGERPRINT_VERSION = 1
 _BATCH = 512
-_LENGTH_STEP = 128
 
 
 class LoadCancelledError(Exception):
@@ -71,7 +69,7 @@ def load_dataset(
     encoder = _Encoder(tokenizer, template, spec, progress)
     train, held_rows = encoder.encode(samples), encoder.encode(held)
     problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
-    problems += [*encoder.problems(), *_advice(spec, tokenizer, template, train, held_rows, shared, pool)]
+    problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, shared, pool)]
     if not train:
         raise UserError(*_nothing_left(encoder, problems))
     files = (*train_files, *held_files)
@@ -172,7 +170,9 @@ class _Encoder:
             message = f"{count} rows have no token that carries loss and are left out"
         message += f" ({cut} because the answer begins after the length limit)." if cut else "."
         advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
-        return warning(self._masked[0].place, message, advice)
+        learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
+        fixes = (learn_all,) if self._spec.train_on == "completions" else ()
+        return warning(self._masked[0].place, message, advice, *fixes)
 
 
 def _nothing_left(encoder: _Encoder, problems: Sequence[Problem]) -> list[Problem]:
@@ -187,16 +187,15 @@ def _advice(
     spec: DataSpec,
     tokenizer: Tokenizer,
     template: ChatTemplate,
-    train: Sequence[Encoded],
     held: Sequence[Encoded],
     shared: int,
     pool: Sequence[Sample],
 ) -> list[Problem]:
-    """Warnings about data that can be trained but perhaps should not be, as it is."""
+    """Warnings about data that can be trained but perhaps should not be, as it is.
+
+    What follows from the facts alone, such as cut rows, is for the planner to say.
+    """
     found: list[Problem] = []
-    cut = [row for row in (*train, *held) if row.lost_tokens]
-    if cut:
-        found.append(_cut_problem(spec, cut, [*train, *held]))
     if shared:
         message = f"{shared} validation rows are also training rows and are left out of the validation."
         found.append(warning("data.validation", message, "Use other rows for validation."))
@@ -212,18 +211,6 @@ def _advice(
         fix = Fix("Use “plain”", (Edit("data.template", "plain"),))
         found.append(warning("data.template", message, "Choose a template whose end token the model has.", fix))
     return found
-
-
-def _cut_problem(spec: DataSpec, cut: Sequence[Encoded], rows: Sequence[Encoded]) -> Problem:
-    longest = max(len(row.tokens) + row.lost_tokens for row in cut)
-    lost = sum(row.lost_tokens for row in cut)
-    share = format_share(lost / (lost + sum(len(row.tokens) for row in rows)))
-    enough = -(-longest // _LENGTH_STEP) * _LENGTH_STEP
-    count = "1 row is" if len(cut) == 1 else f"{len(cut)} rows are"
-    message = f"{count} longer than {spec.max_length} tokens and cut at the end; {share} of all tokens are lost."
-    fix = Fix(f"Allow {enough} tokens", (Edit("data.max_length", enough),))
-    advice = f"The longest row has {longest} tokens; raise data.max_length or shorten the rows."
-    return warning("data.max_length", message, advice, fix)
 
 
 def _shape_reason(files: Sequence[FileSamples]) -> str:

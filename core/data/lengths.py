@@ -21,6 +21,7 @@ def measure(rows: Sequence[Encoded]) -> LengthFacts:
         truncated_rows=sum(1 for row in rows if row.lost_tokens),
         lost_tokens=sum(row.lost_tokens for row in rows),
         histogram=_histogram(lengths),
+        longest_uncut=max((len(row.tokens) + row.lost_tokens for row in rows), default=0),
     )
 
 

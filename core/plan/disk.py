@@ -12,6 +12,9 @@ RUN_EXTRAS = 8 * MIB
 # Tokenizer, templates and settings that lie beside merged or tuned weights.
 COMPANIONS = 8 * MIB
 
+WRITTEN_PER_SECOND = 500e6
+"""Bytes that a plain SSD (SATA, 6 Gbit/s) takes in a second."""
+
 _STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
@@ -35,3 +38,8 @@ def disk_of(spec: RunSpec, model: ModelFacts, parameters: Parameters, optimizer:
 def stored_bytes(model: ModelFacts) -> int:
     """Bytes of one weight in the base model's files; 2 where quantized files are written out."""
     return _STORED_BYTES.get(model.dtype.upper(), 2)
+
+
+def needed_with(disk: Disk, kept: int, fewer: int) -> int:
+    """What the run takes when it keeps ``fewer`` checkpoints instead of ``kept``."""
+    return disk.run_bytes - max(0, kept - fewer) * disk.checkpoint_bytes

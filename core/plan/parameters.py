@@ -106,23 +106,10 @@ def head_of(model: ModelFacts) -> LinearFacts | None:
 
 
 def target_warnings(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> tuple[Problem, ...]:
-    """What is allowed but deserves a word: ranks that exceed a matrix, and matrices that embeddings and head share."""
+    """What is allowed but deserves a word: changing a matrix that embeddings and head share."""
     if adapter.method == "full":
         return ()
     found = []
-    too_wide = [target for target in targets if target.rank > min(target.in_features, target.out_features)]
-    if too_wide:
-        first = too_wide[0]
-        limit = min(first.in_features, first.out_features)
-        found.append(
-            warning(
-                "adapter.rank",
-                f"Rank {first.rank} is larger than the smaller side ({limit}) of “{first.module}”"
-                + (f" and of {len(too_wide) - 1} more modules" if len(too_wide) > 1 else "")
-                + "; more rank than that can express nothing more.",
-                f"Take a rank of at most {limit} there, in adapter.rank or in adapter.rank_pattern.",
-            )
-        )
     touched = sorted(_tied_names(adapter, targets, model)) if model.tied_embeddings else []
     if touched:
         named = " and ".join(f"“{name}”" for name in touched)

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 from core.errors import Problem, Severity
 from core.facts.types import Facts
-from core.plan.advise import memory_problems, paging_problems
 from core.plan.batch import batch_of
-from core.plan.choices import Decision, decide
+from core.plan.choices import decide
 from core.plan.disk import disk_of
 from core.plan.memory import BASIS
-from core.plan.problems import batch_problems, data_problems, disk_problems, missing_facts, model_problems
+from core.plan.problems import Case, early_problems, late_problems
 from core.plan.schedule import curve_of
+from core.plan.solve import memory_problems, paging_problems
 from core.plan.time import duration_of
-from core.plan.types import Batch, Disk, Plan
+from core.plan.types import Plan
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at
 from core.spec.values import fits
@@ -38,16 +38,18 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         disk = disk_of(spec, model, training.parameters, decision.choices.optimizer.value, free)
         if batch is not None:
             duration = duration_of(spec, facts, decision, batch)
+    curve = curve_of(spec.training, batch.steps) if batch else None
+    case = Case(spec, facts, decision, batch, curve, disk, duration)
     return Plan(
         choices=decision.choices,
         parameters=training.parameters if training else None,
         targets=training.targets if training else (),
         batch=batch,
-        curve=curve_of(spec.training, batch.steps) if batch else None,
+        curve=curve,
         memory=decision.memory,
         disk=disk,
         duration=duration,
-        problems=_merged(broken, _found(spec, facts, decision, batch, disk)),
+        problems=_merged(broken, _found(case)),
         notes={"memory": BASIS},
     )
 
@@ -60,21 +62,12 @@ def _typed(spec: RunSpec, broken: tuple[Problem, ...]) -> RunSpec:
     return spec
 
 
-def _found(
-    spec: RunSpec, facts: Facts, decision: Decision, batch: Batch | None, disk: Disk | None
-) -> Iterable[Problem]:
-    yield from missing_facts(spec, facts)
-    if facts.model is not None:
-        yield from model_problems(spec, facts.model)
-    if facts.data is not None:
-        yield from data_problems(spec, facts.data, facts.model)
-    yield from decision.problems
-    yield from memory_problems(spec, facts, decision)
-    yield from paging_problems(facts, decision)
-    if batch is not None:
-        yield from batch_problems(spec, batch)
-    if disk is not None:
-        yield from disk_problems(disk)
+def _found(case: Case) -> Iterable[Problem]:
+    yield from early_problems(case)
+    yield from case.decision.problems
+    yield from memory_problems(case.spec, case.facts, case.decision)
+    yield from paging_problems(case.facts, case.decision)
+    yield from late_problems(case)
 
 
 def _merged(broken: tuple[Problem, ...], found: Iterable[Problem]) -> tuple[Problem, ...]:

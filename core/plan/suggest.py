@@ -14,8 +14,8 @@ from core.errors import Edit, Severity
 from core.facts.types import Facts, LengthFacts, ModelFacts
 from core.plan.ground import DTYPE_BYTES
 from core.plan.planner import plan
-from core.plan.problems import FEW_ROWS
 from core.plan.types import Verdict
+from core.plan.usual import FEW_ROWS
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at, fields, is_visible
 from core.spec.sections import AdapterSpec

@@ -5,25 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.spec.run_spec import RunSpec
 
-_ADAPTER_RATES = (1e-6, 2e-3, 2e-4)
-_FULL_RATES = (1e-7, 1e-4, 2e-5)
-
-
-def _check_learning_rate(spec: RunSpec) -> Iterator[Problem]:
-    full = spec.adapter.method == "full"
-    low, high, usual = _FULL_RATES if full else _ADAPTER_RATES
-    rate = spec.training.learning_rate
-    if not (0 < rate < low or rate > high) or rate > 1:
-        return
-    what = "full fine-tuning" if full else "adapters"
-    effect = "the model would hardly learn" if rate < low else "the loss is likely to jump and the model to forget"
-    yield warning(
-        "training.learning_rate",
-        f"A learning rate of {rate:g} is unusually {'low' if rate < low else 'high'} for {what}: {effect}.",
-        f"{usual:g} is a good start; {low:g} to {high:g} is the usual range.",
-        Fix(f"Set it to {usual:g}", (Edit("training.learning_rate", usual),)),
-    )
-
 
 def _check_validation(spec: RunSpec) -> Iterator[Problem]:
     if spec.data.validation or spec.data.validation_share > 0:
@@ -106,7 +87,6 @@ def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
 
 
 TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
-    _check_learning_rate,
     _check_validation,
     _check_samples,
     _check_optimizer,

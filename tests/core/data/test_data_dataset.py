@@ -13,7 +13,7 @@ import pytest
 from core.data.dataset import Dataset, load_dataset
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded
-from core.errors import Severity, UserError
+from core.errors import Edit, Severity, UserError
 from core.facts.types import ModelFacts
 from core.paths import resource
 from core.records import from_plain, to_plain
@@ -166,21 +166,23 @@ def test_rows_without_loss_are_dropped_and_counted(model: ModelFacts, tmp_path: 
     assert (len(found.train), found.facts.fully_masked_rows) == (1, 2)
     assert "2 rows have no token that carries loss" in found.problems[0].message
     assert "1 because the answer begins after" in found.problems[0].message
+    (fix,) = found.problems[0].fixes
+    assert fix.edits == (Edit("data.train_on", "all"),)
+    every = load_dataset(DataSpec(train=(path,), max_length=40, validation_share=0, train_on="all"), 1, model)
+    assert every.facts.fully_masked_rows == 0
     nothing = write(tmp_path / "b.jsonl", rows[1:2])
     assert "No row is left to train" in str(refused(model, train=(nothing,)))
 
 
-def test_cut_rows_are_a_warning_with_a_way_out(chats: str, model: ModelFacts) -> None:
-    whole = load_dataset(DataSpec(train=(chats,)), 1, model)
-    limit = whole.facts.train.longest - 1
-    found = load_dataset(DataSpec(train=(chats,), max_length=limit), 1, model)
-    (problem,) = found.problems
-    assert "cut at the end" in problem.message
-    assert problem.fixes[0].edits[0].path == "data.max_length"
-    value = problem.fixes[0].edits[0].value
-    assert isinstance(value, int)
-    assert not load_dataset(DataSpec(train=(chats,), max_length=value), 1, model).problems
-    assert found.facts.train.lost_tokens > 0
+def test_cut_rows_are_counted_and_left_for_the_plan_to_say(chats: str, model: ModelFacts) -> None:
+    whole = load_dataset(DataSpec(train=(chats,)), 1, model).facts.train
+    assert (whole.longest_uncut, whole.truncated_rows) == (whole.longest, 0)
+    found = load_dataset(DataSpec(train=(chats,), max_length=whole.longest - 1), 1, model)
+    cut = found.facts.train
+    assert (cut.longest, cut.longest_uncut) == (whole.longest - 1, whole.longest)
+    assert cut.truncated_rows > 0
+    assert cut.lost_tokens == whole.tokens - cut.tokens
+    assert not found.problems
 
 
 def test_templates_whose_end_the_model_lacks_are_a_warning(chats: str, model: ModelFacts) -> None:

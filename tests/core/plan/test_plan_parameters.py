@@ -127,14 +127,6 @@ def test_the_tied_embedding_trap_is_said() -> None:
     assert "lm_head" in target_warnings(head, resolve_targets(head, TIED), TIED)[0].message
 
 
-def test_a_rank_wider_than_a_matrix_is_a_warning() -> None:
-    adapter = AdapterSpec(rank=48)
-    (found,) = target_warnings(adapter, resolve_targets(adapter, TINY), TINY)
-    assert "48" in found.message
-    assert "32" in found.message
-    assert "7 more" in found.message
-
-
 def test_unknown_names_get_a_suggestion_and_the_list() -> None:
     (found,) = problems_of(AdapterSpec(targets=("q_pro",)))
     assert "Did you mean “q_proj”?" in found

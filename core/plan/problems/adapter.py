@@ -1,0 +1,155 @@
+"""Adapters that are larger than what they adapt or than what there is to learn, and odd strengths of them."""
+
+from collections.abc import Iterator
+
+from core.errors import Edit, Fix, Problem, Severity, warning
+from core.plan.problems.case import Case
+from core.plan.types import Target
+from core.plan.usual import LARGE_SET, scale_of, task_of, usual_alpha, usual_rank, widest_rank
+from core.spec.rules_adapter import scale_band
+from core.units import format_count
+
+SMALL_RANK = 64
+"""Ranks up to this cost little whatever the data."""
+RANK_SPARE = 4
+BITS_PER_TOKEN, BITS_PER_PARAMETER = 1.0, 2.0
+"""What a trained token teaches at most and what a parameter can hold, in bits (Schulman et al. 2025; Allen-Zhu and Li
+2024, arXiv 2404.05405)."""
+MOST_DROPOUT = 0.2
+"""Twice the most that the LoRA and QLoRA papers tried, and that trainers in use suggest."""
+
+
+def adapter_problems(case: Case) -> Iterator[Problem]:
+    """Ranks, strengths, targets and dropout against the model and the data."""
+    if case.full:
+        return
+    yield from _wide(case)
+    yield from _room(case)
+    yield from _pattern_scales(case)
+    yield from _attention_only(case)
+    yield from _dropout(case)
+
+
+def _size(target: Target) -> int:
+    return target.in_features * target.out_features
+
+
+def _is_larger(target: Target) -> bool:
+    return target.rank * (target.in_features + target.out_features) > _size(target)
+
+
+def _wide(case: Case) -> Iterator[Problem]:
+    """Adapters with more numbers than the layer that they change."""
+    training, spec = case.decision.training, case.spec.adapter
+    wide = [target for target in training.targets if _is_larger(target)] if training is not None else []
+    if not wide:
+        return
+    first = wide[0]
+    limit = _size(first) // (first.in_features + first.out_features)
+    where = f"“{first.module}”" if len(wide) == 1 else f"“{first.module}” and of {len(wide) - 1:,} more modules"
+    rank = min(widest_rank(case.model), spec.rank)
+    smaller = {name: min(other, rank) for name, other in spec.rank_pattern.items()}
+    edits = (*_rank_edits(case, rank), *((Edit("adapter.rank_pattern", smaller),) if smaller else ()))
+    yield warning(
+        "adapter.rank",
+        f"Rank {first.rank:,} makes the adapter of {where} larger than the layer itself "
+        f"({first.in_features:,} × {first.out_features:,}), so it saves nothing.",
+        f"Take a rank of at most {max(1, limit):,} there, in adapter.rank or in adapter.rank_pattern.",
+        Fix(f"Take rank {rank:,}", edits),
+    )
+
+
+def _rank_edits(case: Case, rank: int) -> tuple[Edit, ...]:
+    """Another rank with alpha moved along, so that the adapters act as strongly as before."""
+    spec = case.spec.adapter
+    alpha = spec.alpha * usual_alpha(spec.method, rank) / usual_alpha(spec.method, spec.rank)
+    return Edit("adapter.rank", rank), Edit("adapter.alpha", float(f"{alpha:.3g}"))
+
+
+def _room(case: Case) -> Iterator[Problem]:
+    """Room for far more than the data teaches, or for less."""
+    rows, training, rank = case.rows, case.decision.training, case.spec.adapter.rank
+    if rows is None or training is None or not training.targets:
+        return
+    tokens = format_count(rows.supervised_tokens)
+    usual = min(usual_rank(task_of(case.spec, case.data), rows), widest_rank(case.model))
+    if rank > SMALL_RANK and rank > RANK_SPARE * usual:
+        yield Problem(
+            Severity.INFO,
+            "adapter.rank",
+            f"Rank {rank:,} has room for far more than {tokens} trained tokens teach; rank {usual} learns them as well "
+            "and takes less memory and disk.",
+            f"Rank {usual} to {RANK_SPARE * usual} is usual for that much; keep more for new knowledge.",
+            (Fix(f"Take rank {usual}", _rank_edits(case, usual)),),
+        )
+    held = BITS_PER_PARAMETER * training.parameters.trainable
+    taught = BITS_PER_TOKEN * rows.supervised_tokens
+    higher = min(usual, widest_rank(case.model))
+    if taught > held:
+        edits = _rank_edits(case, higher)
+        fixes = (Fix(f"Take rank {higher}", edits),) if higher > rank and case.still_fits(*edits) else ()
+        yield Problem(
+            Severity.INFO,
+            "adapter.rank",
+            f"{tokens} trained tokens may teach more than {format_count(training.parameters.trainable)} adapter "
+            "parameters can hold, at about one bit a token and two a parameter.",
+            "Raise the rank or adapt more modules if the loss stops falling early.",
+            fixes,
+        )
+
+
+def _pattern_scales(case: Case) -> Iterator[Problem]:
+    """Modules with a rank of their own share alpha, so they act more or less strongly than the others."""
+    training, spec = case.decision.training, case.spec.adapter
+    if training is None or not spec.rank_pattern:
+        return
+    low, high = scale_band(spec.method)
+    own = scale_of(spec.method, spec.rank, spec.alpha)
+    for target in training.targets:
+        scale = scale_of(spec.method, target.rank, spec.alpha)
+        if low <= own <= high and not low <= scale <= high:
+            yield warning(
+                "adapter.rank_pattern",
+                f"“{target.module}” has rank {target.rank:,} beside alpha {spec.alpha:g}, so its adapter acts "
+                f"{scale:.3g}-fold where the others act {own:.3g}-fold.",
+                "Take a rank closer to the others, or rsLoRA, whose strength moves less with the rank.",
+                Fix("Give all modules the same rank", (Edit("adapter.rank_pattern", {}),)),
+            )
+            return
+
+
+def _attention_only(case: Case) -> Iterator[Problem]:
+    training, model = case.decision.training, case.model
+    if training is None or model is None or not training.targets or case.spec.adapter.rank_pattern:
+        return
+    roles = {linear.name: linear.role for linear in model.linears}
+    if any(roles.get(target.module) != "attention" for target in training.targets) or "mlp" not in roles.values():
+        return
+    everything = Edit("adapter.targets", ("all-linear",))
+    yield Problem(
+        Severity.INFO,
+        "adapter.targets",
+        "Only attention gets adapters; the same number of parameters on all linear layers learns more.",
+        "Take all linear layers, with a lower rank if memory is short.",
+        (Fix("Take all linear layers", (everything,)),) if case.still_fits(everything) else (),
+    )
+
+
+def _dropout(case: Case) -> Iterator[Problem]:
+    share, rows = case.spec.adapter.dropout, case.rows
+    if share > MOST_DROPOUT:
+        yield warning(
+            "adapter.dropout",
+            f"Dropout zeroes {share:.0%} of what adapters see, so they learn slowly; up to 10 % is usual.",
+            "Set it to 0, or to 0.05 for a small set.",
+            Fix("Set it to 0.05", (Edit("adapter.dropout", 0.05),)),
+        )
+    elif share > 0 and rows is not None and rows.rows >= LARGE_SET and 0 < case.epochs <= 1:
+        yield Problem(
+            Severity.INFO,
+            "adapter.dropout",
+            f"Each of {rows.rows:,} rows is seen at most once, so nothing can be learned by heart; dropout only "
+            "costs time and memory.",
+            "Set it to 0.",
+            (Fix("Set it to 0", (Edit("adapter.dropout", 0.0),)),),
+        )

@@ -1,0 +1,81 @@
+"""Learning rates and warm-ups out of their family."""
+
+from collections.abc import Iterator
+
+from core.errors import Edit, Fix, Problem, Severity, warning
+from core.plan.problems.case import Case
+from core.plan.usual import RATE_BAND, USUAL_SCALE, USUAL_WARMUP, scale_of, usual_rate
+
+LONG_WARMUP = 0.3
+"""Trainers in use warm up for at most a tenth of the steps."""
+BOLD = 2.0
+"""Times the usual rate, from which starting without a warm-up is bold."""
+
+
+def rate_problems(case: Case) -> Iterator[Problem]:
+    """The learning rate for the method and the model's size, and how it begins."""
+    out_of_family = list(_rate(case))
+    yield from out_of_family
+    yield from _warmup(case, judged=not out_of_family)
+
+
+def _strength(case: Case) -> float:
+    """How much farther than usual a step takes the weights: one step of B moves them by the rate times the scale."""
+    adapter = case.spec.adapter
+    if case.full or adapter.rank < 1 or adapter.alpha <= 0:
+        return 1.0
+    return max(1.0, scale_of(adapter.method, adapter.rank, adapter.alpha) / USUAL_SCALE)
+
+
+def _rate(case: Case) -> Iterator[Problem]:
+    rate = case.spec.training.learning_rate
+    if not 0 < rate <= 1:
+        return  # the spec's own rules refuse it
+    usual = usual_rate(case.model, full=case.full)
+    low, high = (share * usual for share in RATE_BAND)
+    strength = _strength(case)
+    if rate < low or rate > high:
+        what = "full fine-tuning" if case.full else "adapters"
+        whose = " of a model of this size" if case.model is not None else ""
+        effect = "the model would hardly learn" if rate < low else "the loss is likely to jump and the model to forget"
+        yield warning(
+            "training.learning_rate",
+            f"A learning rate of {rate:g} is unusually {'low' if rate < low else 'high'} for {what}{whose}: {effect}.",
+            f"{usual:g} is a good start; {low:g} to {high:g} is the usual range.",
+            Fix(f"Set it to {usual:g}", (Edit("training.learning_rate", usual),)),
+        )
+    elif rate * strength > high:
+        calm = float(f"{usual / strength:.2g}")
+        scale = strength * USUAL_SCALE
+        yield warning(
+            "training.learning_rate",
+            f"A learning rate of {rate:g} with adapters that act {scale:.3g}-fold is as bold as {rate * strength:.3g} "
+            "at the usual twofold strength: the loss is likely to jump.",
+            f"Lower alpha, or set the learning rate to about {calm:g}.",
+            Fix(f"Set it to {calm:g}", (Edit("training.learning_rate", calm),)),
+        )
+
+
+def _warmup(case: Case, *, judged: bool) -> Iterator[Problem]:
+    curve, share = case.curve, case.spec.training.warmup
+    if curve is None or curve.steps < 2:
+        return
+    usual = Fix(f"Warm up for {USUAL_WARMUP:.0%} of the steps", (Edit("training.warmup", USUAL_WARMUP),))
+    rate = case.spec.training.learning_rate * _strength(case)
+    if share == 0 and judged and rate > BOLD * usual_rate(case.model, full=case.full):
+        yield warning(
+            "training.warmup",
+            f"The run begins at its full learning rate of {curve.peak:g}, which is high, and Adam's first steps are "
+            "its least certain ones.",
+            "Let the rate rise over the first steps.",
+            usual,
+        )
+    elif share > LONG_WARMUP:
+        yield Problem(
+            Severity.INFO,
+            "training.warmup",
+            f"The learning rate rises for {curve.warmup_steps:,} of {curve.steps:,} steps, so much of the run learns "
+            "little.",
+            "3 to 10 % is usual.",
+            (usual,),
+        )
