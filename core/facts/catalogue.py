@@ -19,7 +19,7 @@ from core.facts.safetensors_header import Weights
 from core.facts.types import ModelFacts
 from core.paths import resource
 
-OWN = "own"
+_TEMPLATE = "{# The model's own chat template comes with its files. #}"
 # torch's words for number formats -> safetensors' words and bytes of one number.
 _FORMATS = {"bfloat16": ("BF16", 2), "float16": ("F16", 2), "float32": ("F32", 4)}
 
@@ -59,7 +59,8 @@ class Entry:
     def facts(self) -> ModelFacts:
         """What `core.facts.model_files.read_model` would say of the downloaded model, as far as planning needs it.
 
-        There are no files behind these facts: ``here`` is false, weight files, template text and fingerprint are empty.
+        There are no files behind these facts: ``here`` is false, there are no weight files and no fingerprint, and in
+        the place of the chat template's text stands a remark that there is one.
         """
         return _facts(self.name)
 
@@ -91,6 +92,8 @@ def facts_of(entry: Entry) -> ModelFacts:
         [],
         tied=tied,
         licence=entry.licence,
+        template=_TEMPLATE if entry.template else "",
+        template_origin="tokenizer_config.json" if entry.template else "",
         here=False,
     )
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from core import paths
 from core.errors import UserError, error
+from core.facts.catalogue import entries, find_entry
 from core.facts.model_config import read_config
 from core.facts.model_folder import CONFIG_FILE
 from core.facts.safetensors_header import INDEX_FILE, SINGLE_FILE, read_index
@@ -138,14 +139,8 @@ def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
     cache = cache_folder()
     repository = cache / f"models--{name.replace('/', '--')}"
     if not _exists(repository):
-        known = [model.name for model in list_models()]
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
         raise UserError(
-            error(
-                _SETTING,
-                f"There is no model “{name}”: neither {tried} nor {repository} exists.",
-                f"Did you mean “{close[0]}”?" if close else "Download the model first, then choose its folder.",
-            )
+            error(_SETTING, f"There is no model “{name}”: neither {tried} nor {repository} exists.", _instead_of(name))
         )
     snapshot = _snapshot(repository, revision)
     if _is_on_its_way(repository, snapshot):
@@ -169,6 +164,19 @@ def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
             )
         )
     return snapshot
+
+
+def _instead_of(name: str) -> str:
+    """What to do about a hub model that is not there: the command that gets it, or the name that was probably meant."""
+    entry = find_entry(name)
+    if entry is not None and entry.name == name:
+        return f"Download it on the Model page or with “lowrank models --download {name}”."
+    known = [model.name for model in list_models()]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not close and entry is not None:
+        close = [entry.name]
+    close = close or difflib.get_close_matches(name, [entry.name for entry in entries()], n=1, cutoff=0.8)
+    return f"Did you mean “{close[0]}”?" if close else "Download the model first, then choose its folder."
 
 
 def _snapshot(repository: Path, revision: str) -> Path | None:

@@ -10,9 +10,8 @@ from core.data.source import check_file
 from core.data.templates import choose_template
 from core.data.tokenizer import Tokenizer
 from core.errors import Problem, Severity, UserError
+from core.facts.base_model import read_base_model
 from core.facts.hardware import read_hardware
-from core.facts.locate import find_model
-from core.facts.model_files import read_model
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
 from core.plan.types import Plan
@@ -40,6 +39,9 @@ class Prepared:
 def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared:
     """Reads all facts that a spec calls for and plans the run. Writes nothing.
 
+    A base model that is in the catalogue but not on this computer is planned as far as its shapes tell; the plan's
+    problems then say that it has to be downloaded, and the run cannot start.
+
     Raises:
         UserError: the spec, the model or the data cannot be used; it carries every problem found.
     """
@@ -52,6 +54,8 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared
     hardware = read_hardware(_runs_folder(spec))
     report("Reading the base model’s files", 0, 0)
     model = _read_model(spec)
+    if not model.here:
+        return _without_files(spec, Facts(hardware, model))
     report("Reading the data", 0, 0)
     dataset = load_dataset(
         spec.data,
@@ -69,15 +73,25 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared
 def _read_model(spec: RunSpec) -> ModelFacts:
     """The model's facts; when it has a problem, the data files are looked at too, so that all is said at once."""
     try:
-        return read_model(find_model(spec.model.base, spec.model.revision))
+        return read_base_model(spec.model.base, spec.model.revision)
     except UserError as failure:
-        problems = list(failure.problems)
-        for name in (*spec.data.train, *spec.data.validation):
-            try:
-                check_file(Path(name))
-            except UserError as other:
-                problems += other.problems
-        raise UserError(*problems, exit_code=failure.exit_code) from failure
+        raise UserError(*failure.problems, *_missing_files(spec), exit_code=failure.exit_code) from failure
+
+
+def _without_files(spec: RunSpec, facts: Facts) -> Prepared:
+    """The plan for a model that is known from the catalogue only: there is no tokenizer yet to read the data with."""
+    planned = plan(spec, facts)
+    return Prepared(spec, facts, replace(planned, problems=(*planned.problems, *_missing_files(spec))))
+
+
+def _missing_files(spec: RunSpec) -> list[Problem]:
+    problems: list[Problem] = []
+    for name in (*spec.data.train, *spec.data.validation):
+        try:
+            check_file(Path(name))
+        except UserError as failure:
+            problems += failure.problems
+    return problems
 
 
 def _runs_folder(spec: RunSpec) -> Path:

@@ -49,15 +49,14 @@ def read_machine(spec: RunSpec) -> HardwareFacts:
 
 
 def read_base(spec: RunSpec) -> ModelFacts:
-    """The base model, from its headers.
+    """The base model, from its headers, or from the catalogue while it is not on this computer.
 
     Raises:
-        UserError: it is not there or cannot be used.
+        UserError: it is not there and not in the catalogue, or cannot be used.
     """
-    from core.facts.locate import find_model
-    from core.facts.model_files import read_model
+    from core.facts.base_model import read_base_model
 
-    return read_model(find_model(spec.model.base, spec.model.revision))
+    return read_base_model(spec.model.base, spec.model.revision)
 
 
 def read_rows(spec: RunSpec, model: ModelFacts, report: Report) -> Rows:

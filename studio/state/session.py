@@ -236,7 +236,7 @@ class Session(QObject):
         self._read_for["data"] = wanted
         self._cancel("data")
         self._set_data(None, (), "")
-        if spec.data.train and model is not None:
+        if spec.data.train and model is not None and model.here:  # without its tokenizer rows cannot be counted
             self._start("data", Busy("Reading the data"), lambda report: readers.read_rows(spec, model, report))
 
     def _start(self, name: str, busy: Busy, work: Any) -> None:

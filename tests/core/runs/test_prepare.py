@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import paths
-from core.errors import UserError
+from core.errors import Severity, UserError
 from core.runs.prepare import prepare
 from core.runs.store import create_run, load_facts, load_plan, load_spec
 from core.spec.run_spec import RunSpec
@@ -105,6 +105,27 @@ def test_a_missing_model_does_not_hide_missing_data(tmp_path: Path, data_file: P
     assert str(tmp_path / "wrods.jsonl") in places
     assert str(tmp_path) in places
     assert len(places) == 3
+
+
+def test_a_model_of_the_catalogue_is_planned_but_cannot_start(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    name = "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+    spec = RunSpec().replace("model.base", name).replace("data.train", (str(data_file), str(tmp_path / "gone.jsonl")))
+    prepared = prepare(spec)
+    found = prepared.plan
+    assert found.parameters is not None
+    assert found.parameters.frozen == 1_711_376_384
+    assert found.memory is not None
+    assert found.memory.peak_bytes > 3_400_000_000
+    assert found.batch is None
+    assert not found.can_start
+    blocking = [problem for problem in found.problems if problem.severity is Severity.ERROR]
+    assert blocking[0].path == "model.base"
+    assert f"lowrank models --download {name}" in blocking[0].advice
+    assert any("gone.jsonl" in problem.path for problem in blocking)
+    assert any("tokenizer counts them" in problem.advice for problem in found.problems)
 
 
 def test_broken_rows_are_refused(model_folder: Path, tmp_path: Path) -> None:
