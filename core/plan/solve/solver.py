@@ -57,9 +57,9 @@ def solve(spec: RunSpec, facts: Facts, bases: Sequence[ModelFacts] = ()) -> Solu
 
 
 def price(offer: Offer) -> tuple[int, float]:
-    """What an offer costs: quality first, with much waiting counted as well, then time."""
+    """What an offer costs: quality first, with much waiting counted as well, then time; bases keep their order."""
     waiting = max((extra for factor, extra in SLOW if offer.slower >= factor), default=0)
-    return offer.loss + waiting, offer.slower
+    return offer.loss + waiting, 0.0 if offer.kind == "base" else offer.slower
 
 
 class _Found:
