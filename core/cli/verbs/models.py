@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from core.cli.catalogue import list_catalogue
 from core.cli.console import Console
 from core.cli.hub import download_from_hub, search_hub
 from core.errors import ExitCode, UserError, error
@@ -19,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--import", dest="source", metavar="FILE.gguf", help="turn a GGUF file into a model that can be trained"
     )
+    parser.add_argument(
+        "--catalogue",
+        nargs="?",
+        const="",
+        metavar="TEXT",
+        help="list common models that can be planned with before they are downloaded, all or those with TEXT",
+    )
     parser.add_argument("--search", metavar="TEXT", help="search the Hugging Face Hub for models that can be trained")
     parser.add_argument(
         "--download", metavar="ID", help="download this model of the Hub (owner/model) into the Hugging Face cache"
@@ -32,14 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Lists the models, shows one, or gets one."""
-    asked = [name for name in ("model", "fetch", "source", "search", "download") if getattr(options, name) is not None]
-    if len(asked) > 1:
-        advice = "Name one of MODEL, --fetch, --import, --search and --download."
+    ways = ("model", "fetch", "source", "catalogue", "search", "download")
+    if sum(getattr(options, name) is not None for name in ways) > 1:
+        advice = "Name one of MODEL, --fetch, --import, --catalogue, --search and --download."
         raise UserError(error("", "Several things are asked for at once.", advice))
     if options.name and not options.source:
         raise UserError(error("--name", "There is nothing to give this name to.", "Use it together with --import."))
     if options.revision and not options.download:
         raise UserError(error("--revision", "There is nothing to take it of.", "Use it together with --download."))
+    if options.catalogue is not None:
+        return list_catalogue(options.catalogue, console)
     if options.search is not None:
         return search_hub(options.search, console)
     if options.download is not None:
@@ -90,16 +100,16 @@ def _list(console: Console) -> ExitCode:
         console.paragraph(words, " " * (width + 2), f"{console.bold(model.name.ljust(width))}  ")
     if not installed:
         console.line("There are no models yet. “lowrank models --fetch starter” fetches a small one to begin with.")
+        console.line("“lowrank models --catalogue” lists common ones that can be planned with before a download.")
     console.result({"models": records})
     return ExitCode.DONE
 
 
 def _show(name: str, console: Console) -> ExitCode:
-    from core.facts.locate import find_model
-    from core.facts.model_files import read_model
+    from core.facts.base_model import read_base_model
     from core.records import to_plain
 
-    facts = read_model(find_model(name))
+    facts = read_base_model(name)
     _print_facts(facts, console)
     console.result(to_plain(facts))
     return ExitCode.DONE
@@ -113,7 +123,7 @@ def _print_facts(facts: ModelFacts, console: Console) -> None:
     for linear in facts.linears:
         modules.setdefault(linear.short_name, []).append((linear.in_features, linear.out_features))
     rows = [
-        ("Folder", facts.path),
+        ("Folder", facts.path if facts.here else f"not on this computer; “lowrank models --download {facts.path}”"),
         ("Architecture", f"{facts.architecture} ({facts.family})"),
         ("Parameters", f"{facts.parameters:,} in {facts.dtype}, {format_bytes(facts.bytes_on_disk)} on disk"),
         ("Layers", f"{facts.num_layers} layers, hidden size {facts.hidden_size:,}, {heads}"),
