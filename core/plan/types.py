@@ -159,6 +159,8 @@ class Duration:
     Attributes:
         watt_hours: energy of the device that trains, 0 where its power is not known.
         measured_runs: how many earlier runs on this device the speed was learned from.
+        raw_step_seconds: a mean step as it is counted, before any correction by earlier runs.
+        parts: seconds of "loading", "steps", "evaluation", "sampling" and "saving"; their sum is `seconds`.
     """
 
     seconds: float
@@ -168,6 +170,8 @@ class Duration:
     basis: str
     watt_hours: float = 0.0
     measured_runs: int = 0
+    raw_step_seconds: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,176 @@
+"""What training makes a device do, part by part: operations, bytes moved, weights unpacked and kernels started.
+
+Counted for the engine's own step on decoder layers as transformers writes them in PyTorch: large products exactly, from
+the shapes of the linear layers; element-wise kernels by the bytes that they read and write, one kernel after another
+(norms through fp32, rotary embedding, gated activation, residuals, and PEFT's kernels around each adapter).
+"""
+
+from dataclasses import dataclass
+
+from core.plan.time.load import Load
+from core.plan.time.stack import Stack, Trained
+
+# Bytes that element-wise kernels move for a token in 16 bits, forward and backward, by the width that they scale with.
+ADAPTER_OUT, ADAPTER_OUT_BACK = 12, 8  # an adapted layer's outputs: product, scaling, sum
+ADAPTER_IN, ADAPTER_IN_BACK = 2, 10  # its inputs
+DROPOUT_IN, DROPOUT_IN_BACK = 7, 9  # mask and scaled copy, and the gradient through them
+DORA_OUT, DORA_OUT_BACK = 16, 16  # magnitudes on the base's output and on the adapter's
+# The loss head on each logit: product, fp32 copy, log-sum-exp, softmax, difference, 16-bit copy.
+LOGIT = 36
+# DoRA makes each weight's norm anew in every pass: product, sum and norm, for each element of the weight.
+REBUILT = 14
+# What a pass adds to the gradients, for each trained parameter: 16-bit gradient and 32-bit sum, out and in.
+ACCUMULATE = 12
+# The update, for each trained parameter: AdamW's states, the gradient's norm and clipping, and the 16-bit copy.
+UPDATE, UPDATE_8BIT = 46, 34
+# Scores that are written out, for each pair of positions and head: product, scaling, mask, softmax in fp32, cast.
+SCORE, SCORE_BACK = 24, 36
+# Operations of attention's backward pass over those of its forward pass: five products instead of two.
+ATTENTION_BACK = 2.5
+# The part of a layer's kernels that starts in the forward pass.
+FORWARD_KERNELS = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What something costs, in units that a device's rates turn into seconds.
+
+    Attributes:
+        products: operations of large matrix products.
+        narrow: operations of the adapters' products, one side of which is only the rank wide.
+        attention: operations of attention within rows.
+        traffic: bytes that element-wise kernels move.
+        weights: bytes of weights that products read, once for each use in a pass.
+        unpacked: elements of 4- or 8-bit weights that are unpacked, once for each use in a pass.
+        layers: decoder layers whose kernels are started, forward and backward counting as one.
+        modules: adapters whose kernels are started, in the same unit.
+        calls: calls of the attention kernel for one row of one layer, forward and backward counting as one.
+    """
+
+    products: float = 0.0
+    narrow: float = 0.0
+    attention: float = 0.0
+    traffic: float = 0.0
+    weights: float = 0.0
+    unpacked: float = 0.0
+    layers: float = 0.0
+    modules: float = 0.0
+    calls: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both, one after the other."""
+        return Work(
+            self.products + other.products,
+            self.narrow + other.narrow,
+            self.attention + other.attention,
+            self.traffic + other.traffic,
+            self.weights + other.weights,
+            self.unpacked + other.unpacked,
+            self.layers + other.layers,
+            self.modules + other.modules,
+            self.calls + other.calls,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the work is done.
+
+    Attributes:
+        width: bytes of a number in the compute dtype.
+        weight_width: bytes of a weight as the products read it.
+        quantized: weights are unpacked before each use.
+        varlen: attention takes all rows of a pass in one call.
+        scores: attention scores are written out.
+        eight_bit: the optimizer's states have 8 bits.
+    """
+
+    width: int
+    weight_width: float
+    quantized: bool
+    varlen: bool
+    scores: bool
+    eight_bit: bool = False
+
+
+def step_work(stack: Stack, trained: Trained, manner: Manner, load: Load, checkpointed: int) -> Work:
+    """An average optimizer step: its passes forward and backward, what is computed again, the loss, and the update."""
+    again = max(0, min(checkpointed, stack.layers) - trained.first)
+    work = _forward(stack, trained, manner, load, 0, stack.layers)
+    if again:
+        work += _forward(stack, trained, manner, load, trained.first, trained.first + again)
+    work += _backward(stack, trained, manner, load)
+    work += loss_work(stack, manner, load, full=trained.full)
+    update = UPDATE_8BIT if manner.eight_bit else UPDATE
+    return work + Work(traffic=trained.parameters * (ACCUMULATE * load.passes + update))
+
+
+def evaluation_work(stack: Stack, trained: Trained, manner: Manner, load: Load) -> Work:
+    """One measurement of the loss: forward only, but the loss head prepares gradients all the same."""
+    return _forward(stack, trained, manner, load, 0, stack.layers) + loss_work(stack, manner, load, full=False)
+
+
+def decoding_work(stack: Stack, trained: Trained, manner: Manner) -> Work:
+    """One more token of an answer: every weight is read for it."""
+    load = Load(tokens=1, supervised=0, passes=1, rows=1, squares=0, blocks=0)
+    head = Work(products=2 * stack.head, weights=manner.width * stack.head)
+    return _forward(stack, trained, manner, load, 0, stack.layers) + head
+
+
+def loss_work(stack: Stack, manner: Manner, load: Load, *, full: bool) -> Work:
+    """The vocabulary projection and the cross-entropy, at supervised positions only."""
+    return Work(
+        products=(6 if full else 4) * load.supervised * stack.head,
+        traffic=load.supervised * stack.vocabulary * LOGIT,
+        weights=2 * load.passes * manner.width * stack.head,
+    )
+
+
+def _forward(stack: Stack, trained: Trained, manner: Manner, load: Load, start: int, stop: int) -> Work:
+    """Layers ``start`` to ``stop`` forward."""
+    layers = stop - start
+    elements = stack.up_to[stop] - stack.up_to[start]
+    adapted = trained.share_of_layers(start, stop)
+    scale = manner.width / 2
+    outputs = ADAPTER_OUT + (DORA_OUT if trained.rebuilt else 0)
+    inputs = ADAPTER_IN + (DROPOUT_IN if trained.dropout else 0)
+    traffic = scale * (layers * stack.plain + adapted * (outputs * trained.outputs + inputs * trained.inputs))
+    scores = layers * stack.heads * 2 * load.squares
+    return Work(
+        products=2 * load.tokens * elements + load.passes * adapted * trained.rebuilding,
+        narrow=load.tokens * adapted * trained.narrow,
+        attention=layers * stack.query * (4 * load.squares if manner.scores else 2 * load.blocks),
+        traffic=load.tokens * traffic
+        + load.passes * adapted * trained.rebuilt * REBUILT
+        + (scores * SCORE / 2 if manner.scores else 0),
+        weights=load.passes * manner.weight_width * elements,
+        unpacked=load.passes * elements if manner.quantized else 0,
+        layers=FORWARD_KERNELS * load.passes * layers,
+        modules=FORWARD_KERNELS * load.passes * adapted * trained.modules,
+        calls=0 if manner.varlen else FORWARD_KERNELS * load.rows * layers,
+    )
+
+
+def _backward(stack: Stack, trained: Trained, manner: Manner, load: Load) -> Work:
+    """All layers that gradients reach, from the last one down to the first that is trained."""
+    layers = stack.layers - trained.first
+    elements = stack.up_to[stack.layers] - stack.up_to[trained.first]
+    if layers and not trained.full:
+        elements -= stack.inlets[trained.first]  # nobody asks for the gradient of the first layer's own input
+    scale = manner.width / 2
+    outputs = ADAPTER_OUT_BACK + (DORA_OUT_BACK if trained.rebuilt else 0)
+    inputs = ADAPTER_IN_BACK + (DROPOUT_IN_BACK if trained.dropout else 0)
+    traffic = scale * (layers * stack.plain_back + outputs * trained.outputs + inputs * trained.inputs)
+    scores = layers * stack.heads * 2 * load.squares
+    squares = 4 * load.squares if manner.scores else 2 * load.blocks
+    return Work(
+        products=2 * load.tokens * elements * (2 if trained.full else 1),
+        narrow=2 * load.tokens * trained.narrow,
+        attention=ATTENTION_BACK * layers * stack.query * squares,
+        traffic=load.tokens * traffic + (scores * SCORE_BACK / 2 if manner.scores else 0),
+        weights=load.passes * manner.weight_width * elements,
+        unpacked=load.passes * elements if manner.quantized else 0,
+        layers=(1 - FORWARD_KERNELS) * load.passes * layers,
+        modules=(1 - FORWARD_KERNELS) * load.passes * trained.modules,
+        calls=0 if manner.varlen else (1 - FORWARD_KERNELS) * load.rows * layers,
+    )
