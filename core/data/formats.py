@@ -1,40 +1,32 @@
 """What kind of file a data file is, and its rows. The content decides; the ending helps where the content cannot."""
 
-import codecs
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from core.data.json_rows import read_json_document, read_json_lines
-from core.data.source import MAX_LINE_BYTES, OnBytes, check_file, decode, lines, read_head, too_long
-from core.data.table_rows import read_parquet, read_table, sniff_delimiter
+from core.data.column_rows import ARROW_FILE, PARQUET, is_arrow_stream, read_arrow, read_parquet
+from core.data.encodings import BOMS, CODECS, WESTERN, is_utf8, looks_western, utf16_without_mark
+from core.data.folders import ending_of, kind_by_name, list_folder
+from core.data.json_document import read_json_document
+from core.data.json_rows import read_json_lines
+from core.data.packed import OnBytes, Packing
+from core.data.source import Source, check_file, read_head
+from core.data.table_rows import Dialect, read_table, sniff_dialect
+from core.data.text_rows import TextCut, read_text
 from core.data.types import Row
 from core.errors import Problem, UserError, error
+from core.spec.sections import DataSpec
 
-FormatName = Literal["jsonl", "json", "csv", "tsv", "parquet", "text"]
+FormatName = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "text"]
 
-_BY_ENDING: dict[str, FormatName] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".txt": "text",
-    ".md": "text",
-    ".text": "text",
-}
 _FOREIGN = (
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet", "Unpack it, or save the spreadsheet as CSV in UTF-8."),
     (b"%PDF", "a PDF document", "Save its text as a .txt or .md file."),
-    (b"ARROW1", "an Arrow file", "Write it as Parquet."),
+    (b"FEA1", "a Feather file of the first version", "Write it again with a newer program, or as Parquet."),
     (b"ORC", "an ORC file", "Write it as Parquet."),
     (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
-    (b"\x28\xb5\x2f\xfd", "packed with Zstandard", "Unpack it, or pack it with gzip."),
     (b"BZh", "packed with bzip2", "Unpack it, or pack it with gzip."),
     (b"\xfd7zXZ", "packed with xz", "Unpack it, or pack it with gzip."),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it."),
@@ -45,79 +37,155 @@ _FOREIGN = (
 _PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 
 
+_PLAIN = DataSpec()
+
+
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A data file whose kind is known.
+    """A data file, or a folder of files of one kind, whose kind is known.
 
     Attributes:
         bytes: its size on disk.
-        compressed: it is packed with gzip.
-        delimiter: what separates the columns of a table; empty for the other kinds.
+        packing: how it is packed.
+        encoding, fallback: how its bytes are read, see `core.data.source.Source`.
+        dialect: how a table is written.
+        cut: what a row of a text file is.
+        parts: the files of a folder, in order; empty for a file.
+        left_out: how many files of other kinds the folder holds.
     """
 
     path: Path
     format: FormatName
     bytes: int
-    compressed: bool = False
-    delimiter: str = ""
+    packing: Packing = ""
+    encoding: str = "utf-8"
+    fallback: str = ""
+    dialect: Dialect = field(default_factory=Dialect)
+    cut: TextCut = field(default_factory=TextCut)
+    parts: tuple[Path, ...] = ()
+    left_out: int = 0
+    spec: DataSpec = field(default=_PLAIN, repr=False, compare=False)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is packed, so that its size says little about what it holds."""
+        return bool(self.packing)
+
+    @property
+    def source(self) -> Source:
+        """The file as a text."""
+        return Source(self.path, self.packing, self.encoding, self.fallback)
 
 
-def detect(path: Path) -> DataFile:
-    """Finds out what a file is.
+def detect(path: Path, spec: DataSpec = _PLAIN) -> DataFile:
+    """Finds out what a file or a folder is.
+
+    Args:
+        path: where it is.
+        spec: the section ``data`` of the spec: encodings, and what a row of a text file is.
 
     Raises:
         UserError: there is no such file, it is empty, unreadable, or of a kind that holds no rows.
     """
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError):  # an impossible name; looking at it as a file says what is wrong
+        is_folder = False
+    if not is_folder:
+        return _detect_file(path, spec, in_folder=False)
+    found = list_folder(path)
+    kind = found.kind or _detect_file(found.files[0], spec, in_folder=True).format
+    return DataFile(path, cast("FormatName", kind), found.bytes, parts=found.files, left_out=found.left_out, spec=spec)
+
+
+def _detect_file(path: Path, spec: DataSpec, *, in_folder: bool) -> DataFile:
     size = check_file(path)
-    head, compressed = read_head(path)
-    if head.startswith(b"PAR1"):
-        if compressed:
-            advice = "Unpack it; Parquet is packed inside."
-            raise UserError(error(str(path), "This is a Parquet file inside a gzip file.", advice))
-        return DataFile(path, "parquet", size)
-    ending = _ending(path)
-    if ending in (".parquet", ".pq"):
+    head, packing = read_head(path)
+    if head.startswith(PARQUET):
+        return DataFile(path, "parquet", size, packing)
+    if head.startswith(ARROW_FILE) or is_arrow_stream(head):
+        return DataFile(path, "arrow", size, packing)
+    ending = ending_of(path)
+    if ending in (".parquet", ".pq", ".arrow", ".feather", ".ipc"):
+        name = "Parquet" if ending in (".parquet", ".pq") else "Arrow"
+        _refuse_foreign(path, head)
         advice = "Write it again, or give the file its true ending."
-        raise UserError(error(str(path), "The name says Parquet, but the content is something else.", advice))
+        message = f"The name says {name}, but the content is something else."
+        raise UserError(error(str(path), message, advice))
     _refuse_foreign(path, head)
-    text = _head_text(path, head)
+    encoding = _encoding(path, head, spec)
+    text = _head_text(head, encoding)
     if not text.strip():
-        if compressed and not head:
+        if packing and not head:
             raise UserError(error(str(path), "The archive holds an empty file.", "Choose a file with rows."))
         if len(head) == size:
             raise UserError(error(str(path), "The file holds only blank lines.", "Choose a file with rows."))
-    kind = _text_kind(_BY_ENDING.get(ending), text)
-    delimiter = ""
+    named = kind_by_name(path)
+    kind = _text_kind(cast("FormatName", named) if named else None, text)
+    fallback = CODECS.get(spec.encoding, "")
+    if not fallback and kind in ("csv", "tsv", "text") and encoding == "utf-8" and looks_western(head):
+        fallback = WESTERN
+        text = head.decode(WESTERN, "replace")
+    dialect = Dialect()
     if kind in ("csv", "tsv"):
-        delimiter = sniff_delimiter(text, preferred="\t" if kind == "tsv" else ",")
-    return DataFile(path, kind, size, compressed, delimiter)
+        dialect = sniff_dialect(text, preferred="\t" if kind == "tsv" else ",")
+    cut = _cut(spec, in_folder=in_folder)
+    return DataFile(path, kind, size, packing, encoding, fallback, dialect, cut, spec=spec)
 
 
-def read_rows(file: DataFile, *, on_bytes: OnBytes | None = None) -> Iterator[Row | Problem]:
+def read_rows(file: DataFile, *, first_list: bool = False, on_bytes: OnBytes | None = None) -> Iterator[Row | Problem]:
     """The rows of a file in order; a broken one comes as the problem that it is, and reading goes on.
 
-    Only a JSON document is held in memory as a whole; everything else streams.
+    Everything streams: the longest row decides how much memory it takes.
+
+    Args:
+        file: the file.
+        first_list: of a JSON object take the first list of rows, without looking for others first.
+        on_bytes: told how many bytes have been read.
 
     Raises:
+        BrokenFileError: the file is damaged from some place on.
         UserError: the file as a whole cannot be read on.
     """
-    packed = file.compressed
+    if file.parts:
+        return _read_parts(file, on_bytes)
+    source = file.source
     if file.format == "jsonl":
-        return read_json_lines(file.path, compressed=packed, on_bytes=on_bytes)
+        return read_json_lines(source, on_bytes=on_bytes)
     if file.format == "json":
-        return read_json_document(file.path, compressed=packed, on_bytes=on_bytes)
+        return read_json_document(source, first_list=first_list, on_bytes=on_bytes)
     if file.format == "parquet":
-        return read_parquet(file.path, on_bytes=on_bytes)
+        return read_parquet(source, on_bytes=on_bytes)
+    if file.format == "arrow":
+        return read_arrow(source, on_bytes=on_bytes)
     if file.format == "text":
-        return _read_paragraphs(file.path, compressed=packed, on_bytes=on_bytes)
-    return read_table(file.path, delimiter=file.delimiter, compressed=packed, on_bytes=on_bytes)
+        return read_text(source, file.cut, on_bytes=on_bytes)
+    return read_table(source, file.dialect, on_bytes=on_bytes)
 
 
-def _ending(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in (".gz", ".gzip"):
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+def _read_parts(file: DataFile, on_bytes: OnBytes | None) -> Iterator[Row | Problem]:
+    """The rows of all files of a folder; a file that cannot be used is a problem among the rows."""
+    before = 0
+    for path in file.parts:
+        size = 0
+        try:
+            part = _detect_file(path, file.spec, in_folder=True)
+            size = part.bytes
+            listener = (lambda read, start=before: on_bytes(start + read)) if on_bytes else None
+            yield from read_rows(part, on_bytes=listener)
+        except UserError as failure:
+            yield from failure.problems
+        before += size
+
+
+def _cut(spec: DataSpec, *, in_folder: bool) -> TextCut:
+    if spec.text_rows == "auto":
+        return TextCut("file" if in_folder else "paragraphs")
+    separator = spec.text_separator.replace("\\n", "\n").replace("\\t", "\t")
+    if spec.text_rows == "separator" and not separator:
+        message = "No separator is given, so it is not clear where a row of a text file ends."
+        raise UserError(error("data.text_separator", message, "Write what stands between two rows."))
+    return TextCut(spec.text_rows, separator)
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
@@ -129,20 +197,35 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
         raise UserError(error(str(path), message, "Write the rows as JSONL or Parquet."))
 
 
-def _head_text(path: Path, head: bytes) -> str:
-    """The beginning of a text file as text; bytes that are not UTF-8 are left to the reader, which names their line."""
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+def _encoding(path: Path, head: bytes, spec: DataSpec) -> str:
+    """“utf-8”, or “utf-16-le” and “utf-16-be” for files that do not announce it.
+
+    Raises:
+        UserError: the file is no text.
+    """
+    announced = next((codec for mark, codec in BOMS if head.startswith(mark)), "")
+    if announced == "utf-32":
         raise UserError(error(str(path), "The file is in UTF-32.", "Save it as UTF-8."))
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return head.decode("utf-16", "ignore")
+    if announced:
+        return announced
+    bare = utf16_without_mark(head)
+    if bare:
+        return bare
+    if spec.encoding == "utf_16" and not is_utf8(head):
+        return CODECS[spec.encoding]
     zeros = head.count(0)
-    if zeros * 3 >= len(head) and len(head) >= 4 and (head[1::2].count(0) == zeros or head[::2].count(0) == zeros):
-        message = "The file looks like UTF-16 without a byte order mark."
-        raise UserError(error(str(path), message, "Save it as UTF-8."))
     if zeros > 8 and zeros * 100 >= len(head):
         message = f"The file is not text: it contains NUL bytes, the first at byte {head.index(0)}."
-        raise UserError(error(str(path), message, "Choose a JSONL, JSON, CSV, TSV, Parquet or text file."))
-    return head.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+        raise UserError(error(str(path), message, "Choose a JSONL, JSON, CSV, TSV, Parquet, Arrow or text file."))
+    return "utf-8"
+
+
+def _head_text(head: bytes, encoding: str) -> str:
+    """The beginning of a text file as text; bytes that are not UTF-8 are left to the reader, which names their line."""
+    mark = next((mark for mark, _ in BOMS if head.startswith(mark)), b"")
+    if encoding == "utf-8":
+        return head.removeprefix(mark).decode("utf-8", "replace")
+    return head.decode(encoding, "ignore")
 
 
 def _text_kind(named: FormatName | None, text: str) -> FormatName:
@@ -172,26 +255,3 @@ def _is_json(line: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _read_paragraphs(path: Path, *, compressed: bool, on_bytes: OnBytes | None) -> Iterator[Row | Problem]:
-    """The paragraphs of a text file: what stands between blank lines."""
-    held: list[str] = []
-    start, size = 1, 0
-    for line in lines(path, compressed=compressed, on_bytes=on_bytes):
-        text = too_long(path, line.number, "line") if line.too_long else decode(path, line)
-        if isinstance(text, Problem):
-            yield text
-            continue
-        if text.strip():
-            start = start if held else line.number
-            size += len(line.data)
-            held.append(text)
-            if size <= MAX_LINE_BYTES:
-                continue
-            yield too_long(path, start, "paragraph")
-        elif held:
-            yield Row(str(path), start, {"text": "".join(held).strip("\r\n")})
-        held, size = [], 0
-    if held:
-        yield Row(str(path), start, {"text": "".join(held).strip("\r\n")})

@@ -5,15 +5,16 @@ one. What is shown is made by the functions that the training itself reads with.
 """
 
 import itertools
-import sys
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from core.data.column_rows import count_parquet
+from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect, read_rows
-from core.data.json_rows import read_json_head
 from core.data.reading import as_warnings
 from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
 from core.data.source import MAX_LINE_BYTES, read_head
@@ -87,8 +88,10 @@ class _Budget:
 
     def __init__(self) -> None:
         self._ends = time.monotonic() + BUDGET_SECONDS
+        self.read = 0
 
     def __call__(self, read: int) -> None:
+        self.read = read
         if read > BUDGET_BYTES or time.monotonic() > self._ends:
             raise _EnoughError
 
@@ -98,6 +101,7 @@ class _Head:
     """What was read, how far, and what ended it."""
 
     rows: list[Row | Problem]
+    bytes: int = 0
     ended: bool = False
     spent: bool = False
     failure: UserError | None = None
@@ -114,7 +118,7 @@ def open_preview(path: Path, spec: DataSpec, limit: int = PREVIEW_ROWS) -> Previ
     Raises:
         UserError: the file cannot be read, is of a kind that holds no rows, or has none.
     """
-    file = detect(path.expanduser())
+    file = detect(path.expanduser(), spec)
     limit = max(1, limit)
     head = _read(file, max(limit, ROWS_JUDGED))
     if not head.rows:
@@ -126,6 +130,8 @@ def open_preview(path: Path, spec: DataSpec, limit: int = PREVIEW_ROWS) -> Previ
     bad = [row.problem for row in rows if row.problem is not None]
     problems += as_warnings(bad) if spec.bad_rows == "skip" else bad
     problems += head.failure.problems if head.failure is not None else ()
+    if file.left_out:
+        problems.append(left_out_problem(file.path, list_folder(file.path)))
     total = _total(file, head)
     return Preview(
         file=file,
@@ -151,25 +157,23 @@ def as_preview_row(row: Row | Problem, shape: Shape | None) -> PreviewRow:
 
 
 def _is_long_document(file: DataFile) -> bool:
-    """Whether a document is only looked at from its beginning; what is packed may be of any length."""
+    """Whether the first list of an object is taken for its rows; what is packed may be of any length."""
     return file.format == "json" and (file.compressed or file.bytes > DOCUMENT_BYTES)
 
 
 def _read(file: DataFile, most: int) -> _Head:
     head = _Head([])
-    budget, packed = _Budget(), file.compressed
-    cut, wanted = False, most + 1
+    budget = _Budget()
+    wanted = most + 1
     try:
-        if _is_long_document(file):
-            rows, cut = read_json_head(file.path, compressed=packed, most_bytes=DOCUMENT_BYTES, on_bytes=budget)
-            wanted = sys.maxsize  # by what is in the first bytes, the number of all rows is judged
-        else:
-            rows = read_rows(file, on_bytes=budget)
+        rows = read_rows(file, first_list=_is_long_document(file), on_bytes=budget)
         for row in itertools.islice(rows, wanted):
             head.rows.append(row)
-        head.ended = len(head.rows) < wanted and not cut
+        head.ended = len(head.rows) < wanted
+        head.bytes = budget.read
     except _EnoughError:
         head.spent = True
+        head.bytes = budget.read
     except UserError as failure:
         head.failure = failure
     return head
@@ -178,9 +182,8 @@ def _read(file: DataFile, most: int) -> _Head:
 def _no_rows(file: DataFile, head: _Head) -> Problem:
     if head.failure is not None:
         return head.failure.problems[0]
-    if head.spent or _is_long_document(file):
-        seen = format_bytes(DOCUMENT_BYTES if _is_long_document(file) else BUDGET_BYTES)
-        message = f"The first row does not end within the first {seen} of the file."
+    if head.spent:
+        message = f"The first row does not end within the first {format_bytes(head.bytes)} of the file."
         advice = "Check that every row ends with a line break; JSONL has one object a line."
         return error(f"{file.path}:1", message, advice)
     return error(str(file.path), "The file has no rows.", "Mend the file or choose another one.")
@@ -204,16 +207,23 @@ def _total(file: DataFile, head: _Head) -> int | None:
         return len(head.rows)
     if head.failure is not None or file.compressed:
         return None
+    if file.parts:
+        return max(len(head.rows), round(len(head.rows) * file.bytes / max(1, head.bytes)))
     if file.format == "parquet":
-        import pyarrow.parquet as pq
-
-        return int(pq.read_metadata(file.path).num_rows)
-    if file.format == "json":
-        return round(len(head.rows) * file.bytes / DOCUMENT_BYTES)
+        return count_parquet(file.source)
+    if file.format in ("json", "arrow"):
+        return max(len(head.rows), round(len(head.rows) * file.bytes / max(1, _bytes_of(file, head))))
     beginning, _ = read_head(file.path, _COUNTED_BYTES)
     lines = beginning.count(b"\n") * file.bytes / max(1, len(beginning))
     last = as_preview_row(head.rows[-1], None).line
     return max(len(head.rows), round(lines * len(head.rows) / max(1, last)))
+
+
+def _bytes_of(file: DataFile, head: _Head) -> int:
+    """How many bytes the rows read take. What was read ahead of them does not count: a document is read in pieces."""
+    if file.format != "json":
+        return head.bytes
+    return sum(len(json.dumps(row.value, ensure_ascii=False).encode()) + 2 for row in head.rows if isinstance(row, Row))
 
 
 class RowPages:
@@ -231,17 +241,16 @@ class RowPages:
     def page(self, start: int, count: int) -> tuple[PreviewRow, ...]:
         """The rows from number ``start`` (counted from 0) on, at most ``count``; fewer at the end of the file.
 
-        A large JSON document is only known by its beginning; behind that there are no pages.
-
         Raises:
             UserError: the file cannot be read any more.
         """
         preview = self._preview
-        if start + count <= len(preview.rows) or preview.is_whole or _is_long_document(preview.file):
+        if start + count <= len(preview.rows) or preview.is_whole:
             return preview.rows[start : start + count]
         if self._rows is None or start < self._position:
             self.close()
-            self._rows, self._position = read_rows(preview.file), 0
+            self._rows = read_rows(preview.file, first_list=_is_long_document(preview.file))
+            self._position = 0
         skipped = sum(1 for _ in itertools.islice(self._rows, start - self._position))
         found = list(itertools.islice(self._rows, count))
         self._position += skipped + len(found)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect, read_rows
 from core.data.order import seed_number
+from core.data.packed import BrokenFileError, byte_chunks, unreadable
 from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
-from core.data.source import byte_chunks
 from core.data.types import Row, Sample
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
@@ -99,7 +100,7 @@ def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSample
     files: list[DataFile | None] = []
     for name in (*spec.train, *spec.validation):
         try:
-            files.append(detect(Path(name).expanduser()))
+            files.append(detect(Path(name).expanduser(), spec))
         except UserError as failure:
             problems.extend(failure.problems)
             files.append(None)
@@ -124,19 +125,42 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
         UserError: the file cannot be used, or rows cannot and the spec says to stop then.
     """
     bad = _BadRows()
+    before = _state(file)
     try:
         shape, samples = _understand(file, spec, progress, bad)
     except UserError as failure:
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
         raise UserError(*bad.listed())
-    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file.path, progress))
+    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file, progress))
+    if _state(file) != before:
+        message = "The file changed while it was read, so nobody knows which rows these are."
+        raise UserError(error(str(file.path), message, "Read it again when nothing writes to it any more."))
     progress.file_done(file.bytes)
-    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(as_warnings(bad.listed())))
+    problems = as_warnings(bad.listed())
+    if file.left_out:
+        problems.append(left_out_problem(file.path, list_folder(file.path)))
+    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems))
+
+
+def _state(file: DataFile) -> list[tuple[int, int]]:
+    """What changes when somebody writes to a file: its size and its time.
+
+    Raises:
+        UserError: it is gone.
+    """
+    states = []
+    for path in file.parts or (file.path,):
+        try:
+            found = path.stat()
+        except OSError as failure:
+            raise UserError(unreadable(path, failure)) from failure
+        states.append((found.st_size, found.st_mtime_ns))
+    return states
 
 
 def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRows") -> tuple[Shape, list[Sample]]:
-    rows = bad.without(read_rows(file, on_bytes=progress.bytes_read))
+    rows = bad.without(_up_to_a_break(read_rows(file, on_bytes=progress.bytes_read), spec))
     first = list(itertools.islice(rows, ROWS_JUDGED))
     if not first:
         message = "No row of the file can be used." if bad.count else "The file has no rows."
@@ -151,6 +175,25 @@ def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRo
             samples.append(sample)
             progress.row_read()
     return shape, samples
+
+
+def _up_to_a_break(rows: Iterator[Row | Problem], spec: DataSpec) -> Iterator[Row | Problem]:
+    """The rows; where the file is damaged behind some of them, that is one more bad row if the spec skips such.
+
+    Raises:
+        UserError: the file cannot be read on, or is damaged and the spec says to stop then, or before its first row.
+    """
+    count = 0
+    try:
+        for row in rows:
+            count += 1
+            yield row
+    except BrokenFileError as failure:
+        if not count or spec.bad_rows == "stop":
+            raise
+        for problem in failure.problems:
+            message = f"{problem.message} The {count} rows before that place are used."
+            yield error(problem.path, message, problem.advice)
 
 
 class _BadRows:
@@ -206,9 +249,13 @@ def keep_some(samples: list[Sample], most: int, seed: int) -> list[Sample]:
     return [samples[index] for index in sorted(index for _, index in ranked[:most])]
 
 
-def _sha256(path: Path, progress: Progress) -> str:
-    digest = hashlib.sha256()
-    for piece in byte_chunks(path, compressed=False):
-        digest.update(piece)
-        progress.alive()
-    return digest.hexdigest()
+def _sha256(file: DataFile, progress: Progress) -> str:
+    """The hash of a file's bytes; of a folder, of the hashes of its files in their order."""
+    hashes = []
+    for path in file.parts or (file.path,):
+        digest = hashlib.sha256()
+        for piece in byte_chunks(path, ""):
+            digest.update(piece)
+            progress.alive()
+        hashes.append(digest.hexdigest())
+    return hashes[0] if not file.parts else hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()

@@ -3,23 +3,34 @@
 import codecs
 import difflib
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from core.errors import Problem, UserError, error
+from core.data.encodings import BOMS, guess_encoding, legacy_text
+from core.data.packed import BrokenFileError, OnBytes, Packing, byte_chunks, packing_of, unreadable
+from core.errors import Edit, Fix, Problem, UserError, error
 from core.units import MIB, format_bytes
 
 MAX_LINE_BYTES = 32 * MIB
 """A longer line is reported, not read: no row of a training set is that long."""
 
-_CHUNK_BYTES = 256 * 1024
-_SHOWN_NAMES = 5
-_GZIP = b"\x1f\x8b"
+_JUDGED_BYTES = 4096
 
-OnBytes = Callable[[int], None]
-"""Told how many bytes of the file on disk have been read so far."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as a text: where it is, how it is packed, and how its bytes are read.
+
+    Attributes:
+        encoding: “utf-8”, or “utf-16-le” and “utf-16-be” where no byte order mark says so.
+        fallback: what Python calls the encoding of the lines that are no UTF-8; empty where they are a mistake.
+    """
+
+    path: Path
+    packing: Packing = ""
+    encoding: str = "utf-8"
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,7 @@ def check_file(path: Path) -> int:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise UserError(_folder_problem(path))
+            raise UserError(error(str(path), "This is a folder, not a file.", "Name a file inside it."))
         if not stat.S_ISREG(found.st_mode):
             raise UserError(error(str(path), "This is a device or a pipe, not a file.", "Name a regular file."))
         with path.open("rb"):
@@ -65,12 +76,6 @@ def check_file(path: Path) -> int:
     return found.st_size
 
 
-def unreadable(path: Path, failure: Exception) -> Problem:
-    """What to say when the system refuses to read a file that is there."""
-    reason = getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
-    return error(str(path), f"The file cannot be read: {reason}.", "Check the path and the disk it lies on.")
-
-
 def _missing_problem(path: Path) -> Problem:
     try:
         names = [item.name for item in path.parent.iterdir() if item.is_file()]
@@ -82,19 +87,8 @@ def _missing_problem(path: Path) -> Problem:
     return error(str(path), "There is no such file.", advice)
 
 
-def _folder_problem(path: Path) -> Problem:
-    try:
-        names = sorted(item.name for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
-    except OSError:
-        names = []
-    shown = ", ".join(f"“{name}”" for name in names[:_SHOWN_NAMES])
-    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-    holds = f" It holds {shown}{more}." if names else ""
-    return error(str(path), f"This is a folder, not a file.{holds}", "Name the data files inside it.")
-
-
-def read_head(path: Path, size: int = 64 * 1024) -> tuple[bytes, bool]:
-    """The first bytes of a file, unpacked if it is a gzip file, and whether it is one.
+def read_head(path: Path, size: int = 64 * 1024) -> tuple[bytes, Packing]:
+    """The first bytes of a file, unpacked if it is an archive of one file, and how it is packed.
 
     Raises:
         UserError: the file cannot be read or unpacked.
@@ -104,60 +98,39 @@ def read_head(path: Path, size: int = 64 * 1024) -> tuple[bytes, bool]:
             head = raw.read(size)
     except OSError as failure:
         raise UserError(unreadable(path, failure)) from failure
-    if not head.startswith(_GZIP):
-        return head, False
+    packing = packing_of(head)
+    if not packing:
+        return head, ""
     pieces: list[bytes] = []
-    for piece in byte_chunks(path, compressed=True):
+    for piece in byte_chunks(path, packing):
         pieces.append(piece)
         if sum(map(len, pieces)) >= size:
             break
-    return b"".join(pieces)[:size], True
+    return b"".join(pieces)[:size], packing
 
 
-def byte_chunks(path: Path, *, compressed: bool, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
-    """The content of a file, unpacked, piece by piece.
-
-    Raises:
-        UserError: the file cannot be read, or the archive is damaged.
-    """
-    import gzip
-    import zlib
-
-    try:
-        with path.open("rb") as raw:
-            stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if compressed else raw  # type: ignore[assignment]  # typeshed: GzipFile is no IO[bytes]
-            while piece := stream.read(_CHUNK_BYTES):
-                if on_bytes:
-                    on_bytes(raw.tell())
-                yield piece
-    except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
-        message = f"The gzip archive is damaged or cut off: {failure}."
-        raise UserError(error(str(path), message, "Copy or download the file again.")) from failure
-    except OSError as failure:
-        raise UserError(unreadable(path, failure)) from failure
-
-
-def utf8_chunks(path: Path, *, compressed: bool, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
-    """The text of a file as UTF-8 without byte order mark. UTF-16 is converted; invalid UTF-8 is passed on as it is.
+def utf8_chunks(source: Source, *, on_bytes: OnBytes | None = None) -> Iterator[bytes]:
+    """The text of a file as UTF-8 without byte order mark. UTF-16 is converted; other bytes are passed on as they are.
 
     Raises:
         UserError: the file cannot be read, or its UTF-16 is broken.
     """
-    pieces = byte_chunks(path, compressed=compressed, on_bytes=on_bytes)
+    pieces = byte_chunks(source.path, source.packing, on_bytes=on_bytes)
     first = next(pieces, b"")
     while len(first) < 4 and (more := next(pieces, b"")):
         first += more
-    if first.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise UserError(error(str(path), "The file is in UTF-32.", "Save it as UTF-8."))
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        yield from _from_utf16(path, first, pieces)
+    announced = next((codec for mark, codec in BOMS if first.startswith(mark)), "")
+    if announced == "utf-32":
+        raise UserError(error(str(source.path), "The file is in UTF-32.", "Save it as UTF-8."))
+    if announced == "utf-16" or (not announced and source.encoding.startswith("utf-16")):
+        yield from _from_utf16(source.path, announced or source.encoding, first, pieces)
         return
     yield first.removeprefix(codecs.BOM_UTF8)
     yield from pieces
 
 
-def _from_utf16(path: Path, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder("utf-16")()
+def _from_utf16(path: Path, codec: str, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(codec)()
     done = 0
     try:
         piece = first
@@ -168,10 +141,10 @@ def _from_utf16(path: Path, first: bytes, rest: Iterator[bytes]) -> Iterator[byt
         yield decoder.decode(b"", final=True).encode("utf-8")
     except UnicodeDecodeError as failure:
         message = f"The file begins as UTF-16 but breaks off near byte {done + failure.start}."
-        raise UserError(error(str(path), message, "Save it again as UTF-8.")) from failure
+        raise BrokenFileError(error(str(path), message, "Save it again as UTF-8.")) from failure
 
 
-def lines(path: Path, *, compressed: bool, on_bytes: OnBytes | None = None) -> Iterator[Line]:
+def lines(source: Source, *, on_bytes: OnBytes | None = None) -> Iterator[Line]:
     """The lines of a text file, never more than one of them in memory.
 
     Raises:
@@ -180,7 +153,7 @@ def lines(path: Path, *, compressed: bool, on_bytes: OnBytes | None = None) -> I
     number, offset, overflow = 1, 0, 0
     parts: list[bytes] = []
     held = 0
-    for chunk in utf8_chunks(path, compressed=compressed, on_bytes=on_bytes):
+    for chunk in utf8_chunks(source, on_bytes=on_bytes):
         position = 0
         while position < len(chunk):
             end = chunk.find(b"\n", position) + 1
@@ -205,29 +178,64 @@ def too_long(path: Path, line: int, what: str) -> Problem:
     return error(f"{path}:{line}", message, "Check that every row really ends with a line break.")
 
 
-def decode(path: Path, line: Line) -> str | Problem:
+def decode(source: Source, line: Line) -> str | Problem:
     """The text of a line, or what is wrong with its bytes."""
     try:
         text = line.data.decode("utf-8")
     except UnicodeDecodeError as failure:
-        return not_utf8(path, line.number, line.offset, line.data, failure.start)
+        found = _legacy(source, line, failure.start)
+        if isinstance(found, Problem):
+            return found
+        text = found
     if "\0" in text:
-        message = f"The line contains a NUL byte (at byte {line.offset + line.data.index(0)}), so the file is damaged."
-        return error(f"{path}:{line.number}", message, "Write the file again from its source, as UTF-8 text.")
+        place = line.offset + max(0, line.data.find(0))
+        message = f"The line contains a NUL byte (at byte {place}), so the file is damaged."
+        return error(f"{source.path}:{line.number}", message, "Write the file again from its source, as UTF-8 text.")
     return text
+
+
+def _legacy(source: Source, line: Line, start: int) -> str | Problem:
+    if not source.fallback:
+        return not_utf8(source.path, line.number, line.offset, line.data, start)
+    try:
+        return legacy_text(line.data, source.fallback)
+    except UnicodeDecodeError as failure:
+        return wrong_encoding(source, line.number, line.offset + failure.start)
+
+
+def wrong_encoding(source: Source, line: int, offset: int) -> Problem:
+    """What to say where bytes are not in the encoding that was stated or found."""
+    message = f"The bytes (from byte {offset} on) are neither UTF-8 nor {source.fallback}."
+    return error(f"{source.path}:{line}", message, "Set data.encoding to what the file is in, or save it as UTF-8.")
 
 
 def not_utf8(path: Path, line: int, offset: int, data: bytes, start: int) -> Problem:
     """Names the first byte that is not UTF-8, and the encoding that is likely meant."""
-    byte = data[start]
-    # Western languages have an accent here and there; a text that is full of high bytes is something else.
-    western = sum(1 for item in data if item >= 0x80) * 2 < len(data)
-    guess = "another encoding"
-    if western:
-        guess = "Windows-1252" if 0x80 <= byte < 0xA0 else "Latin-1"
-    message = f"The byte 0x{byte:02X} (at byte {offset + start}) is not UTF-8; the file is probably in {guess}."
+    if _ends_inside_a_character(data[start:]):
+        message = f"The text ends inside a character of UTF-8 (at byte {offset + start}): the file seems to be cut off."
+        return error(f"{path}:{line}", message, "Copy or download the file again.")
+    sample = data[max(0, start - _JUDGED_BYTES) : start + _JUDGED_BYTES]
+    choice = guess_encoding(sample)
+    named = "another encoding"
+    if choice == "windows_1252":
+        named = "Windows-1252" if any(0x80 <= item < 0xA0 for item in sample) else "Latin-1"
+    elif choice:
+        named = choice.replace("_", "-")
+    message = f"The byte 0x{data[start]:02X} (at byte {offset + start}) is not UTF-8; "
+    message += f"the file is probably in {named}."
     advice = "Save it as UTF-8, in a spreadsheet as “CSV UTF-8”, and choose it again."
-    return error(f"{path}:{line}", message, advice)
+    if not choice:
+        return error(f"{path}:{line}", message, advice)
+    advice = f"Set data.encoding to “{choice}”, or save the file as UTF-8."
+    return error(f"{path}:{line}", message, advice, Fix(f"Read it as {named}", (Edit("data.encoding", choice),)))
+
+
+def _ends_inside_a_character(rest: bytes) -> bool:
+    try:
+        rest.decode("utf-8")
+    except UnicodeDecodeError as failure:
+        return failure.reason == "unexpected end of data" and failure.start == 0
+    return False
 
 
 def elide(text: str, width: int = 60) -> str:

@@ -1,17 +1,74 @@
-"""Rows from tables: comma- or tab-separated text, and Parquet."""
+"""Rows from tables: text whose cells are separated by commas, tabs and the like."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from core.data.source import MAX_LINE_BYTES, Line, OnBytes, decode, elide, lines, too_long
+from core.data.packed import OnBytes
+from core.data.source import MAX_LINE_BYTES, Line, Source, decode, elide, lines, too_long
 from core.data.types import Row
 from core.errors import Problem, UserError, error
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SNIFFED_RECORDS = 20
-_PARQUET_BATCH = 256
+_MOST_REWINDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a table is written: what separates its cells, what stands around them, what announces a plain character.
+
+    Attributes:
+        quote: around cells that hold separators or line breaks; inside such a cell it stands twice.
+        escape: before a quotation mark inside a cell, where a program writes it so; empty as a rule.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+
+
+def sniff_dialect(sample: str, *, preferred: str) -> Dialect:
+    """How a table is written, judged by its first records.
+
+    Args:
+        sample: the beginning of the file; its last, perhaps incomplete line is not judged.
+        preferred: the delimiter to take where several fit equally, or none.
+    """
+    if '"' not in sample and sample.lstrip("\r\n")[:1] == "'":
+        plain = sniff_delimiter(sample.replace("'", '"'), preferred=preferred)
+        return Dialect(plain, "'")
+    delimiter = sniff_delimiter(sample, preferred=preferred)
+    if '\\"' in sample and not _reads_well(sample, Dialect(delimiter)):
+        escaped = Dialect(delimiter, escape="\\")
+        return escaped if _reads_well(sample, escaped) else Dialect(delimiter)
+    return Dialect(delimiter)
+
+
+def _reads_well(sample: str, dialect: Dialect) -> bool:
+    """Whether the first records are whole and all as wide as the first; the one that the sample cuts does not count."""
+    widths: list[int] = []
+    try:
+        for record in _reader(sample.splitlines(keepends=True)[:-1], dialect):
+            widths.append(len(record))
+            if len(widths) == _SNIFFED_RECORDS:
+                break
+    except csv.Error as failure:
+        return "unexpected end" in str(failure) and len(set(widths)) == 1
+    return len(set(widths)) == 1
+
+
+def _reader(rows: Iterable[str], dialect: Dialect) -> "Iterator[list[str]]":
+    return csv.reader(
+        rows,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        escapechar=dialect.escape or None,
+        doublequote=not dialect.escape,
+        strict=True,
+    )
 
 
 def sniff_delimiter(sample: str, *, preferred: str) -> str:
@@ -50,27 +107,29 @@ def _first_records(sample: Sequence[str], delimiter: str) -> list[int]:
     return counts
 
 
-def read_table(
-    path: Path, *, delimiter: str, compressed: bool, on_bytes: OnBytes | None = None
-) -> Iterator[Row | Problem]:
+def read_table(source: Source, dialect: Dialect, *, on_bytes: OnBytes | None = None) -> Iterator[Row | Problem]:
     """The rows of a table whose first record names the columns. A cell may hold line breaks inside quotation marks.
+
+    Where a quotation mark is never closed, only the line it stands in is lost: the lines behind it are read again.
 
     Raises:
         UserError: the file cannot be read, or its first record is no list of column names.
     """
-    feed = _Feed(path, compressed=compressed, on_bytes=on_bytes)
+    path = source.path
+    feed = _Feed(source, on_bytes=on_bytes)
     limit = csv.field_size_limit(MAX_LINE_BYTES)
     try:
-        reader = csv.reader(feed, delimiter=delimiter, strict=True)
+        reader = _reader(feed, dialect)
         header: list[str] | None = None
         while True:
             feed.start_record()
             try:
                 record = next(reader, None)
             except csv.Error as failure:
-                yield _record_problem(path, feed.record_line, failure)
-                if feed.ended:
+                yield _record_problem(path, feed.record_line, failure, dialect)
+                if not feed.rewind() and feed.ended:
                     return
+                reader = _reader(feed, dialect)
                 continue
             if record is None:
                 return
@@ -79,9 +138,8 @@ def read_table(
                     raise UserError(feed.problem)
                 yield feed.problem
             elif header is None:
-                header = (
-                    None if feed.record_line == 1 and _is_separator_line(record, delimiter) else _header(path, record)
-                )
+                separator = feed.record_line == 1 and _is_separator_line(record, dialect.delimiter)
+                header = None if separator else _header(path, record)
             elif record:
                 yield _table_row(path, feed.record_line, header, record)
     finally:
@@ -89,34 +147,53 @@ def read_table(
 
 
 class _Feed:
-    """Lines for the csv module, which remembers the first line of the record at work and the first bad byte in it."""
+    """Lines for the csv module, which remembers the lines of the record at work and the first bad byte in it."""
 
-    def __init__(self, path: Path, *, compressed: bool, on_bytes: OnBytes | None) -> None:
-        self._path = path
-        self._lines = lines(path, compressed=compressed, on_bytes=on_bytes)
-        self._last = 0
+    def __init__(self, source: Source, *, on_bytes: OnBytes | None) -> None:
+        self._source = source
+        self._lines = lines(source, on_bytes=on_bytes)
+        self._again: deque[Line] = deque()
+        self._held: list[Line] = []
+        self._rewinds = 0
         self.record_line = 1
         self.problem: Problem | None = None
         self.ended = False
 
     def start_record(self) -> None:
-        self.record_line = self._last + 1
+        if self._held:
+            self.record_line = self._held[-1].number + 1
+        self._held.clear()
         self.problem = None
+
+    def rewind(self) -> bool:
+        """Gives the lines of the record at work again, all but its first; False where there are none, or no more."""
+        again = self._held[1:]
+        if not again or self._rewinds == _MOST_REWINDS:
+            return False
+        self._rewinds += 1
+        self._again.extendleft(reversed(again))
+        del self._held[1:]
+        self.ended = False
+        return True
 
     def __iter__(self) -> "_Feed":
         return self
 
     def __next__(self) -> str:
-        try:
-            line = next(self._lines)
-        except StopIteration:
-            self.ended = True
-            raise
-        self._last = line.number
+        if self._again:
+            line = self._again.popleft()
+        else:
+            try:
+                line = next(self._lines)
+            except StopIteration:
+                self.ended = True
+                raise
+        self._held.append(line)
         return self._text(line)
 
     def _text(self, line: Line) -> str:
-        found = too_long(self._path, line.number, "line") if line.too_long else decode(self._path, line)
+        path = self._source.path
+        found = too_long(path, line.number, "line") if line.too_long else decode(self._source, line)
         if isinstance(found, str):
             return found
         self.problem = self.problem or found
@@ -155,7 +232,7 @@ def _table_row(path: Path, line: int, header: Sequence[str], record: Sequence[st
     return error(f"{path}:{line}", message, "Put cells that contain the separator between quotation marks.")
 
 
-def _record_problem(path: Path, line: int, failure: csv.Error) -> Problem:
+def _record_problem(path: Path, line: int, failure: csv.Error, dialect: Dialect) -> Problem:
     reason = str(failure)
     if "unexpected end" in reason:
         message = "A quotation mark that opens in this row is never closed."
@@ -167,33 +244,6 @@ def _record_problem(path: Path, line: int, failure: csv.Error) -> Problem:
         message = "A line ends with a bare carriage return."
     else:
         message = f"The row cannot be taken apart: {reason}."
-    return error(f"{path}:{line}", message, 'Write a quotation mark inside a cell twice (""), or save the table again.')
-
-
-def read_parquet(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[Row | Problem]:
-    """The rows of a Parquet file, a batch at a time; a row's line is its number, counted from 1.
-
-    Raises:
-        UserError: the file is damaged or cannot be read.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as table:
-            _check_columns(path, table.schema_arrow.names)
-            total, size, number = max(1, table.metadata.num_rows), path.stat().st_size, 0
-            for batch in table.iter_batches(batch_size=_PARQUET_BATCH):
-                for value in batch.to_pylist():
-                    number += 1
-                    yield Row(str(path), number, value)
-                if on_bytes:
-                    on_bytes(size * number // total)
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as failure:
-        message = f"The Parquet file cannot be read: {elide(str(failure), 160)}."
-        raise UserError(error(str(path), message, "Write or download the file again.")) from failure
-
-
-def _check_columns(path: Path, names: Sequence[Any]) -> None:
-    if len(set(names)) != len(names):
-        raise UserError(error(str(path), "Two columns have the same name.", "Give every column its own name."))
+    twice = dialect.escape + dialect.quote if dialect.escape else dialect.quote * 2
+    advice = f"Write a quotation mark inside a cell as {twice}, or save the table again."
+    return error(f"{path}:{line}", message, advice)

@@ -12,6 +12,11 @@ RecordFormat = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_complet
 TrainOn = Literal["completions", "all"]
 Packing = Literal["auto", "on", "off"]
 BadRows = Literal["stop", "skip"]
+TextRows = Literal["auto", "paragraphs", "lines", "file", "separator"]
+Encoding = Literal[
+    "auto", "utf_16", "windows_1252", "windows_1250", "windows_1251", "koi8_r", "gb18030", "big5", "shift_jis",
+    "euc_jp", "euc_kr",
+]  # fmt: skip
 Method = Literal["lora", "rslora", "dora", "full"]
 Schedule = Literal["cosine", "linear", "constant"]
 Optimizer = Literal["auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
@@ -95,7 +100,8 @@ class DataSpec:
         (),
         Kind.FILES,
         "Training files",
-        "One or more JSONL, JSON, CSV, TSV, Parquet or text files; their rows are trained together.",
+        "One or more JSONL, JSON, CSV, TSV, Parquet, Arrow or text files, also packed with gzip or Zstandard, or folders "
+        "of them; their rows are trained together.",
     )
     validation: tuple[str, ...] = setting(
         (),
@@ -182,6 +188,49 @@ class DataSpec:
         ),
         advanced=True,
         affects=("speed", "memory"),
+    )
+    text_rows: TextRows = setting(
+        "auto",
+        Kind.CHOICE,
+        "Rows of text files",
+        "What one row of a text or Markdown file is.",
+        choices=(
+            Choice("auto", "Automatic", "Paragraphs of a file, whole files of a folder."),
+            Choice("paragraphs", "Paragraphs", "What stands between blank lines."),
+            Choice("lines", "Lines", "Every line that is not blank."),
+            Choice("file", "Whole files", "A file is one row."),
+            Choice("separator", "Between separators", "What stands between two separators."),
+        ),
+        advanced=True,
+    )
+    text_separator: str = setting(
+        "\\n---\\n",
+        Kind.TEXT,
+        "Separator",
+        "What stands between two rows of a text file, such as <|endoftext|>; \\n is a line break and \\t a tab.",
+        advanced=True,
+        visible_when=When("data.text_rows", ("separator",)),
+    )
+    encoding: Encoding = setting(
+        "auto",
+        Kind.CHOICE,
+        "Encoding of old files",
+        "How files that are not UTF-8 are written. Tables and texts in Windows-1252 and Latin-1, and UTF-16, are "
+        "recognised without it.",
+        choices=(
+            Choice("auto", "Recognise", "UTF-8, UTF-16, and Windows-1252 where a table or text reads well in it."),
+            Choice("utf_16", "UTF-16", "Little endian, without a byte order mark."),
+            Choice("windows_1252", "Western European", "Windows-1252, of which Latin-1 is all but a part."),
+            Choice("windows_1250", "Central European", "Windows-1250: Polish, Czech, Hungarian and others."),
+            Choice("windows_1251", "Cyrillic (Windows)", "Windows-1251: Russian, Ukrainian, Bulgarian and others."),
+            Choice("koi8_r", "Cyrillic (KOI8-R)", "KOI8-R: older Russian mail and news."),
+            Choice("gb18030", "Simplified Chinese", "GB 18030, with GBK and GB 2312 inside it."),
+            Choice("big5", "Traditional Chinese", "Big5 with the Hong Kong characters."),
+            Choice("shift_jis", "Japanese (Shift JIS)", "Windows code page 932."),
+            Choice("euc_jp", "Japanese (EUC)", "EUC-JP: older Unix files."),
+            Choice("euc_kr", "Korean", "Windows code page 949, with EUC-KR inside it."),
+        ),
+        advanced=True,
     )
     bad_rows: BadRows = setting(
         "stop",

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from core.data import source
+from core.data import packed as packed_files
 from core.data.formats import DataFile, detect, read_rows
+from core.data.table_rows import Dialect
 from core.data.types import Row
-from core.errors import Problem, UserError
+from core.errors import Edit, Problem, UserError
+from core.spec.sections import DataSpec
 
 ROWS = [{"prompt": "Grüße, 東京 🎉", "completion": "a\nb"}, {"prompt": "x, “y”", "completion": "1"}]
 JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
@@ -19,6 +21,18 @@ CSV = 'prompt,completion\n"Grüße, 東京 🎉","a\nb"\n"x, “y”",1\n'
 def write(path: Path, data: str | bytes) -> Path:
     path.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return path
+
+
+ENDINGS = {"": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+def packed(blob: bytes, packing: str) -> bytes:
+    import pyarrow as pa
+
+    if packing == "zstd":
+        whole: bytes = pa.Codec("zstd").compress(blob, asbytes=True)
+        return whole
+    return gzip.compress(blob) if packing else blob
 
 
 def read(path: Path) -> tuple[DataFile, list[dict[str, Any]], list[Problem]]:
@@ -67,13 +81,25 @@ def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
         ("a.csv", 'prompt|completion|\n"Grüße, 東京 🎉"|"a\nb"|\nx, “y”|1|\n', "csv"),
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-8 gzip", "utf-16 gzip"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-8",
+        "utf-8-sig",
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-8 gzip",
+        "utf-16 gzip",
+        "utf-8 zstd",
+        "utf-16 zstd",
+    ],
+)
 def test_every_text_format_in_every_encoding(
     tmp_path: Path, name: str, data: str, format_name: str, encoding: str
 ) -> None:
-    blob = data.encode(encoding.removesuffix(" gzip"))
-    packed = encoding.endswith("gzip")
-    path = write(tmp_path / (name + ".gz" if packed else name), gzip.compress(blob) if packed else blob)
+    letters, _, packing = encoding.partition(" ")
+    path = write(tmp_path / (name + ENDINGS[packing]), packed(data.encode(letters), packing))
     file, rows, problems = read(path)
     assert (file.format, problems) == (format_name, [])
     assert rows == ROWS
@@ -145,8 +171,14 @@ def test_a_broken_line_is_named_and_reading_goes_on(tmp_path: Path, line: str, s
     assert len(str(problems[0])) < 500
 
 
-@pytest.mark.parametrize("blob", ["Grüße".encode("latin-1"), b"\x93quoted\x94", b"\xff\xfe\xff", b"\xe4\xb8"])
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.txt"])
+@pytest.mark.parametrize(
+    ("name", "blob"),
+    [
+        ("a.jsonl", "Grüße".encode("latin-1")),
+        ("a.jsonl", b"\x93quoted\x94"),
+        *((name, blob) for name in ("a.jsonl", "a.csv", "a.txt") for blob in (b"\xff\xfe\xff", b"\xe4\xb8")),
+    ],
+)
 def test_other_encodings_are_named_with_their_byte(tmp_path: Path, name: str, blob: bytes) -> None:
     first = {"a.jsonl": b'{"text": "ok"}\n', "a.csv": b"text,b\nok,1\n", "a.txt": b"ok\n\n"}[name]
     row = {"a.jsonl": b'{"text": "%s"}\n', "a.csv": b"%s,1\n", "a.txt": b"%s\n\n"}[name] % blob
@@ -174,7 +206,7 @@ def test_other_encodings_are_named_with_their_byte(tmp_path: Path, name: str, bl
         ("a.parquet", b"PAR1 damaged PAR1", "cannot be read"),
         ("a.jsonl", b"\x80\x04\x95abc", "pickle"),
         ("a.jsonl", bytes(range(256)) * 20 + bytes(200), "not text"),
-        ("a.jsonl", '{"a": 1}'.encode("utf-16-le"), "UTF-16 without"),
+        ("a.jsonl", b'{\x00"\x00\x01\xd8{\x00', "breaks off"),
         ("a.jsonl", '{"a": 1}'.encode("utf-32"), "UTF-32"),
         ("a.jsonl", b"\xff\xfe{\x00\x00\xd8{\x00", "breaks off"),
         ("a.jsonl.gz", gzip.compress(JSONL.encode() * 100)[:-60], "damaged"),
@@ -203,18 +235,86 @@ def test_unusable_files_are_refused_with_a_reason(tmp_path: Path, name: str, dat
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ('"never closed,1\nx,2\n', "never closed"),
+        ('"never closed,1\n', "never closed"),
         ('"closed"early,1\n', "after its closing"),
+        ('"never closed\nx,"2"\n', "after its closing"),
         ("1\n", "1 cells"),
         ("1,2,3\n", "3 cells"),
     ],
 )
-def test_broken_table_rows_are_named(tmp_path: Path, row: str, said: str) -> None:
-    path = write(tmp_path / "a.csv", "a,b\nok,0\n" + row)
+def test_broken_table_rows_are_named_and_the_rows_behind_them_read(tmp_path: Path, row: str, said: str) -> None:
+    path = write(tmp_path / "a.csv", "a,b\nok,0\n" + row + "x,y\n")
     _, rows, problems = read(path)
-    assert rows == [{"a": "ok", "b": "0"}]
-    assert problems[0].path == f"{path}:3"
+    assert [row for row in rows if row["a"] != "x"] == [{"a": "ok", "b": "0"}]
+    assert rows[-1] == {"a": "x", "b": "y"}
+    assert [problem.path for problem in problems] == [f"{path}:3"]
     assert said in problems[0].message
+
+
+def test_many_open_quotation_marks_end_in_bounded_time(tmp_path: Path) -> None:
+    import time
+
+    path = write(tmp_path / "a.csv", "a,b\n" + '"open,1\nclosed,2\n' * 100_000)
+    began = time.monotonic()
+    _, rows, problems = read(path)
+    assert time.monotonic() - began < 20
+    assert problems
+    assert len(rows) <= 100_000
+
+
+@pytest.mark.parametrize(
+    ("text", "dialect"),
+    [
+        ("'a';'b'\n'x;y';'it''s'\n'1';'2'\n", Dialect(";", "'")),
+        ('a,b\n"x \\"quoted\\", y","1"\n"2",3\n', Dialect(",", '"', "\\")),
+        ('a,b\n"x ""quoted"", \\",1\n2,3\n', Dialect(",", '"')),
+    ],
+)
+def test_quoting_is_found(tmp_path: Path, text: str, dialect: Dialect) -> None:
+    file, rows, problems = read(write(tmp_path / "a.csv", text))
+    assert (file.dialect, problems, len(rows)) == (dialect, [], 2)
+    assert all(len(row) == 2 for row in rows)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+@pytest.mark.parametrize("blob", ["Größe, naïve – “so”".encode("cp1252"), b"caf\xe9 " * 20 + b"\x81"])
+def test_western_tables_and_texts_are_read(tmp_path: Path, name: str, blob: bytes) -> None:
+    data = {"a.csv": b'text,n\n"%s",1\n', "a.txt": b"one\n\n%s\n"}[name] % blob
+    file, rows, problems = read(write(tmp_path / name, data))
+    assert (file.fallback, problems) == ("cp1252", [])
+    assert rows[-1]["text"] == (blob.decode("cp1252") if 0x81 not in blob else "café " * 20 + "\x81")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec", "text"),
+    [
+        ("gb18030", "gb18030", "今天天气很好，我们去公园散步。"),
+        ("shift_jis", "cp932", "これは日本語の文章です。カタカナも。"),
+        ("euc_kr", "cp949", "이것은 한국어 문장입니다."),
+        ("windows_1251", "cp1251", "Это предложение на русском языке."),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json"])
+def test_other_encodings_are_guessed_and_read_when_stated(
+    tmp_path: Path, encoding: Any, codec: str, text: str, name: str
+) -> None:
+    rows = [{"prompt": text, "completion": text}] * 3
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    data = {
+        "a.jsonl": "\n".join(lines),
+        "a.json": f"[{','.join(lines)}]",
+        "a.csv": "prompt,completion\n" + f"{text},{text}\n" * 3,
+    }[name]
+    path = write(tmp_path / name, data.encode(codec))
+    try:
+        problem = next(row for row in read_rows(detect(path)) if isinstance(row, Problem))
+    except UserError as failure:
+        (problem,) = failure.problems
+    assert [edit for fix in problem.fixes for edit in fix.edits] == [Edit("data.encoding", encoding)]
+    found = list(read_rows(detect(path, DataSpec(encoding=encoding))))
+    assert [dict(row.value) for row in found if isinstance(row, Row)] == rows
+    utf8 = write(tmp_path / f"utf8-{name}", data)
+    assert [row.value for row in read_rows(detect(utf8, DataSpec(encoding=encoding))) if isinstance(row, Row)] == rows
 
 
 def test_missing_files_suggest_neighbours(tmp_path: Path) -> None:
@@ -223,8 +323,8 @@ def test_missing_files_suggest_neighbours(tmp_path: Path) -> None:
     assert "train.jsonl" in refused(tmp_path / "train.json")
     assert "Check the path" in refused(tmp_path / "nothing" / "else.jsonl")
     assert "Check the path" in refused(tmp_path / "train.jsonl" / "below.jsonl")
-    assert "folder" in refused(tmp_path)
-    assert "“train.jsonl”" in refused(tmp_path)
+    (tmp_path / "rows.jsonl").mkdir()
+    assert "no files that could be read" in refused(tmp_path / "rows.jsonl")
     assert str(tmp_path) in refused(tmp_path / "a\0b") or "null" in refused(tmp_path / "a\0b")
 
 
@@ -246,9 +346,9 @@ def test_devices_and_forbidden_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_endless_lines_are_reported_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("core.data.source", "core.data.table_rows", "core.data.formats"):
-        monkeypatch.setattr(f"{module}.MAX_LINE_BYTES", 1000)
-    monkeypatch.setattr(source, "_CHUNK_BYTES", 64)
+    for module in ("source", "table_rows", "text_rows", "json_text", "json_document"):
+        monkeypatch.setattr(f"core.data.{module}.MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(packed_files, "CHUNK_BYTES", 64)
     long = "x" * 5000
     jsonl = write(tmp_path / "a.jsonl", f'{{"a": 1}}\n{{"a": "{long}"}}\n{{"a": 3}}\n')
     table = write(tmp_path / "a.csv", f"a,b\n1,2\n{long},3\n4,5\n")
