@@ -17,7 +17,9 @@ from core.engine.context import JobContext
 from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
+from core.engine.memory import Meter
 from core.engine.optimizer import make_optimizer
+from core.engine.pace import Pace
 from core.engine.scaling import LossScale
 from core.engine.selfcheck import self_check
 from core.errors import FailureKind, JobError
@@ -56,7 +58,14 @@ class Order:
 
 @dataclass(slots=True)
 class Session:
-    """Everything the loop touches; `counters` is what a step replaces, `evaluated_step` when the loss was measured."""
+    """Everything the loop touches.
+
+    Attributes:
+        meter: what memory was taken when.
+        counters: what a step replaces.
+        evaluated_step: when the loss was measured last.
+        pace: how fast this attempt goes.
+    """
 
     context: JobContext
     order: Order
@@ -72,8 +81,10 @@ class Session:
     fingerprints: Fingerprints
     packing: bool
     attention: str
+    meter: Meter
     counters: Counters = field(default_factory=Counters)
     evaluated_step: int = -1
+    pace: Pace = field(default_factory=Pace)
 
 
 def read_order(context: JobContext) -> Order:
@@ -106,6 +117,7 @@ def build(context: JobContext) -> Session:
             "The plan uses an NVIDIA GPU, but this PyTorch build finds none.",
             "Set hardware.device to cpu, or install a PyTorch build with CUDA; “lowrank doctor” says which is needed.",
         )
+    meter = Meter(device)
     bootstrap.use_threads(choices.threads.value)
     if order.spec.hardware.deterministic:
         bootstrap.be_deterministic()
@@ -126,7 +138,7 @@ def build(context: JobContext) -> Session:
             trust_remote_code=order.spec.model.trust_remote_code,
         )
     with context.phase("adapt", "Adding the adapters and checking the setup"):
-        return _assemble(context, order, device, tokenizer, template, dataset, model)
+        return _assemble(context, order, meter, tokenizer, template, dataset, model)
 
 
 def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTemplate, Dataset]:
@@ -158,13 +170,14 @@ def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTempla
 def _assemble(
     context: JobContext,
     order: Order,
-    device: torch.device,
+    meter: Meter,
     tokenizer: Tokenizer,
     template: ChatTemplate,
     dataset: Dataset,
     base: nn.Module,
 ) -> Session:
     choices, training = order.plan.choices, order.spec.training
+    device = torch.device(choices.device.value)
     bootstrap.seed_everything(training.seed)  # right before the adapters are made: their start depends on nothing else
     model = adapters.attach(base, order.spec.adapter, order.plan.targets)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
@@ -207,6 +220,7 @@ def _assemble(
         fingerprints=_fingerprints(order, masters),
         packing=checked.packing,
         attention=checked.attention,
+        meter=meter,
         counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
     )
 

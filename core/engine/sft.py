@@ -17,7 +17,7 @@ from core.engine import checkpoints, results
 from core.engine.context import JobContext
 from core.engine.evaluation import evaluate
 from core.engine.failures import is_out_of_memory
-from core.engine.memory import peak_bytes
+from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
 from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
 from core.engine.passes import make_passes
 from core.engine.sampling import Sampling, answer
@@ -37,6 +37,7 @@ def train(context: JobContext) -> None:
     session = build(context)
     _continue_from_checkpoint(session)
     _announce(session)
+    session.meter.begin("step")
     if session.counters.step == 0:
         _evaluate(session)
         _sample(session)
@@ -48,8 +49,11 @@ def train(context: JobContext) -> None:
         if reason is not None:
             _end_early(session, reason)
             return
+        budget = session.counters.micro_batch_tokens
         _take_step(session)
         done = session.counters.step
+        if session.pace.steps == FIRST_REPORT or session.counters.micro_batch_tokens != budget:
+            report_memory(session)
         if _is_due(done, session.order.plan.choices.evaluate_every.value) and done < steps and _evaluate(session):
             break
         if _is_due(done, session.order.spec.training.sample_every) and done < steps:
@@ -61,8 +65,9 @@ def train(context: JobContext) -> None:
     _save(session, "end")  # before the last evaluation and samples: they may be interrupted, the learning is done
     _evaluate(session)
     _sample(session)
-    with context.phase("save", "Writing the finished model"):
+    with context.phase("save", "Writing the finished model"), session.meter.during("saving"):
         folder = results.write_result(session)
+    remember_run(session, report_memory(session))
     seconds = time.monotonic() - began
     result = {"path": str(folder), "best_loss": session.counters.best_loss, "skipped": session.counters.skipped_steps}
     context.emit(Completed(session.counters.step, seconds, f"Trained {session.counters.step} steps.", result))
@@ -91,6 +96,7 @@ def _take_step(session: Session) -> None:
         skipped_steps=counters.skipped_steps + (not outcome.finite),
         seconds=counters.seconds + seconds,
     )
+    session.pace.add(seconds, outcome.tokens)
     session.context.emit(
         Step(
             step=counters.step + 1,
@@ -101,7 +107,7 @@ def _take_step(session: Session) -> None:
             tokens=outcome.tokens,
             supervised_tokens=outcome.supervised,
             seconds=seconds,
-            memory_bytes=peak_bytes(session.device),
+            memory_bytes=session.meter.highest,
             passes=outcome.passes,
             applied=outcome.finite,
         )
@@ -120,7 +126,7 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
     while True:
         passes = make_passes(rows, session.counters.micro_batch_tokens, session.packing, session.device)
         try:
-            return accumulate(session, rows, passes, limit)
+            return accumulate(session, rows, session.pace.watch(passes), limit)
         except (RuntimeError, MemoryError) as error:
             smaller = session.counters.micro_batch_tokens // 2
             longest = max(len(row.tokens) for row in rows)
@@ -145,7 +151,10 @@ def _evaluate(session: Session) -> bool:
         context.progress("evaluate", done, total, "passes")
         return not context.interrupted
 
-    with context.phase("evaluate", f"Measuring the loss on {len(rows)} validation rows"):
+    with (
+        context.phase("evaluate", f"Measuring the loss on {len(rows)} validation rows"),
+        session.meter.during("evaluation"),
+    ):
         budget = counters.micro_batch_tokens
         measured = evaluate(
             session.head, rows, budget=budget, packing=session.packing, device=session.device, on_pass=on_pass
@@ -177,7 +186,7 @@ def _sample(session: Session) -> None:
         return
     step = session.counters.step
     said = []
-    with context.phase("sample", "Answering the sample prompts"):
+    with context.phase("sample", "Answering the sample prompts"), session.meter.during("sampling"):
         for index, prompt in enumerate(training.sample_prompts):
             if context.interrupted:
                 return
@@ -199,7 +208,7 @@ def _sample(session: Session) -> None:
 
 def _save(session: Session, reason: str) -> None:
     began = time.monotonic()
-    with session.context.phase("save", "Saving the state of the run"):
+    with session.context.phase("save", "Saving the state of the run"), session.meter.during("saving"):
         path, size = checkpoints.save_checkpoint(
             session.context.folder.checkpoints,
             counters=session.counters,
@@ -272,8 +281,9 @@ def _end_early(session: Session, reason: Ending) -> None:
     if session.counters.step > 0:
         _save(session, reason)
         if reason != "pause":
-            with session.context.phase("save", "Writing the model as it is now"):
+            with session.context.phase("save", "Writing the model as it is now"), session.meter.during("saving"):
                 results.write_result(session)
+            remember_run(session, report_memory(session))
     resumable = bool(checkpoints.list_checkpoints(session.context.folder.checkpoints))
     session.context.emit(Stopped(session.counters.step, reason, resumable))
 
