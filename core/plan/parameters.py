@@ -12,18 +12,6 @@ from core.spec.sections import AdapterSpec
 
 ALL_LINEAR = "all-linear"
 ROLES = ("attention", "mlp")
-# What the input embeddings are called where they are not “embed_tokens”.
-_EMBEDDINGS = {
-    "gpt2": "wte",
-    "gptj": "wte",
-    "gpt_bigcode": "wte",
-    "codegen": "wte",
-    "mpt": "wte",
-    "gpt_neox": "embed_in",
-    "bloom": "word_embeddings",
-    "falcon": "word_embeddings",
-}
-_POSITIONS = frozenset(("wpe", "embed_positions"))
 
 
 def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ...]:
@@ -83,13 +71,13 @@ def saved_elements(name: str, model: ModelFacts) -> int | None:
     short = name.rpartition(".")[2]
     if short == embedding_name(model):
         return matrix
-    positions = model.embedding_parameters - matrix
-    return positions if short in _POSITIONS and positions > 0 else None
+    learned = model.positions.rpartition(".")[2]
+    return model.embedding_parameters - matrix if learned and short == learned else None
 
 
 def embedding_name(model: ModelFacts) -> str:
     """The last part of the path of the input embeddings."""
-    return _EMBEDDINGS.get(model.family, "embed_tokens")
+    return model.embedding.rpartition(".")[2]
 
 
 def embedding_elements(model: ModelFacts) -> int:
@@ -110,7 +98,7 @@ def target_warnings(adapter: AdapterSpec, targets: tuple[Target, ...], model: Mo
     if adapter.method == "full":
         return ()
     found = []
-    touched = sorted(_tied_names(adapter, targets, model)) if model.tied_embeddings else []
+    touched = sorted(_tied_names(adapter, targets, model)) if touches_tie(adapter, targets, model) else []
     if touched:
         named = " and ".join(f"“{name}”" for name in touched)
         found.append(
@@ -134,11 +122,17 @@ def matching(name: str, shapes: Shapes) -> tuple[LinearFacts, ...]:
     return tuple(linear for full, linear in shapes.by_name.items() if full.endswith(ending))
 
 
+def touches_tie(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> bool:
+    """Whether the adapter changes the matrix that embeddings and head share, which a merge then makes two."""
+    return model.tied_embeddings and bool(_tied_names(adapter, targets, model))
+
+
 def _tied_names(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> set[str]:
     head = head_of(model)
     names = {embedding_name(model), head.short_name if head else "lm_head"}
     touched = {name for name in adapter.modules_to_save if name.rpartition(".")[2] in names}
-    return touched | ({target.module.rpartition(".")[2] for target in targets} & names)
+    # The head is the last of a model's linear layers, and embeddings are none.
+    return touched | ({target.module.rpartition(".")[2] for target in targets[-1:]} & names)
 
 
 def _layers(adapter: AdapterSpec, model: ModelFacts, problems: list[Problem]) -> frozenset[int] | None:

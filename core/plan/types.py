@@ -142,6 +142,7 @@ class Disk:
 
     Attributes:
         gguf_bytes: size of a GGUF export by its type, such as "Q8_0".
+        download_bytes: the base model's files while they are not on this computer; they go to the cache of downloads.
     """
 
     checkpoint_bytes: int
@@ -150,6 +151,7 @@ class Disk:
     run_bytes: int
     free_bytes: int
     gguf_bytes: Mapping[str, int] = field(default_factory=dict)
+    download_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
