@@ -61,6 +61,7 @@ class Peak:
         return "\n".join(lines)
 
 
+Segment = tuple[str | int, ...]
 Scratch = Callable[[tuple[Any, ...], dict[str, Any]], int]
 Answer = Callable[..., Any]
 
@@ -85,6 +86,8 @@ class Ledger(TorchDispatchMode):
     Attributes:
         live: bytes allocated now.
         moment: what is being done, for the report; the ledger itself finds out whether gradients are on their way.
+        segment: the part of the step that is running, such as the backward pass of one layer.
+        highest: the highest point of each segment since `watch`.
     """
 
     def __init__(
@@ -93,6 +96,8 @@ class Ledger(TorchDispatchMode):
         super().__init__()
         self.live = 0
         self.moment = "build"
+        self.segment: Segment = ()
+        self.highest: dict[Segment, int] = {}
         self.operations = 0
         self._round = ROUNDING[kind]
         self._held: dict[int, Held] = {}
@@ -105,6 +110,7 @@ class Ledger(TorchDispatchMode):
     def watch(self) -> None:
         """Forgets the peak so far and starts to look for a new one."""
         self._watch = _Watch(dict(self._held), [], Peak(self.live), 0)
+        self.highest = {}
 
     def peak(self) -> Peak:
         """The highest point since `watch`."""
@@ -184,6 +190,8 @@ class Ledger(TorchDispatchMode):
 
     def _touch(self, scratch: int, op: str) -> None:
         watch = self._watch
+        if self.live + scratch > self.highest.get(self.segment, 0):
+            self.highest[self.segment] = self.live + scratch
         if self.live + scratch > watch.peak.bytes:
             watch.peak = Peak(self.live + scratch, scratch, op, self._now())
             watch.peak_event = len(watch.events)

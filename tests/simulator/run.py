@@ -1,7 +1,7 @@
 """Builds the engine's parts on the meta device and takes its real step there, with a `Ledger` counting."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.data.types import Encoded
 from core.engine import adapters, attention, bootstrap, step
 from core.engine.loading import checkpoint_layers
 from core.engine.loss import LossHead, make_loss_head
@@ -21,7 +22,7 @@ from core.plan.parameters import resolve_targets
 from tests.simulator import kernels
 from tests.simulator.cases import Case
 from tests.simulator.facts import facts_of_model
-from tests.simulator.ledger import Ledger, Peak
+from tests.simulator.ledger import Ledger, Peak, Segment
 from tests.simulator.models import config_of
 from tests.simulator.quantized import quantize, state_tensors
 
@@ -36,6 +37,7 @@ class Simulated:
         peak: the highest point of a step that has everything: optimizer states, and gradients of earlier passes.
         static: bytes that are there between two steps, by component.
         facts: the model as the planner sees it.
+        highest: the highest point of each segment of the step.
     """
 
     case: Case
@@ -43,6 +45,7 @@ class Simulated:
     static: dict[str, int]
     facts: ModelFacts
     operations: int
+    highest: Mapping[Segment, int]
 
     @property
     def peak_bytes(self) -> int:
@@ -69,16 +72,16 @@ class Learner:
 
 
 def simulate(case: Case) -> Simulated:
-    """The peak of one training step."""
+    """The peak of one training step, at the case's own depth."""
     with emulated(case) as ledger:
         learner = build(case, ledger)
         rows = case.rows()
-        _step(learner, ledger, [(row[0],) for row in rows[:1]], case, warm=True)
+        _step(learner, ledger, [(row[0],) for row in rows[:1]])
         gc.collect()
-        static = _components(learner, ledger)
+        static = components(learner, ledger)
         ledger.watch()
-        _step(learner, ledger, rows, case)
-        return Simulated(case, ledger.peak(), static, learner.facts, ledger.operations)
+        _step(learner, ledger, rows)
+        return Simulated(case, ledger.peak(), static, learner.facts, ledger.operations, dict(ledger.highest))
 
 
 def build(case: Case, ledger: Ledger) -> Learner:
@@ -88,6 +91,7 @@ def build(case: Case, ledger: Ledger) -> Learner:
     model = adapters.attach(base, case.adapter, targets)
     masters = Masters(model, bootstrap.torch_dtype(case.compute_dtype))
     checkpoint_layers(base, case.checkpointed)
+    follow_layers(base, ledger)
     model.train()
     optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01)
     head = make_loss_head(base)
@@ -111,20 +115,56 @@ def build_base(case: Case) -> tuple[Any, ModelFacts]:
     return model, facts
 
 
-def _step(learner: Learner, ledger: Ledger, rows: Any, case: Case, *, warm: bool = False) -> None:
-    flat = [row for group in rows for row in group]
+def _step(learner: Learner, ledger: Ledger, rows: Sequence[Sequence[Encoded]]) -> None:
+    """One step of `core.engine.sft`, its passes laid out as the case says."""
 
     def passes() -> Iterator[Pass]:
-        for group in rows:
+        for number, group in enumerate(rows):
+            ledger.segment = ("pass", number, "start")
             yield make_pass(group, META)
+        ledger.segment = ("optimizer",)
 
     with ledger.during("forward"):
-        outcome = step.accumulate(learner, flat, passes(), 1.0)
+        outcome = step.accumulate(learner, [row for group in rows for row in group], passes(), 1.0)
     with ledger.during("optimizer"):
         step.apply(learner, outcome)
 
 
-def _components(learner: Learner, ledger: Ledger) -> dict[str, int]:
+def follow_layers(model: nn.Module, ledger: Ledger) -> None:
+    """Lets the ledger know whose forward or backward pass is running."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+    def enters(index: int) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            if torch._C._current_graph_task_id() == -1:
+                ledger.segment = (*ledger.segment[:2], "forward", index)
+
+        return hook
+
+    def leaves(index: int) -> Callable[..., None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            if torch._C._current_graph_task_id() != -1:
+                return
+            hidden = output[0] if isinstance(output, tuple) else output
+            if hidden.requires_grad:
+                hidden.register_hook(lambda _: _enter_backward(ledger, index))
+            if index == len(layers) - 1:
+                ledger.segment = (*ledger.segment[:2], "head")
+
+        return hook
+
+    for index, layer in enumerate(layers):
+        layer.register_forward_pre_hook(enters(index))
+        layer.register_forward_hook(leaves(index))
+
+
+def _enter_backward(ledger: Ledger, index: int) -> None:
+    ledger.segment = (*ledger.segment[:2], "backward", index)
+
+
+def components(learner: Learner, ledger: Ledger) -> dict[str, int]:
     """Labels everything that is there between two steps and adds it up."""
     trained = {id(parameter) for parameter in learner.model.parameters() if parameter.requires_grad}
     copies = [p for p in learner.model.parameters() if id(p) in trained]
