@@ -1,9 +1,11 @@
 """Deep models from shallow ones: layers are alike, so every moment of a step is affine in how many there are.
 
-The layers fall into two runs, recomputed ones and plain ones. Each run is simulated with a few layers and with one
-more (or with one period more, where kinds of layers alternate); the first two and the last layers of a run keep their
-places, and every one of their moments is continued in a straight line. Layers between them lie on that line too, so
-the highest moment of the deep model is one of those. Depths that are small enough are simulated as they are.
+The layers fall into two runs, recomputed ones and plain ones. Of each run only a few are simulated: a first one, one
+(or one period, where kinds of layers alternate) like all others, and a last one. What one more layer in the middle
+adds to any moment is then known exactly: its static bytes always; what it keeps for its backward pass while that is
+still to come; and what its backward pass leaves behind (gradients) afterwards. The first and last layers of a run
+keep their places, the layers between them lie on a straight line, so the highest moment of the deep model is one of
+those that are there. Runs that are short enough are simulated as they are.
 """
 
 from collections.abc import Iterator
@@ -25,25 +27,63 @@ def simulate_deep(case: Case) -> Simulated:
     total = config.num_hidden_layers
     period = _period(config)
     runs = (min(case.checkpointed, total), total - min(case.checkpointed, total))
-    small = (_shortened(runs[0], period), _shortened(runs[1], period))
-    if small == runs:
+    short = (_shortened(runs[0], period), _shortened(runs[1], period))
+    if short == runs:
         return simulate(case)
-    base = _with_runs(case, small)
-    heights, static = _places(base, small, period), base.static
-    highest, whole = dict(heights), dict(static)
-    for run, length in enumerate(runs):
-        if length == small[run]:
-            continue
-        longer = (small[0] + period, small[1]) if run == 0 else (small[0], small[1] + period)
-        more = _with_runs(case, longer)
-        times = (length - small[run]) // period
-        for place, size in _places(more, longer, period).items():
-            highest[place] += times * (size - heights[place])
-        for part, size in more.static.items():
-            whole[part] += times * (size - static[part])
+    base = simulate(replace(case, layers=sum(short), checkpointed=short[0]))
+    added = [_Added(base, number, runs, short, period) for number in (0, 1) if runs[number] > short[number]]
+    static = dict(base.static)
+    for one in added:
+        for part, size in one.static.items():
+            static[part] += size
+    highest: dict[Place, int] = {}
+    for segment, size in base.highest.items():
+        for place in _places(segment, short, period):
+            highest[place] = size + sum(one.at(place) for one in added)
     top = max(highest, key=lambda place: highest[place])
     peak = replace(base.peak, bytes=highest[top], moment=" ".join(str(word) for word in top))
-    return Simulated(case, peak, whole, facts_at_depth(config), base.operations, highest)
+    return replace(base, case=case, peak=peak, static=static, facts=facts_at_depth(config), highest=highest)
+
+
+class _Added:
+    """The layers that a run lacks: what they add to each moment of the step."""
+
+    def __init__(self, base: Simulated, run: int, runs: tuple[int, int], short: tuple[int, int], period: int) -> None:
+        self.run = run
+        periods = (runs[run] - short[run]) // period
+        first = run * short[0] + 1
+        middle = range(first, first + period)
+        self.static = {
+            part: periods * sum(base.static_by_layer[layer][part] for layer in middle) for part in base.static
+        }
+        self._whole = sum(self.static.values())
+        self._kept: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        entered = base.entered
+        for number in {int(segment[1]) for segment in entered if len(segment) > 1}:
+            kept = entered["pass", number, "forward", first + period] - entered["pass", number, "forward", first]
+            before = entered["pass", number, "backward", first + period - 1]
+            after = entered["pass", number, "backward", first - 1]
+            self._kept[number] = periods * kept
+            self._left[number] = periods * (kept + after - before)
+
+    def at(self, place: Place) -> int:
+        """Bytes that these layers add to the highest point of a place."""
+        if not place:  # before the first pass
+            return self._whole
+        if place == ("optimizer",):
+            return self._whole + sum(self._left.values())
+        number = int(place[1])
+        earlier = self._whole + sum(left for other, left in self._left.items() if other < number)
+        if place[2] == "start":
+            return earlier
+        if place[2] == "head":
+            return earlier + self._kept[number]
+        run = int(place[3])
+        above = run > self.run or (run == self.run and place[4] == "from the end")  # these layers lie below the place
+        if place[2] == "forward":
+            return earlier + (self._kept[number] if above else 0)
+        return earlier + (self._kept[number] if above else self._left[number])
 
 
 def _period(config: Any) -> int:
@@ -69,20 +109,7 @@ def _shortened(length: int, period: int) -> int:
     return length if length <= least else least + (length - least) % period
 
 
-def _with_runs(case: Case, runs: tuple[int, int]) -> Simulated:
-    return simulate(replace(case, layers=sum(runs), checkpointed=runs[0]))
-
-
-def _places(simulated: Simulated, runs: tuple[int, int], period: int) -> dict[Place, int]:
-    """Heights by place: layers counted from the start and from the end of their run, whatever the run's length."""
-    found: dict[Place, int] = {}
-    for segment, size in simulated.highest.items():
-        for place in _places_of(segment, runs, period):
-            found[place] = max(found.get(place, 0), size)
-    return found
-
-
-def _places_of(segment: Segment, runs: tuple[int, int], period: int) -> Iterator[Place]:
+def _places(segment: Segment, runs: tuple[int, int], period: int) -> Iterator[Place]:
     if len(segment) < 4:
         yield segment
         return

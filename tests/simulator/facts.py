@@ -14,8 +14,8 @@ from core.facts.tensors import Tensor
 from core.facts.types import ModelFacts
 from tests.simulator.models import set_depth
 
-SAMPLE_LAYERS = 12  # a whole number of the periods of all patterns there are: 1, 2, 4 and 6
-_LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+SAMPLELAYERS = 12  # a whole number of the periods of all patterns there are: 1, 2, 4 and 6
+LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 
 
 def facts_of(config: Any) -> ModelFacts:
@@ -37,20 +37,18 @@ def facts_at_depth(config: Any) -> ModelFacts:
 
     shallow = copy.deepcopy(config)
     depth = config.num_hidden_layers
-    few = min(depth, SAMPLE_LAYERS)
+    few = min(depth, SAMPLELAYERS)
     set_depth(shallow, few)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shallow, dtype=torch.bfloat16)
     tensors = []
     for tensor in _stored(model):
-        match = _LAYER.search(tensor.name)
+        match = LAYER.search(tensor.name)
         if match is None:
             tensors.append(tensor)
             continue
         before, after = tensor.name[: match.start(1)], tensor.name[match.end(1) :]
-        tensors += [
-            replace(tensor, name=f"{before}{index}{after}") for index in range(int(match[1]), depth, few)
-        ]
+        tensors += [replace(tensor, name=f"{before}{index}{after}") for index in range(int(match[1]), depth, few)]
     return _describe(config, type(model).__name__, tuple(tensors))
 
 

@@ -88,6 +88,7 @@ class Ledger(TorchDispatchMode):
         moment: what is being done, for the report; the ledger itself finds out whether gradients are on their way.
         segment: the part of the step that is running, such as the backward pass of one layer.
         highest: the highest point of each segment since `watch`.
+        entered: what was live when each segment began.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Ledger(TorchDispatchMode):
         self.moment = "build"
         self.segment: Segment = ()
         self.highest: dict[Segment, int] = {}
+        self.entered: dict[Segment, int] = {}
         self.operations = 0
         self._round = ROUNDING[kind]
         self._held: dict[int, Held] = {}
@@ -111,6 +113,13 @@ class Ledger(TorchDispatchMode):
         """Forgets the peak so far and starts to look for a new one."""
         self._watch = _Watch(dict(self._held), [], Peak(self.live), 0)
         self.highest = {}
+        self.entered = {}
+
+    def enter(self, segment: Segment) -> None:
+        """Begins another part of the step."""
+        self.segment = segment
+        self.entered.setdefault(segment, self.live)
+        self._touch(0, "")
 
     def peak(self) -> Peak:
         """The highest point since `watch`."""

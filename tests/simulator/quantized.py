@@ -83,18 +83,17 @@ def _fill_int8(module: Any) -> None:
     module.weight = Int8Params(values, requires_grad=False, has_fp16_weights=False, CB=values, SCB=scales)
 
 
-def state_tensors(model: Any) -> list[torch.Tensor]:
-    """The scales and code books, which are no parameters."""
+def state_tensors(model: Any) -> list[tuple[str, torch.Tensor]]:
+    """The scales and code books, which are no parameters, with the names of their modules."""
     from bitsandbytes.nn import Linear8bitLt
 
-    found: list[torch.Tensor] = []
-    for module in model.modules():
+    found: list[tuple[str, torch.Tensor | None]] = []
+    for name, module in model.named_modules():
         state = getattr(module, "quant_state", None)
         if state is not None:
-            found += [part for part in (state.absmax, state.code, state.offset) if part is not None]
+            found += [(name, part) for part in (state.absmax, state.code, state.offset)]
             if state.nested:
-                found += [state.state2.absmax, state.state2.code]
+                found += [(name, state.state2.absmax), (name, state.state2.code)]
         if isinstance(module, Linear8bitLt):
-            kept = (module.weight.SCB, module.state.SCB, module.state.CB)
-            found += [part for part in kept if part is not None]
-    return found
+            found += [(name, part) for part in (module.weight.SCB, module.state.SCB, module.state.CB)]
+    return [(name, part) for name, part in found if part is not None]

@@ -1,6 +1,7 @@
 """Builds the engine's parts on the meta device and takes its real step there, with a `Ledger` counting."""
 
 import gc
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from core.facts.types import ModelFacts
 from core.plan.parameters import resolve_targets
 from tests.simulator import kernels
 from tests.simulator.cases import Case
-from tests.simulator.facts import facts_of_model
+from tests.simulator.facts import LAYER, facts_of_model
 from tests.simulator.ledger import Ledger, Peak, Segment
 from tests.simulator.models import config_of
 from tests.simulator.quantized import quantize, state_tensors
@@ -38,6 +39,7 @@ class Simulated:
         static: bytes that are there between two steps, by component.
         facts: the model as the planner sees it.
         highest: the highest point of each segment of the step.
+        entered: what was live when each segment began.
     """
 
     case: Case
@@ -46,6 +48,8 @@ class Simulated:
     facts: ModelFacts
     operations: int
     highest: Mapping[Segment, int]
+    entered: Mapping[Segment, int]
+    static_by_layer: Mapping[int, Mapping[str, int]]
 
     @property
     def peak_bytes(self) -> int:
@@ -75,13 +79,28 @@ def simulate(case: Case) -> Simulated:
     """The peak of one training step, at the case's own depth."""
     with emulated(case) as ledger:
         learner = build(case, ledger)
-        rows = case.rows()
-        _step(learner, ledger, [(row[0],) for row in rows[:1]])
+        _have_states(learner)
         gc.collect()
-        static = components(learner, ledger)
+        static, by_layer = components(learner, ledger)
         ledger.watch()
-        _step(learner, ledger, rows)
-        return Simulated(case, ledger.peak(), static, learner.facts, ledger.operations, dict(ledger.highest))
+        _step(learner, ledger, case.rows())
+        return Simulated(
+            case,
+            ledger.peak(),
+            static,
+            learner.facts,
+            ledger.operations,
+            dict(ledger.highest),
+            dict(ledger.entered),
+            by_layer,
+        )
+
+
+def _have_states(learner: Learner) -> None:
+    """An earlier step with gradients of zero, after which the optimizer has its states."""
+    for master in learner.masters.masters:
+        master.grad = torch.zeros_like(master)
+    step.apply(learner, step.Outcome(0.0, 0.0, 0, 0, 0))
 
 
 def build(case: Case, ledger: Ledger) -> Learner:
@@ -120,9 +139,9 @@ def _step(learner: Learner, ledger: Ledger, rows: Sequence[Sequence[Encoded]]) -
 
     def passes() -> Iterator[Pass]:
         for number, group in enumerate(rows):
-            ledger.segment = ("pass", number, "start")
+            ledger.enter(("pass", number, "start"))
             yield make_pass(group, META)
-        ledger.segment = ("optimizer",)
+        ledger.enter(("optimizer",))
 
     with ledger.during("forward"):
         outcome = step.accumulate(learner, [row for group in rows for row in group], passes(), 1.0)
@@ -139,7 +158,7 @@ def follow_layers(model: nn.Module, ledger: Ledger) -> None:
     def enters(index: int) -> Callable[..., None]:
         def hook(*_: Any) -> None:
             if torch._C._current_graph_task_id() == -1:
-                ledger.segment = (*ledger.segment[:2], "forward", index)
+                ledger.enter((*ledger.segment[:2], "forward", index))
 
         return hook
 
@@ -151,7 +170,7 @@ def follow_layers(model: nn.Module, ledger: Ledger) -> None:
             if hidden.requires_grad:
                 hidden.register_hook(lambda _: _enter_backward(ledger, index))
             if index == len(layers) - 1:
-                ledger.segment = (*ledger.segment[:2], "head")
+                ledger.enter((*ledger.segment[:2], "head"))
 
         return hook
 
@@ -161,24 +180,33 @@ def follow_layers(model: nn.Module, ledger: Ledger) -> None:
 
 
 def _enter_backward(ledger: Ledger, index: int) -> None:
-    ledger.segment = (*ledger.segment[:2], "backward", index)
+    ledger.enter((*ledger.segment[:2], "backward", index))
 
 
-def components(learner: Learner, ledger: Ledger) -> dict[str, int]:
-    """Labels everything that is there between two steps and adds it up."""
-    trained = {id(parameter) for parameter in learner.model.parameters() if parameter.requires_grad}
-    copies = [p for p in learner.model.parameters() if id(p) in trained]
-    frozen = [p for p in learner.model.parameters() if id(p) not in trained]
-    parts = {
-        "masters": learner.masters.masters,
-        "trained copies": copies,
-        "weights": [frozen, state_tensors(learner.model)],
-        "buffers": list(learner.model.buffers()),
-        "optimizer": [list(state.values()) for state in learner.optimizer.state.values()],
+def components(learner: Learner, ledger: Ledger) -> tuple[dict[str, int], dict[int, dict[str, int]]]:
+    """Labels everything that is there between two steps; returns bytes by component, and the same by layer."""
+    masters = dict(zip(learner.masters.names, learner.masters.masters, strict=True))
+    state = learner.optimizer.state
+    named = list(learner.model.named_parameters())
+    parts: dict[str, list[tuple[str, Any]]] = {
+        "masters": list(masters.items()),
+        "trained copies": [(name, one) for name, one in named if one.requires_grad],
+        "weights": [(name, one) for name, one in named if not one.requires_grad] + state_tensors(learner.model),
+        "buffers": list(learner.model.named_buffers()),
+        "optimizer": [(name, list(state[one].values())) for name, one in masters.items() if one in state],
     }
-    sizes = {name: ledger.label(tensors, name) for name, tensors in parts.items()}
-    sizes["other"] = ledger.live - sum(sizes.values())
-    return sizes
+    whole: dict[str, int] = {}
+    layers: dict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys((*parts, "other"), 0))
+    for part, tensors in parts.items():
+        whole[part] = 0
+        for name, tensor in tensors:
+            size = ledger.label(tensor, part)
+            whole[part] += size
+            match = LAYER.search(name)
+            if match:
+                layers[int(match[1])][part] += size
+    whole["other"] = ledger.live - sum(whole.values())
+    return whole, dict(layers)
 
 
 @contextmanager
