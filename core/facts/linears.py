@@ -39,6 +39,7 @@ class Layout:
         linears: every linear layer that can take an adapter, and the head last.
         embedding: the input embeddings; None where they are stored as the head alone.
         positions: learned positions.
+        embedding_name: module path of the input embeddings once loaded; `positions_name` of the positions, or empty.
         head: the output projection; None where it shares the embeddings' matrix.
         blocks: numbers of the blocks found.
         has_experts: weights of experts were found, which are no linear layers once loaded.
@@ -51,6 +52,8 @@ class Layout:
     linears: tuple[LinearFacts, ...]
     embedding: Tensor | None
     positions: Tensor | None
+    embedding_name: str
+    positions_name: str
     head: Tensor | None
     blocks: frozenset[int]
     has_experts: bool
@@ -78,7 +81,8 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
     text = {name: tensor for name, tensor in named.items() if not TOWERS.intersection(name.split("."))}
     head_name = family.head if family.architecture else _guess_head(text, family.head)
     head = text.get(f"{head_name}.weight")
-    embedding = _find(text, EMBEDDINGS)
+    embedding_name, positions_name = _find(text, EMBEDDINGS), _find(text, POSITIONS)
+    embedding = text.get(f"{embedding_name}.weight")
     numbers = frozenset(number for name in text if (number := _block_number(name, root)) >= 0)
     linears = tuple(sorted(_linears(text, family, root), key=_place))
     if head is not None or embedding is not None:
@@ -87,7 +91,9 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
         named,
         linears,
         embedding,
-        _find(text, POSITIONS),
+        text.get(f"{positions_name}.weight"),
+        embedding_name or f"{root}.embed_tokens",
+        positions_name,
         head,
         numbers,
         any(_is_expert(name, tensor) for name, tensor in text.items()),
@@ -177,12 +183,13 @@ def _block_number(name: str, root: str) -> int:
     return int(match[1]) if match and len(match[1]) < 7 else -1
 
 
-def _find(tensors: Mapping[str, Tensor], words: frozenset[str]) -> Tensor | None:
+def _find(tensors: Mapping[str, Tensor], words: frozenset[str]) -> str:
+    """The module outside the blocks whose name is one of ``words``; empty where there is none."""
     for name, tensor in tensors.items():
         parts = name.split(".")
         if parts[-1] == "weight" and parts[-2] in words and len(tensor.shape) == 2 and not _BLOCK.search(name):
-            return tensor
-    return None
+            return name.removesuffix(".weight")
+    return ""
 
 
 def _linears(text: Mapping[str, Tensor], family: Family, root: str) -> Iterable[LinearFacts]:

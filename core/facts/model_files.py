@@ -157,6 +157,8 @@ def describe(
         weight_files=weights.files,
         sliding_window=config.sliding_window,
         state_leaks=config.family.state_leaks or config.stateful or layout.stateful,
+        embedding=layout.embedding_name,
+        positions=layout.positions_name,
         assumptions=(*assumptions, *_general_assumptions(config, layout)),
         **texts,
     )

@@ -92,6 +92,8 @@ class ModelFacts:
         fingerprint: hash of config and headers; the same model has the same one anywhere.
         assumptions: what had to be guessed, a sentence each; empty for the families that are known.
         here: its files are on this computer; false for facts from the catalogue, which are good for planning alone.
+        embedding: full module path of the input embeddings.
+        positions: the same of learned positions; empty where there are none.
     """
 
     path: str
@@ -123,6 +125,8 @@ class ModelFacts:
     fingerprint: str = ""
     assumptions: tuple[str, ...] = ()
     here: bool = True
+    embedding: str = "model.embed_tokens"
+    positions: str = ""
 
 
 @dataclass(frozen=True, slots=True)

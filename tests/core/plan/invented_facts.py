@@ -101,6 +101,8 @@ def gpt2() -> ModelFacts:
     body = sum(linear.in_features * linear.out_features for linear in linears)
     parameters = body + sum(linear.out_features for linear in linears) + (vocab + positions) * hidden + 10 * hidden
     return ModelFacts(
+        embedding="transformer.wte",
+        positions="transformer.wpe",
         path="/models/gpt2-tiny",
         family="gpt2",
         architecture="GPT2LMHeadModel",
