@@ -1,5 +1,6 @@
 """Every automatic choice of a run with its sentence, and what follows from them: targets, parameters and memory."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from core.plan.search import (
 )
 from core.plan.types import Choices, Chosen, Memory, Parameters, Target
 from core.spec.run_spec import RunSpec
+from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
 
 EVALUATIONS = 10
@@ -93,15 +95,28 @@ def _paging_without_gpu(spec: RunSpec, ground: Ground) -> Iterator[Problem]:
         )
 
 
+# Most edits leave what is trained as it is, and looking up a large model's modules takes longer than all the rest.
+_trainings: dict[tuple[AdapterSpec, int], tuple[ModelFacts, Training]] = {}
+_KEPT_TRAININGS = 32
+
+
 def training_of(spec: RunSpec, model: ModelFacts) -> Training:
-    """What the spec trains of a model.
+    """What the spec trains of a model; remembered for those asked for last.
 
     Raises:
         UserError: names, layers or ranks that the model does not have.
     """
+    key = (dataclasses.replace(spec.adapter, alpha=1.0), id(model))  # alpha changes nothing here
+    known = _trainings.get(key)
+    if known is not None and known[0] is model:
+        return known[1]
     targets = resolve_targets(spec.adapter, model)
     parameters = count_parameters(spec.adapter, targets, model)
-    return Training(targets, parameters, trained_of(spec.adapter, targets, model, parameters.trainable))
+    training = Training(targets, parameters, trained_of(spec.adapter, targets, model, parameters.trainable))
+    if len(_trainings) >= _KEPT_TRAININGS:
+        _trainings.clear()
+    _trainings[key] = (model, training)
+    return training
 
 
 def memory_for(ground: Ground, settings: Settings, model: ModelFacts) -> Memory:

@@ -155,7 +155,7 @@ def _smaller_passes(now: Trial) -> Iterator[Option]:
         edits = (Edit("training.micro_batch_tokens", size),)
         return Change("passes", "", "", edits, reason=reason)
 
-    sizes = range(-(-least // PASS_STEP) * PASS_STEP, asked, PASS_STEP)
+    sizes = _spread(-(-least // PASS_STEP) * PASS_STEP, asked, PASS_STEP)
     yield Option("passes", (0, *sizes), make, settles=True)
 
 
@@ -260,15 +260,15 @@ def _shorter_rows(now: Trial) -> Iterator[Option]:
         reason = f"About {cut.rows:,} of {data.train.rows:,} rows lose about {cut.tokens:,} tokens at their ends."
         return Change("rows", title, noun, edits, loss, quality, reason)
 
-    yield Option("rows", _lengths(longest), make)
+    yield Option("rows", _spread(SHORTEST_ROW, longest, ROW_STEP), make)
 
 
-def _lengths(longest: int) -> tuple[int, ...]:
-    """Round limits below the longest row, about 6 % apart where they are long."""
-    found, limit = [], SHORTEST_ROW
-    while limit < longest:
-        found.append(limit)
-        limit += max(ROW_STEP, limit // (16 * ROW_STEP) * ROW_STEP)
+def _spread(low: int, high: int, step: int) -> tuple[int, ...]:
+    """Round numbers from ``low`` to below ``high``, about 6 % apart where they are large."""
+    found, value = [], low
+    while value < high:
+        found.append(value)
+        value += max(step, value // (16 * step) * step)
     return tuple(found)
 
 

@@ -8,13 +8,14 @@ from core.plan.choices import Decision
 from core.plan.memory import FITS_SHARE, state_bytes
 from core.plan.solve.changes import named, options
 from core.plan.solve.cost import pace_of
-from core.plan.solve.sets import Taken, cheapest
-from core.plan.solve.solver import listed, single
+from core.plan.solve.sets import Taken, cheapest, mildest, smallest
+from core.plan.solve.solver import LARGER, free_for, listed, single
 from core.plan.solve.trials import Trials
 from core.spec.run_spec import RunSpec
 from core.units import format_bytes
 
 MOST_FIXES = 4
+FEW_STRENGTHS = 4
 
 
 def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Problem, ...]:
@@ -26,7 +27,9 @@ def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Pr
     if memory.verdict not in ("does_not_fit", "tight"):
         return ()
     trials = Trials(spec, facts, decision, thorough=False)
-    singles = [taken for option in options(trials.first, quick=True) if (taken := single(trials, option)) is not None]
+    # Half a byte for each weight is the least there is: beyond that nothing has to be tried.
+    hopeless = trials.first.model.parameters // 2 > memory.free_bytes
+    singles = [] if hopeless else _singles(trials)
     best = _best(trials, singles)
     fixes = tuple(_fixes(singles, best))
     where = f"{decision.ground.title} has {format_bytes(memory.free_bytes)} free of {format_bytes(memory.limit_bytes)}"
@@ -41,12 +44,11 @@ def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Pr
             ),
         )
     missing = format_bytes(memory.peak_bytes - memory.free_bytes)
-    if best is not None:
+    if fixes:
         advice = "Take one of the changes that make it fit, or close programs that use this memory."
-    elif fixes:
-        advice = "None of the changes is enough alone: take several, a smaller base model, or larger hardware."
     else:
-        advice = "Take a smaller base model or larger hardware; no setting lowers the peak enough to matter."
+        needed = format_bytes(free_for(smallest(trials, trials.first)))
+        advice = f"No change of settings is enough: {needed} would have to be free for the smallest run. {LARGER}"
     return (
         error(
             "hardware.device",
@@ -57,23 +59,40 @@ def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Pr
     )
 
 
+def _singles(trials: Trials) -> list[Taken]:
+    """Single changes that are worth a click, the first that fit; strengths in a few steps only."""
+    found: list[Taken] = []
+    for option in options(trials.first, quick=True):
+        taken = single(trials, option, FEW_STRENGTHS)
+        if taken is not None:
+            found.append(taken)
+        if sum(taken.trial.fits for taken in found) == MOST_FIXES - 1:
+            break
+    return found
+
+
 def _best(trials: Trials, singles: Sequence[Taken]) -> Taken | None:
     """The cheapest change or set of changes that fits, by quality first and then by time."""
-    found = [taken for taken in singles if taken.trial.fits and not taken.steps[0][0].alone]
-    together = cheapest(trials, trials.first, quick=True)
-    if together is not None:
-        found.append(together)
-    return min(
-        found, key=lambda taken: (sum(change.loss for change in taken.changes), pace_of(taken.trial)), default=None
-    )
+    fitting = [taken for taken in singles if taken.trial.fits and not taken.steps[0][0].alone]
+    if not fitting:
+        possible = singles and smallest(trials, trials.first).fits
+        return (cheapest(trials, trials.first, quick=True) or cheapest(trials, trials.first)) if possible else None
+    best = min(fitting, key=lambda taken: (taken.changes[0].loss, pace_of(taken.trial)))
+    return mildest(trials, trials.first, best.steps[0][0]) or best
 
 
 def _fixes(singles: Sequence[Taken], best: Taken | None) -> Iterator[Fix]:
-    """“Make it fit” first, then single changes: those that fit, then those that help most."""
+    """“Make it fit” first, then single changes: those that fit, then those that help most; none if nothing fits."""
+    if best is None and not any(taken.trial.fits for taken in singles):
+        return
     if best is not None:
         changes = [named(change, best.trial) for change in best.changes]
         yield Fix(f"Make it fit: {listed(changes)} (about {format_bytes(best.trial.peak)})", best.edits)
-    others = [taken for taken in singles if best is None or taken.edits != best.edits]
+    others = [
+        taken
+        for taken in singles
+        if best is None or taken.changes[0].kind != best.changes[0].kind or len(best.changes) > 1
+    ]
     others.sort(key=lambda taken: (not taken.trial.fits, 0 if taken.trial.fits else taken.trial.peak))
     for taken in others[: MOST_FIXES if best is None else MOST_FIXES - 1]:
         change, peak = named(taken.changes[0], taken.trial), format_bytes(taken.trial.peak)

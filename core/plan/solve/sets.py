@@ -27,15 +27,32 @@ class Taken:
         return tuple({edit.path: edit for change in self.changes for edit in change.edits}.values())
 
 
-def mildest(trials: Trials, start: Trial, option: Option) -> Taken | None:
-    """The mildest strength of one change with which a run fits; None when not even the strongest does."""
+def mildest(trials: Trials, start: Trial, option: Option, most: int = 0) -> Taken | None:
+    """The mildest strength of one change with which a run fits; None when not even the strongest does.
+
+    ``most`` looks at no more strengths than that, evenly spread, which is quicker.
+    """
+    values = option.values[:: -(-len(option.values) // most)] if most else option.values
 
     def test(value: int) -> Taken | None:
         change = option.make(value)
         trial = trials.take(edited(start.spec, change.edits), start.facts)
         return Taken(((option, change),), trial) if trial is not None and trial.fits else None
 
-    return last_good(option.values, test)
+    return last_good(values, test)
+
+
+def smallest(trials: Trials, start: Trial) -> Trial:
+    """The run with every change at its strongest: what even the smallest run on this model and device would take."""
+    used: set[str] = set()
+    at = start
+    while True:
+        new = [option for option in options(at) if option.kind not in used and not option.alone]
+        used.update(option.kind for option in new)
+        trial = trials.take(edited(at.spec, [edit for option in new for edit in option.strongest.edits]), at.facts)
+        if not new or trial is None or trial.peak >= at.peak:
+            return at
+        at = trial
 
 
 def cheapest(trials: Trials, start: Trial, *, quick: bool = False) -> Taken | None:

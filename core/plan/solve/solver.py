@@ -1,6 +1,7 @@
 """`solve`: every change that makes a run fit or helps, with its costs, and the cheapest set that fits."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 from core.errors import Edit
@@ -9,7 +10,7 @@ from core.plan.choices import decide
 from core.plan.memory import FITS_SHARE
 from core.plan.solve.changes import OTHER, Change, Option, named, options
 from core.plan.solve.cost import seconds_of
-from core.plan.solve.sets import Taken, cheapest, mildest
+from core.plan.solve.sets import Taken, cheapest, mildest, smallest
 from core.plan.solve.trials import Trial, Trials, edited
 from core.plan.solve.types import Offer, Solution
 from core.spec.run_spec import RunSpec
@@ -18,6 +19,7 @@ from core.units import format_bytes, format_count
 # A change that lowers the peak by less and does not make the run fit is not worth a click.
 LEAST_GAIN = 0.03
 MOST_BASES = 3
+LARGER = "Take a smaller base model, or a device with more memory."
 # A run so many times slower counts as if it cost that much quality more: nobody waits for it gladly.
 SLOW = ((2.0, 1), (4.0, 2), (10.0, 4))
 
@@ -45,7 +47,7 @@ def solve(spec: RunSpec, facts: Facts, bases: Sequence[ModelFacts] = ()) -> Solu
     elif not best:
         best += [found.offer(taken) for taken in _with_smaller_base(trials, bases)]
     chosen = min(best, key=price, default=None)
-    needed = 0 if chosen is not None else _needed(trials)
+    needed = 0 if chosen is not None else free_for(smallest(trials, trials.first))
     ranked = sorted(offers, key=lambda offer: (not offer.fits, price(offer) if offer.fits else (0, offer.peak_bytes)))
     return Solution(
         fits=False,
@@ -97,9 +99,9 @@ def _joined(texts: Sequence[str]) -> str:
     return joined
 
 
-def single(trials: Trials, option: Option) -> Taken | None:
-    """The mildest strength that fits, else the strongest if it helps enough to be worth a click."""
-    fitting = mildest(trials, trials.first, option)
+def single(trials: Trials, option: Option, most: int = 0) -> Taken | None:
+    """The mildest strength that fits, of at most so many; else the strongest if it helps enough to be worth a click."""
+    fitting = mildest(trials, trials.first, option, most)
     if fitting is not None:
         return fitting
     change = option.strongest
@@ -157,17 +159,9 @@ def _on_base(trials: Trials, model: ModelFacts) -> Taken | None:
     return Taken(((option, change),), trial) if trial is not None else None
 
 
-def _needed(trials: Trials) -> int:
-    """Free memory with which the smallest run on this device would fit: every change at its strongest."""
-    at, used = trials.first, set[str]()
-    while True:
-        step = next((option for option in options(at) if option.kind not in used and not option.alone), None)
-        if step is None:
-            return int(at.peak / FITS_SHARE) + 1
-        used.add(step.kind)
-        trial = trials.take(edited(at.spec, step.strongest.edits))
-        if trial is not None and trial.peak < at.peak:
-            at = trial
+def free_for(trial: Trial) -> int:
+    """How much memory has to be free for a run to fit."""
+    return math.ceil(trial.peak / FITS_SHARE)
 
 
 def _sentence(now: Trial, best: Offer | None, needed: int) -> str:
@@ -176,5 +170,5 @@ def _sentence(now: Trial, best: Offer | None, needed: int) -> str:
         return f"{best.title}: the run then takes about {format_bytes(best.peak_bytes)} of {free} free."
     return (
         f"No change of settings is enough: with all of them the run still needs {format_bytes(needed)} of free memory, "
-        f"and {free} are free. Take a smaller base model, or a device with more memory."
+        f"and {free} are free. {LARGER}"
     )

@@ -1,18 +1,16 @@
 """Plans a changed spec as far as memory goes, and remembers what changes rarely: what is trained of the model."""
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.errors import Edit, Problem, Severity, UserError
 from core.facts.types import Facts, ModelFacts
 from core.plan.choices import Decision, Training, memory_for, training_of
-from core.plan.ground import Ground, ground_of
+from core.plan.ground import DTYPE_BYTES, Ground, ground_of
 from core.plan.search import Settings, search
 from core.plan.types import Memory
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec
-from core.spec.sections import AdapterSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,6 @@ class Trials:
         assert model is not None, "nothing is tried without a model"
         assert training is not None, "nothing is tried without targets"
         self._thorough = thorough
-        self._trained = {_key(spec.adapter, model): training}
         self._old_errors = _paths(check(spec)) if thorough else frozenset()
         self.first = Trial(spec, facts, decision.ground, decision.settings, training, decision.memory)
         self._known: dict[tuple[RunSpec, int], Trial | None] = {(spec, id(model)): self.first}
@@ -86,25 +83,21 @@ class Trials:
         ground = ground_of(spec, facts)
         if ground.problems and _paths(ground.problems) - _paths(self.first.ground.problems):
             return None
-        training = self._training(spec.adapter, spec, model)
-        if training is None:
+        try:
+            training = training_of(spec, model)
+        except UserError:
             return None
-        settings = search(spec, facts, ground, training.trained)
+        settings = search(_decided(spec, ground, model), facts, ground, training.trained)
         return Trial(spec, facts, ground, settings, training, memory_for(ground, settings, model))
 
-    def _training(self, adapter: AdapterSpec, spec: RunSpec, model: ModelFacts) -> Training | None:
-        key = _key(adapter, model)
-        if key not in self._trained:
-            try:
-                self._trained[key] = training_of(spec, model)
-            except UserError:
-                return None
-        return self._trained[key]
 
-
-def _key(adapter: AdapterSpec, model: ModelFacts) -> tuple[AdapterSpec, int]:
-    """What is trained depends on these; alpha is no part of it. The model lives as long as the facts that hold it."""
-    return dataclasses.replace(adapter, alpha=1.0), id(model)
+def _decided(spec: RunSpec, ground: Ground, model: ModelFacts) -> RunSpec:
+    """The spec with 4-bit weights where the planner would come to them anyway, which saves weighing full ones."""
+    quantizable = spec.adapter.method != "full" and not model.prequantized
+    too_large = model.parameters * DTYPE_BYTES[ground.dtype.value] > ground.free_bytes
+    if spec.model.quantization == "auto" and quantizable and too_large:
+        return spec.replace("model.quantization", "nf4")
+    return spec
 
 
 def _paths(problems: Iterable[Problem]) -> frozenset[str]:

@@ -209,7 +209,7 @@ def test_smaller_passes_keep_the_rows_of_a_step() -> None:
     assert edit.path == "training.micro_batch_tokens"
     assert offer.fits
     assert isinstance(edit.value, int)
-    larger = asked.replace(edit.path, edit.value + 256)
+    larger = asked.replace(edit.path, edit.value + 512)
     assert memory_of(larger, facts("rtx3060", "8b")).verdict != "fits"
     assert "128 rows" in offer.reason
     assert offer.quality == "nothing"
