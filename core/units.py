@@ -51,3 +51,10 @@ def format_duration(seconds: float) -> str:
 def format_share(share: float) -> str:
     """``0.0036`` -> ``"0.36 %"``."""
     return f"{share * 100:.2f} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def format_energy(watt_hours: float) -> str:
+    """``512.4`` -> ``"512 Wh"``; kilowatt-hours from a thousand on."""
+    if watt_hours >= 1000:
+        return f"{watt_hours / 1000:,.1f} kWh"
+    return f"{watt_hours:.0f} Wh" if watt_hours >= 10 else f"{watt_hours:.1f} Wh"

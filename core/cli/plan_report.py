@@ -6,12 +6,14 @@ from pathlib import Path
 from core.cli.console import Console
 from core.errors import ExitCode, Problem, Severity
 from core.facts.types import DataFacts, Facts, ModelFacts
-from core.plan.types import Choices, Memory, Plan
+from core.plan.types import Choices, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
-from core.units import format_bytes, format_count, format_duration, format_share
+from core.units import format_bytes, format_count, format_duration, format_energy, format_share
 
 LABEL = 12
-BAR = 24
+BAR, NARROW_BAR, WIDE = 24, 12, 100
+# Parts of a run's time that are shorter than this share of it are not worth a word.
+LEAST_SHARE = 0.02
 _VERDICTS = {
     "fits": ("green", "fits"),
     "tight": ("yellow", "is tight"),
@@ -118,7 +120,7 @@ class _Report:
             "Model",
             f"{model_name(model)}: {model.architecture}, {format_count(model.parameters)} parameters in {model.dtype}, "
             f"{model.num_layers} layers, reads up to {model.context_length:,} tokens",
-            model.path,
+            *([model.path] if model.path != model_name(model) else []),
             *(f"Assumed: {sentence}" for sentence in model.assumptions),
         )
 
@@ -170,21 +172,23 @@ class _Report:
             self.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
 
     def time_and_disk(self, plan: Plan) -> None:
-        time, disk = plan.duration, plan.disk
-        if time is not None:
-            band = f"{format_duration(time.low_seconds)} to {format_duration(time.high_seconds)}"
-            speed = f"{time.tokens_per_second:,.0f} tokens a second"
-            self.item("Time", f"about {format_duration(time.seconds)} ({band}), {speed}", time.basis)
+        if plan.duration is not None:
+            self.item("Time", *_time_words(plan.duration))
+        disk = plan.disk
         if disk is not None:
             run = f"{format_bytes(disk.run_bytes)} for the run"
             parts = f"result {format_bytes(disk.adapter_bytes)}, each saved state {format_bytes(disk.checkpoint_bytes)}"
             merged = f"{format_bytes(disk.merged_bytes)} for a merged model"
-            self.item("Disk", f"{run} ({parts}), {merged}; {format_bytes(disk.free_bytes)} free")
+            texts = [f"{run} ({parts}), {merged}; {format_bytes(disk.free_bytes)} free"]
+            if disk.gguf_bytes:
+                sizes = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in disk.gguf_bytes.items())
+                texts.append(f"As GGUF: {sizes}")
+            self.item("Disk", *texts)
 
     def memory(self, memory: Memory) -> None:
         self._console.line()
-        self.item("Memory", _memory_words(self._console, memory))
-        self._console.lines(_memory_table(memory))
+        self.item("Memory", _memory_words(self._console, memory), *_more_memory_words(memory))
+        _memory_table(self._console, memory)
 
     def choices(self, choices: Choices) -> None:
         self._console.line()
@@ -207,11 +211,38 @@ def _template_words(name: str) -> str:
     return {"model": "the model's own", "none": "none"}.get(name, Path(name).name)
 
 
-def _memory_table(memory: Memory) -> Iterator[str]:
+def _time_words(time: Duration) -> Iterator[str]:
+    band = f"{format_duration(time.low_seconds)} to {format_duration(time.high_seconds)}"
+    yield f"about {format_duration(time.seconds)} ({band}), {time.tokens_per_second:,.0f} tokens a second"
+    parts = [(name, seconds) for name, seconds in time.parts.items() if seconds >= LEAST_SHARE * time.seconds]
+    if len(parts) > 1:
+        yield "Of it: " + ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in parts)
+    if time.watt_hours:
+        yield f"About {format_energy(time.watt_hours)} of energy for the device alone"
+    yield time.basis
+
+
+def _more_memory_words(memory: Memory) -> Iterator[str]:
+    if memory.shown_bytes:
+        monitor = "the system's monitor" if memory.device == "cpu" else "nvidia-smi"
+        yield f"About {format_bytes(memory.shown_bytes)} is what {monitor} will show, unused reserves included"
+    if memory.moment and memory.moment != "step":
+        yield f"The most is needed during {memory.moment}"
+    if memory.measured_runs:
+        runs = "1 earlier run" if memory.measured_runs == 1 else f"{memory.measured_runs} earlier runs"
+        yield f"The band rests on {runs} on this device"
+
+
+def _memory_table(console: Console, memory: Memory) -> None:
     if not memory.parts:
         return
     title_width = max(len(part.title) for part in memory.parts)
     largest = max(part.bytes for part in memory.parts) or 1
+    width = BAR if console.width >= WIDE else NARROW_BAR
     for part in memory.parts:
-        bar = "█" * round(BAR * part.bytes / largest) if part.bytes else ""
-        yield f"  {part.title:<{title_width}}  {format_bytes(part.bytes):>10}  {bar:<{BAR}}  {part.detail}".rstrip()
+        bar = "█" * round(width * part.bytes / largest) if part.bytes else ""
+        start = f"  {part.title:<{title_width}}  {format_bytes(part.bytes):>10}  {bar:<{width}}  "
+        if part.detail:
+            console.paragraph(part.detail, " " * len(start), start)
+        else:
+            console.line(start.rstrip())

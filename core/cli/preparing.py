@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from core.runs.prepare import Prepared
 
 
-def prepare_spec(spec: RunSpec, console: Console) -> "Prepared":
-    """Facts and plan of a spec.
+def prepare_spec(spec: RunSpec, console: Console, *, rows_needed: bool = True) -> "Prepared":
+    """Facts and plan of a spec; ``rows_needed`` refuses a spec without data.
 
     Raises:
         UserError: the model or the data cannot be read.
@@ -22,7 +22,7 @@ def prepare_spec(spec: RunSpec, console: Console) -> "Prepared":
         console.progress(f"{what}: {done / total:.0%}" if total else what)
 
     try:
-        return prepare(spec, on_progress=report)
+        return prepare(spec, on_progress=report, rows_needed=rows_needed)
     finally:
         console.end_progress()
 

@@ -28,8 +28,12 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_spec_options(options: argparse.Namespace) -> RunSpec:
+def read_spec_options(options: argparse.Namespace, *, rows_needed: bool = True) -> RunSpec:
     """The spec that the options mean, with relative paths made absolute.
+
+    Args:
+        options: what was written.
+        rows_needed: whether data has to be named where there is no settings file.
 
     Raises:
         UserError: the file, the preset or a setting cannot be used, or nothing says what to train.
@@ -41,7 +45,7 @@ def read_spec_options(options: argparse.Namespace) -> RunSpec:
     else:
         named = {text.partition("=")[0].strip() for text in options.assignments}
         missing = [path for path in ("model.base", "data.train") if path not in named]
-        if missing:
+        if missing and (rows_needed or missing != ["data.train"]):
             words = " and ".join(f"--set {path}=…" for path in missing)
             raise UserError(error("", "No settings file is named.", f"Name one, or say what to train with {words}."))
         spec = RunSpec()

@@ -8,8 +8,9 @@ from core.facts.types import DataFacts, Facts, GpuFacts, LengthFacts
 from core.plan.batch import batch_of
 from core.plan.cards import CARDS, Card
 from core.plan.choices import Decision, decide
+from core.plan.planner import plan
 from core.plan.time import duration_of
-from core.plan.types import Duration, Verdict
+from core.plan.types import Duration, Plan, Verdict
 from core.spec.run_spec import RunSpec
 from core.units import MIB
 
@@ -59,9 +60,12 @@ def free_on(card: Card) -> int:
 
 
 def on_card(facts: Facts, card: Card) -> Facts:
-    """The facts of the same computer with this card as its only GPU, free but for driver and desktop."""
+    """The facts of the same computer with this card as its only GPU, free but for driver and desktop.
+
+    What could not be found out about this computer's own GPUs is of no interest then.
+    """
     gpu = GpuFacts(0, card.driver, card.capability, card.memory_bytes, free_on(card))
-    return dataclasses.replace(facts, hardware=dataclasses.replace(facts.hardware, gpus=(gpu,)))
+    return dataclasses.replace(facts, hardware=dataclasses.replace(facts.hardware, gpus=(gpu,), problems=()))
 
 
 def on_any_gpu(spec: RunSpec) -> RunSpec:
@@ -93,6 +97,22 @@ def compare(spec: RunSpec, facts: Facts, cards: tuple[Card, ...]) -> tuple[CardP
     asked = on_any_gpu(spec)
     known = facts if facts.data is not None else dataclasses.replace(facts, data=assumed_data(spec))
     return tuple(_on(asked, on_card(known, card), card) for card in cards)
+
+
+def with_assumed_rows(spec: RunSpec, facts: Facts, planned: Plan) -> tuple[Plan, str]:
+    """A plan without data with the steps and the time that assumed rows would give, and a sentence that says so.
+
+    The sentence is empty, and the plan as it was, where the data or the model's parameters settle the matter.
+    """
+    if facts.data is not None or planned.parameters is None:
+        return planned, ""
+    data = assumed_data(spec)
+    guess = plan(spec, dataclasses.replace(facts, data=data))
+    sentence = (
+        f"No rows were read: steps and time are those of {data.train.rows:,} assumed rows of {data.train.median:,} "
+        f"tokens on average, half of them with loss; the memory is enough for rows of {data.train.longest:,} tokens."
+    )
+    return dataclasses.replace(planned, batch=guess.batch, curve=guess.curve, duration=guess.duration), sentence
 
 
 def smallest_card(spec: RunSpec, facts: Facts) -> Card | None:

@@ -36,17 +36,20 @@ class Prepared:
     plan: Plan
 
 
-def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared:
+def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed: bool = True) -> Prepared:
     """Reads all facts that a spec calls for and plans the run. Writes nothing.
 
     A base model that is in the catalogue but not on this computer is planned as far as its shapes tell; the plan's
-    problems then say that it has to be downloaded, and the run cannot start.
+    problems then say that it has to be downloaded, and the run cannot start. Neither can a run without data, which is
+    planned only where ``rows_needed`` is false.
 
     Raises:
         UserError: the spec, the model or the data cannot be used; it carries every problem found.
     """
     report = on_progress or _silence
+    rows_named = rows_needed or bool(spec.data.train)
     broken = [problem for problem in check(spec) if problem.severity is Severity.ERROR]
+    broken = [problem for problem in broken if rows_named or problem.path != "data.train"]
     if broken:
         raise UserError(*broken)
     spec = resolve_paths(spec, Path.cwd())
@@ -54,8 +57,8 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None) -> Prepared
     hardware = read_hardware(_runs_folder(spec))
     report("Reading the base model’s files", 0, 0)
     model = _read_model(spec)
-    if not model.here:
-        return _without_files(spec, Facts(hardware, model))
+    if not model.here or not rows_named:
+        return _without_rows(spec, Facts(hardware, model))
     report("Reading the data", 0, 0)
     dataset = load_dataset(
         spec.data,
@@ -78,8 +81,8 @@ def _read_model(spec: RunSpec) -> ModelFacts:
         raise UserError(*failure.problems, *_missing_files(spec), exit_code=failure.exit_code) from failure
 
 
-def _without_files(spec: RunSpec, facts: Facts) -> Prepared:
-    """The plan for a model that is known from the catalogue only: there is no tokenizer yet to read the data with."""
+def _without_rows(spec: RunSpec, facts: Facts) -> Prepared:
+    """The plan where no rows can be read: none are named, or there is no tokenizer yet to read them with."""
     planned = plan(spec, facts)
     return Prepared(spec, facts, replace(planned, problems=(*planned.problems, *_missing_files(spec))))
 
