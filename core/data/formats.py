@@ -38,6 +38,8 @@ _PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 
 
 _PLAIN = DataSpec()
+_LONG_LINE = 400
+"""Lines of more characters than this on average are no lines of a page, which have some 60 to 120."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _detect_file(path: Path, spec: DataSpec, *, in_folder: bool) -> DataFile:
     dialect = Dialect()
     if kind in ("csv", "tsv"):
         dialect = sniff_dialect(text, preferred="\t" if kind == "tsv" else ",")
-    cut = _cut(spec, in_folder=in_folder)
+    cut = _cut(spec, text, in_folder=in_folder)
     return DataFile(path, kind, size, packing, encoding, fallback, dialect, cut, spec=spec)
 
 
@@ -178,9 +180,9 @@ def _read_parts(file: DataFile, on_bytes: OnBytes | None) -> Iterator[Row | Prob
         before += size
 
 
-def _cut(spec: DataSpec, *, in_folder: bool) -> TextCut:
+def _cut(spec: DataSpec, text: str, *, in_folder: bool) -> TextCut:
     if spec.text_rows == "auto":
-        return TextCut("file" if in_folder else "paragraphs")
+        return TextCut("file" if in_folder else "lines" if _has_a_text_a_line(text) else "paragraphs")
     separator = spec.text_separator.replace("\\n", "\n").replace("\\t", "\t")
     if spec.text_rows == "separator" and not separator:
         message = "No separator is given, so it is not clear where a row of a text file ends."
@@ -195,6 +197,12 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
     if head.startswith(_PICKLES):
         message = "This looks like a Python pickle, which could run code when it is opened, so it is not read."
         raise UserError(error(str(path), message, "Write the rows as JSONL or Parquet."))
+
+
+def _has_a_text_a_line(text: str) -> bool:
+    """Whether a text file has no paragraphs, but lines as long as paragraphs: a dump with one article in each."""
+    found = text.strip().splitlines()
+    return len(found) > 1 and all(line.strip() for line in found) and len(text) >= _LONG_LINE * len(found)
 
 
 def _encoding(path: Path, head: bytes, spec: DataSpec) -> str:

@@ -16,9 +16,10 @@ from core.data.column_rows import count_parquet
 from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect, read_rows
 from core.data.reading import as_warnings
-from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
+from core.data.samples import to_sample
+from core.data.shapes import ROWS_JUDGED, recognise
 from core.data.source import MAX_LINE_BYTES, read_head
-from core.data.types import Message, Row, Sample
+from core.data.types import Message, Row, Sample, Shape
 from core.errors import Problem, UserError, error
 from core.spec.sections import DataSpec
 from core.units import MIB, format_bytes
@@ -129,6 +130,7 @@ def open_preview(path: Path, spec: DataSpec, limit: int = PREVIEW_ROWS) -> Previ
     rows = tuple(as_preview_row(row, shape) for row in head.rows[:limit])
     bad = [row.problem for row in rows if row.problem is not None]
     problems += as_warnings(bad) if spec.bad_rows == "skip" else bad
+    problems += shape.notes if shape is not None else ()
     problems += head.failure.problems if head.failure is not None else ()
     if file.left_out:
         problems.append(left_out_problem(file.path, list_folder(file.path)))

@@ -11,8 +11,9 @@ from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect, read_rows
 from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
-from core.data.shapes import ROWS_JUDGED, Shape, recognise, to_sample
-from core.data.types import Row, Sample
+from core.data.samples import to_sample
+from core.data.shapes import ROWS_JUDGED, recognise
+from core.data.types import Row, Sample, Shape
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
 from core.spec.sections import DataSpec
@@ -137,7 +138,7 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
         message = "The file changed while it was read, so nobody knows which rows these are."
         raise UserError(error(str(file.path), message, "Read it again when nothing writes to it any more."))
     progress.file_done(file.bytes)
-    problems = as_warnings(bad.listed())
+    problems = [*as_warnings(bad.listed()), *shape.notes]
     if file.left_out:
         problems.append(left_out_problem(file.path, list_folder(file.path)))
     return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems))

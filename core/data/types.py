@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.errors import Problem
+from core.spec.sections import RecordFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -64,3 +67,22 @@ class Encoded:
     def supervised(self) -> int:
         """Number of tokens that carry loss."""
         return sum(self.trained)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the rows of a file are.
+
+    Attributes:
+        name: one of `RecordFormat` without "auto".
+        columns: part -> the column that plays it, or a template of several columns.
+        reason: why it was recognised, one sentence.
+        confidence: the share of the first rows that it makes sense of, 0 to 1.
+        notes: what everybody should know about rows like these.
+    """
+
+    name: RecordFormat
+    columns: Mapping[str, str]
+    reason: str
+    confidence: float = 1.0
+    notes: tuple[Problem, ...] = ()

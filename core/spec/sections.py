@@ -8,7 +8,9 @@ from core.spec.fields import Bounds, Choice, Kind, When, setting
 
 Quantization = Literal["auto", "none", "nf4", "int8"]
 ComputeDtype = Literal["auto", "bf16", "fp16", "fp32"]
-RecordFormat = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "text"]
+RecordFormat = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "preference", "feedback", "text"
+]  # fmt: skip
 TrainOn = Literal["completions", "all"]
 Packing = Literal["auto", "on", "off"]
 BadRows = Literal["stop", "skip"]
@@ -132,6 +134,8 @@ class DataSpec:
             Choice("alpaca", "Alpaca", "Columns instruction, input and output."),
             Choice("prompt_completion", "Prompt and completion", "Columns prompt and completion."),
             Choice("question_answer", "Question and answer", "Columns question and answer."),
+            Choice("preference", "Preference pairs", "Two answers to the same; the one in “chosen” is trained."),
+            Choice("feedback", "Labelled answers", "Answers with true or false; the approved ones are trained."),
             Choice("text", "Plain text", "One column of running text; every token is trained."),
         ),
         advanced=True,
@@ -141,7 +145,7 @@ class DataSpec:
         Kind.MAPPING,
         "Column mapping",
         "Which column plays which part, for files with unusual names: the part (prompt, completion, system, messages "
-        "or text) and the column that holds it.",
+        "or text) and the column that holds it, or a text with columns in braces, such as “{question}\\n{context}”.",
         advanced=True,
     )
     template: str = setting(

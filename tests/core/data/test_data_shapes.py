@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from core.data.shapes import Shape, recognise, to_sample
-from core.data.types import Message, Row, Sample
-from core.errors import Problem, UserError
+from core.data.samples import to_sample
+from core.data.shapes import recognise
+from core.data.types import Message, Row, Sample, Shape
+from core.errors import Problem, Severity, UserError
 
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 GPT = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
@@ -219,7 +220,7 @@ def test_mapping_overrules_names() -> None:
     ("value", "wanted", "mapping", "said"),
     [
         ({"a": 1, "b": 2}, "auto", {}, "“a”, “b”"),
-        ({"prompt": "p", "chosen": "c", "rejected": "r"}, "auto", {}, "completion: chosen"),
+        ({"prompt": "p", "chosen": "c"}, "auto", {}, "completion: chosen"),
         ({"quote": "t"}, "auto", {}, "{text: quote}"),
         ({"text": "t"}, "alpaca", {}, "“instruction” and “output”"),
         ({"text": "t"}, "auto", {"prompt": "q", "text": "txet"}, "no column “q”"),
@@ -242,3 +243,184 @@ def test_columns_of_parquet_with_empty_members_fit() -> None:
         {"role": "assistant", "content": "a", "tool_calls": [], "name": None},
     ]
     assert sample({"messages": turns, "tools": None, "system": None}).messages == TURNS
+
+
+# ------------------------------------------------------------------------------------- preferences, labels, templates
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+ASK, GOOD, BAD = turn("user", "q"), turn("assistant", "a"), turn("assistant", "b")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"prompt": "q", "chosen": "a", "rejected": "b"},
+        {"prompt": "q", "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": [ASK], "chosen": [GOOD], "rejected": [BAD]},
+        {"prompt": "q", "chosen": [ASK, GOOD], "rejected": [ASK, BAD]},
+        {"chosen": [ASK, GOOD], "rejected": [ASK, BAD]},
+        {"chosen_messages": [ASK, GOOD], "rejected_messages": [ASK, BAD]},
+        {"conversations": GPT[:1], "chosen": GPT[1], "rejected": {"from": "gpt", "value": "b"}},
+        {"instruction": "q", "input": "", "chosen": "a", "rejected": "b"},
+        {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+        {"chosen": json.dumps([ASK, GOOD]), "rejected": json.dumps([ASK, BAD])},
+    ],
+)
+def test_the_chosen_answer_of_a_pair_is_trained_and_that_is_said(value: dict[str, Any]) -> None:
+    shape = understood(value)
+    found = sample(value)
+    assert shape.name == "preference"
+    assert [(turn.role, turn.content, turn.extra.get("weight", 1)) for turn in found.messages] == [
+        ("user", "q", 0),
+        ("assistant", "a", 1),
+    ]
+    (note,) = shape.notes
+    assert note.severity is Severity.INFO
+    assert "are trained" in note.message
+    assert "not used" in note.message
+
+
+def test_earlier_answers_of_a_pair_carry_no_loss() -> None:
+    found = sample({"chosen": [ASK, GOOD, ASK, GOOD], "rejected": [ASK, GOOD, ASK, BAD]})
+    assert [turn.extra.get("weight", 1) for turn in found.messages] == [0, 0, 0, 1]
+    before = "Human: q\n\nAssistant: a\n\nHuman: r"
+    found = sample({"prompt": before, "chosen": "c", "rejected": "d"})
+    assert [(turn.content, turn.extra.get("weight", 1)) for turn in found.messages] == [
+        ("q", 0), ("a", 0), ("r", 0), ("c", 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"prompt": "q", "chosen": "", "rejected": "b"}, "is empty"),
+        ({"prompt": "", "chosen": "a", "rejected": "b"}, "nothing is asked"),
+        ({"prompt": "q", "chosen": [ASK], "rejected": [ASK]}, "does not end with an answer"),
+        ({"prompt": "q", "chosen": None, "rejected": "b"}, "null"),
+    ],
+)
+def test_bad_pairs_of_answers(value: dict[str, Any], said: str) -> None:
+    assert said in misfit(value, {"prompt": "q", "chosen": "a", "rejected": "b"}).lower()
+
+
+def test_rows_that_fit_another_format_as_well_keep_it() -> None:
+    both = {"chosen": "a", "rejected": "b"}
+    assert understood({"prompt": "p", "completion": "c", **both}).name == "prompt_completion"
+    assert understood({"messages": CHAT, **both}).name == "messages"
+    assert understood({"messages": CHAT, "label": "funny"}).name == "messages"
+    assert understood({"text": "t", "label": True}).name == "text"
+    assert understood({"prompt": "p", "completion": "c", "label": 1}).name == "prompt_completion"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": CHAT, "label": True},
+        {"conversations": GPT, "kto_tag": True},
+        {"prompt": "q", "completion": "a", "label": True},
+        {"prompt": [ASK], "completion": [GOOD], "label": True},
+    ],
+)
+def test_only_approved_answers_carry_loss(value: dict[str, Any]) -> None:
+    (label,) = (name for name in value if name in ("label", "kto_tag"))
+    shape = understood(value, {**value, label: False})
+    assert shape.name == "feedback"
+    assert "carries no loss" in shape.notes[0].message
+    for approved in (True, False):
+        found = to_sample(Row("data.jsonl", 1, {**value, label: approved}), shape)
+        assert isinstance(found, Sample)
+        answers = [turn for turn in found.messages if turn.role == "assistant"]
+        assert [turn.extra.get("weight", 1) for turn in answers] == [int(approved)]
+    broken = to_sample(Row("data.jsonl", 1, {**value, label: "yes"}), shape)
+    assert isinstance(broken, Problem)
+    assert "neither true nor false" in broken.message
+
+
+def test_templates_join_columns() -> None:
+    value = {"question": "q", "context": "c", "n": 3, "reply": "a", "empty": None}
+    joined = sample(value, mapping={"prompt": r"{question}\n{{x}} {Context}{empty} ({n})", "completion": "reply"})
+    assert joined.prompt == "q\n{x} c (3)"
+    assert sample(value, mapping={"text": "Q: {question}\nA: {reply}"}).completion == "Q: q\nA: a"
+    found = sample(value, mapping={"prompt": "question", "completion": "reply", "system": "You know {context}."})
+    assert found.messages[0] == Message("system", "You know c.")
+    assert sample({"{a}": "t", "b": "x"}, mapping={"text": "{a}"}).completion == "t"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({"prompt": "{question} {contxt}", "completion": "reply"}, ["no column “contxt”", "Did you mean “context”?"]),
+        ({"prompt": "{} {zzz}", "completion": "reply"}, ["no column “”", "no column “zzz”", "“question”, “context”"]),
+        ({"messages": "{question}"}, ["one column with a list of turns"]),
+    ],
+)
+def test_templates_name_the_column_that_is_missing(mapping: dict[str, str], said: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        understood({"question": "q", "context": "c", "reply": "a"}, mapping=mapping)
+    assert all(part in str(caught.value) for part in said)
+    assert {problem.path for problem in caught.value.problems} == {"data.mapping"}
+
+
+def test_a_template_over_a_structured_cell_is_a_misfit() -> None:
+    shape = understood({"a": "q", "b": "c"}, mapping={"text": "{a} {b}"})
+    found = to_sample(Row("data.jsonl", 1, {"a": ["x"], "b": ""}), shape)
+    assert isinstance(found, Problem)
+    assert "The column “a” is a list" in found.message
+
+
+def test_confidence_is_the_share_of_rows_that_make_sense() -> None:
+    good, bad = {"prompt": "p", "completion": "c"}, {"prompt": "p", "completion": ""}
+    assert understood(good, good).confidence == 1
+    assert understood(good, bad).confidence == 0.5
+    doubtful = understood(good, bad, bad)
+    assert doubtful.confidence == pytest.approx(1 / 3)
+    assert "makes sense of 33% of the first 3 rows only" in doubtful.notes[0].message
+    assert understood(good, bad, bad, wanted="prompt_completion").notes == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["bing", "Bard", "chatgpt", "gpt4", "usr", "prompter", "tool_result", "function-response"]
+)
+def test_rare_role_names(name: str) -> None:
+    rows = [{"from": name, "value": "x"}, {"from": "gpt", "value": "a"}]
+    assert sample({"conversations": rows}).messages[0].role in ("user", "assistant", "tool")
+
+
+def test_turns_with_other_keys_and_columns_of_turns() -> None:
+    speakers = [{"speaker": "human", "text": "q"}, {"speaker": "bot", "text": "a"}]
+    assert sample({"dialog": speakers}).messages == TURNS
+    assert sample({"messages": [{"role": "user", "value": "q"}, {"role": "assistant", "text": "a"}]}).messages == TURNS
+    columns = {"from": ["human", "gpt"], "value": ["q", "a"]}
+    assert sample({"conversations": columns}).messages == TURNS
+    assert understood({"conversations": columns}).name == "sharegpt"
+
+
+def test_tool_calls_as_parts_of_a_content() -> None:
+    parts = [
+        {"type": "reasoning", "value": "hm"},
+        {"type": "tool_call", "value": '{"name": "f", "arguments": {"x": 1}}'},
+        {"type": "tool_call", "value": {"name": "g", "arguments": {}}},
+    ]
+    found = sample({"messages": [ASK, {"role": "assistant", "content": parts}, turn("tool", "1"), GOOD]})
+    calls = found.messages[1].extra["tool_calls"]
+    assert [call["function"]["name"] for call in calls] == ["f", "g"]
+    assert (found.messages[1].extra["content"], found.messages[1].extra["reasoning_content"]) == (None, "hm")
+
+
+def test_rows_with_pictures_are_read_with_a_warning() -> None:
+    shape = understood({"messages": CHAT, "images": ["1.jpg"]})
+    assert (shape.name, shape.notes[0].severity) == ("messages", Severity.WARNING)
+    assert understood({"messages": CHAT, "images": []}).notes == ()
+
+
+def test_depths_without_a_meaning_are_refused() -> None:
+    deep: Any = "x"
+    for _ in range(500):
+        deep = [deep]
+    assert "nested too deeply" in misfit({"messages": CHAT, "tools": deep})
+    text = "[" * 400 + "]" * 400
+    assert "tools" in misfit({"messages": CHAT, "tools": text}, {"messages": CHAT, "tools": ""})
