@@ -30,10 +30,6 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         **_LLAMA3, "hidden_size": 3072, "intermediate_size": 8192, "head_dim": 128, "tie_word_embeddings": True,
         "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8,
     },
-    "llama-3.1-405b-like": {
-        **_LLAMA3, "hidden_size": 16384, "intermediate_size": 53248,
-        "num_hidden_layers": 126, "num_attention_heads": 128, "num_key_value_heads": 8,
-    },
     "mistral-7b": {
         "model_type": "mistral", "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
         "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "sliding_window": 4096,
@@ -116,11 +112,6 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "model_type": "starcoder2", "vocab_size": 49152, "hidden_size": 4608, "intermediate_size": 18432,
         "num_hidden_layers": 32, "num_attention_heads": 36, "num_key_value_heads": 4, "sliding_window": 4096,
         "max_position_embeddings": 16384, "residual_dropout": 0.0, "embedding_dropout": 0.0,
-    },
-    "falcon-7b": {
-        "model_type": "falcon", "vocab_size": 65024, "hidden_size": 4544, "num_hidden_layers": 32,
-        "num_attention_heads": 71, "multi_query": True, "parallel_attn": True, "bias": False,
-        "new_decoder_architecture": False, "alibi": False,
     },
     "smollm3-3b": {
         "model_type": "smollm3", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 11008,
