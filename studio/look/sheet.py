@@ -175,6 +175,9 @@ QHeaderView {{ background: transparent; border: none; }}
 QHeaderView::section {{ background: {c.panel}; color: {c.muted}; border: none; border-bottom: 1px solid {c.line};
     padding: 6px 8px; font-size: {px(tokens.SMALL)}px; font-weight: 600; }}
 QHeaderView::section:vertical {{ border: none; font-weight: 400; }}
+QHeaderView::up-arrow, QHeaderView::down-arrow {{ subcontrol-position: center right; width: 8px; right: 2px; }}
+#fit-table QHeaderView::section {{ padding-right: 14px; }}
+#fit-table::item {{ padding-right: 14px; }}
 QTableCornerButton::section {{ background: {c.panel}; border: none; }}
 QMenu {{ background: {c.raised}; border: 1px solid {c.line_strong}; padding: 4px; }}
 QMenu::item {{ padding: 6px 24px 6px 12px; border-radius: 4px; }}

@@ -14,8 +14,9 @@ _WHERE = {
     "export": "studio.pages.export.page:ExportPage",
     "runs": "studio.pages.runs.page:RunsPage",
     "settings": "studio.pages.settings.page:SettingsPage",
+    "fit": "studio.pages.fit.page:FitPage",
 }
-WITH_PLAN = frozenset(("model", "data", "adapter", "training"))
+WITH_PLAN = frozenset(("model", "data", "adapter", "training", "fit"))
 """Pages beside which the plan panel stands."""
 
 

@@ -4,6 +4,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QVBoxLayout, QWidget
 
+from core.facts.types import ModelFacts
 from studio.look import tokens
 from studio.look.icons import icon, pixmap
 from studio.look.theme import look
@@ -143,7 +144,9 @@ class Rail(QWidget):
         session, runs = self._desk.session, self._desk.runs
         ready, open_ = ("check", tr("ready")), ("dot", tr("incomplete"))
         marks = {
-            "model": ready if session.model is not None and not session.model_problems else open_,
+            "model": ready
+            if session.model is not None and session.model.here and not session.model_problems
+            else open_,
             "data": ready if session.data is not None else open_,
             "adapter": ready if session.plan is not None and session.plan.parameters is not None else ("", ""),
             "training": ("", ""),
@@ -162,3 +165,7 @@ class Rail(QWidget):
 
 def _color(value: str) -> QColor:
     return QColor(value)
+
+
+def _is_here(model: ModelFacts | None) -> bool:
+    return model is not None and model.here

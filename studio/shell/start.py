@@ -12,6 +12,8 @@ def start_blocker(desk: Desk) -> str:
         return tr("Choose a base model first.")
     if session.model_problems:
         return say(session.model_problems[0].message)
+    if session.model is not None and not session.model.here:
+        return tr("The base model must be downloaded before the start; the Model page has the button.")
     if not session.spec.data.train:
         return tr("Choose training files first.")
     errors = [problem for problem in session.problems if problem.severity is Severity.ERROR]

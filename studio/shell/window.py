@@ -14,7 +14,8 @@ from studio.shell.files import Files
 from studio.shell.focus import next_stop, tab_stops
 from studio.shell.notices import NoticeStack
 from studio.shell.pages import WITH_PLAN, make_page
-from studio.shell.plan_panel import PlanPanel, PlanStrip
+from studio.shell.plan_panel import PlanPanel
+from studio.shell.plan_strip import PlanStrip
 from studio.shell.rail import Rail
 from studio.shell.run_panel import RunPanel
 from studio.shell.start import start_blocker
@@ -188,7 +189,7 @@ class MainWindow(QMainWindow):
         self.rail.show_page(name)
         if moves_focus and name in self.rail.items:
             self.rail.items[name].setFocus(Qt.FocusReason.OtherFocusReason)
-        if name == WELCOME:
+        if name not in self.rail.items:
             page.setFocus()
         if name in PAGES:
             self.desk.preferences.set("page", name)

@@ -11,7 +11,7 @@ class Shortcut(NamedTuple):
     title: str
 
 
-PAGES = ("model", "data", "adapter", "training", "try", "export", "runs", "settings")
+PAGES = ("model", "data", "adapter", "training", "try", "export", "runs", "settings", "fit")
 
 SHORTCUTS = (
     Shortcut("Ctrl+1", "page-model", "Go to Model"),
@@ -21,6 +21,7 @@ SHORTCUTS = (
     Shortcut("Ctrl+5", "page-try", "Go to Try"),
     Shortcut("Ctrl+6", "page-export", "Go to Export"),
     Shortcut("Ctrl+7", "page-runs", "Go to Runs"),
+    Shortcut("Ctrl+8", "page-fit", "Go to What fits"),
     Shortcut("Ctrl+,", "page-settings", "Go to Settings"),
     Shortcut("Ctrl+Return", "start", "Start the training"),
     Shortcut("Ctrl+N", "new", "New spec"),

@@ -1,6 +1,7 @@
 """Labels, buttons, cards and rows in the look of the application; pages are put together from these."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -28,6 +29,8 @@ from studio.words import say
 Box = TypeVar("Box", bound=QBoxLayout)
 
 _ICON_GAP = 6
+_LONG_WORD = re.compile(r"\S{20,}")
+_JOINT = re.compile(r"[/\\_.\-](?=\w)")
 SEVERITY_ICONS = {
     Severity.ERROR: ("octagon-x", "bad", "note-bad"),
     Severity.WARNING: ("triangle-alert", "warn", "note-warn"),
@@ -313,6 +316,11 @@ class LinkLabel(QLabel):
             super().keyPressEvent(event)
 
 
+def breakable(text: str) -> str:
+    """The text with places where long names and paths may go on in the next line."""
+    return _LONG_WORD.sub(lambda word: _JOINT.sub(lambda joint: joint[0] + "\u200b", word[0]), text)
+
+
 class ProblemNote(QFrame):
     """A problem where its cause is: icon, what happened, what to do next, and its fixes as buttons."""
 
@@ -359,8 +367,8 @@ class ProblemNote(QFrame):
         if self._fix_count(problem) != len(self._links):
             return False
         self._problem = problem
-        self._message.setText(say(problem.message))
-        self._advice.setText(say(problem.advice))
+        self._message.setText(breakable(say(problem.message)))
+        self._advice.setText(breakable(say(problem.advice)))
         for link, fix in zip(self._links, problem.fixes, strict=False):
             link.setText(say(fix.title))
             link.setAccessibleName(say(fix.title))

@@ -5,8 +5,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QKeyEvent, QPainter, QPen
+from PySide6.QtCore import (
+    QAbstractListModel,
+    QModelIndex,
+    QPersistentModelIndex,
+    QPoint,
+    QRect,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QKeyEvent, QPainter, QPen, QShowEvent
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from studio.look import tokens
@@ -172,6 +182,14 @@ class CardView(QListView):
         if not self.currentIndex().isValid():
             wanted = key or next((card.key for card in cards if card.chosen or card.shown), "")
             self.move_to(wanted)
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Begins at the card with the cursor, which had no place to be scrolled to before."""
+        super().showEvent(event)
+        QTimer.singleShot(0, self, self._centre)
+
+    def _centre(self) -> None:
+        self.scrollTo(self.currentIndex(), QAbstractItemView.ScrollHint.PositionAtCenter)
 
     def _fit_height(self) -> None:
         """No taller than its cards, and at least as tall as a few of them."""

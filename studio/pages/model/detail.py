@@ -99,6 +99,9 @@ class ModelDetail(QWidget):
         if session.model is not None and _is_gguf(session.model.path):
             message = tr("This is a GGUF file, which holds weights for running a model and not for training it.")
             return replace(problem, message=message, advice=tr("Import it first; then the imported model is trained."))
+        if session.model is not None and not session.model.here:
+            message = tr("This model is not on this computer yet. It can be planned with, but not trained.")
+            return replace(problem, message=message, advice=tr("Download it before the start."))
         if session.model is None and session.spec.model.base.strip() == STARTER and not starter_folder().exists():
             message = tr("The starter model is not on this computer yet.")
             return replace(problem, message=message, advice=tr("Fetch it; that takes a minute or two."))
@@ -128,6 +131,11 @@ class ModelDetail(QWidget):
         if facts is None and base == STARTER:
             fetch = arrivals(self._desk).fetch_starter
             return button(tr("Fetch the starter model"), fetch, role="primary", icon_name="download", name="fetch-this")
+        if facts is not None and not facts.here:
+            return button(
+                tr("Download it…"), lambda: self.hub_asked.emit(base), role="primary", icon_name="download",
+                name="download-this",
+            )  # fmt: skip
         if facts is None and _could_be_on_the_hub(base):
             return button(
                 tr("Find it on the hub"), lambda: self.hub_asked.emit(base), icon_name="search", name="find-on-hub"

@@ -28,6 +28,9 @@ class HeadCard(Card):
         head = row(title, Pill(facts.family, "accent"))
         head.setStretch(0, 1)
         self.add(head)
+        if not facts.here:
+            self.add(label(tr("known from the catalogue; not on this computer"), "muted", wrap=True))
+            return
         place = Elided(facts.path, "muted", mode=Qt.TextElideMode.ElideMiddle)
         folder = Path(facts.path) if Path(facts.path).is_dir() else Path(facts.path).parent
         show = tool_button("folder-open", tr("Show the folder"), lambda: _open(folder), name="show-folder")
@@ -89,7 +92,7 @@ def fact_lines(facts: ModelFacts) -> Iterator[Line]:
     yield "vocabulary", tr("Vocabulary"), _vocabulary(facts), tr("How many different tokens the model knows.")
     yield (
         "disk",
-        tr("Size on disk"),
+        tr("Size on disk") if facts.here else tr("To download"),
         tr("{size} in {format}", size=format_bytes(facts.bytes_on_disk), format=facts.dtype),
         tr("BF16 and F16 take two bytes a parameter, F32 four."),
     )

@@ -4,7 +4,7 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from core.plan.suggest import Fit, fit
+from core.plan.fit import Fit, fit
 from core.plan.types import Verdict
 from core.units import format_bytes
 from studio.look import tokens

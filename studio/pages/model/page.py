@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget
+from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
 
 from studio.forms.form import FieldRow, MoreSettings, rows_of
 from studio.look import tokens
@@ -17,6 +17,7 @@ from studio.widgets.controls import Segments
 from studio.words import tr
 
 if TYPE_CHECKING:
+    from studio.pages.model.catalogue import CataloguePane
     from studio.pages.model.hub import HubPane
 
 _PLACE = "model place"
@@ -31,8 +32,12 @@ class ModelPage(Page):
         self.head.addWidget(button(tr("Open folder…"), self._open_folder, icon_name="folder-open", name="open-folder"))
         self.head.addWidget(button(tr("Import GGUF…"), self._open_gguf, icon_name="import", name="import-gguf"))
         self.places = Segments(
-            [("local", tr("This computer")), ("hub", tr("Hub"))],
-            [tr("Models that lie here"), tr("Models of the Hugging Face Hub")],
+            [("local", tr("This computer")), ("catalogue", tr("Catalogue")), ("hub", tr("Hub"))],
+            [
+                tr("Models that lie here"),
+                tr("Common models, to plan with before anything is downloaded"),
+                tr("Models of the Hugging Face Hub"),
+            ],
             "model-place",
         )
         self.places.chosen.connect(self._go_to)
@@ -51,6 +56,7 @@ class ModelPage(Page):
         self.local = LocalPane(desk)
         self.local.hub_asked.connect(self.show_on_hub)
         self.hub: HubPane | None = None
+        self.catalogue: CataloguePane | None = None
         self._stack = QStackedWidget()
         self._stack.addWidget(self.local)
         self.add(self._stack, 1)
@@ -68,6 +74,8 @@ class ModelPage(Page):
         self.local.end()
         if self.hub is not None:
             self.hub.end()
+        if self.catalogue is not None:
+            self.catalogue.end()
 
     def show_on_hub(self, name: str) -> None:
         """Looks for a model on the hub."""
@@ -88,23 +96,43 @@ class ModelPage(Page):
         self._show(place)
         if place == "hub" and self.hub is not None:
             self.hub.begin(self.search.text())
-        else:
-            self.local.filter(self.search.text())
 
     def _show(self, place: str) -> None:
-        on_hub = place == "hub"
-        if on_hub and self.hub is None:
-            from studio.pages.model.hub import HubPane  # only now: it brings what speaks to the network
-
-            self.hub = HubPane(self.desk)
-            self.hub.detail.used.connect(self._used)
-            self._stack.addWidget(self.hub)
-        self._stack.setCurrentWidget(self.hub if on_hub and self.hub is not None else self.local)
-        words = tr("Search the hub, or enter owner/model") if on_hub else tr("Search these models")
+        words = {
+            "hub": tr("Search the hub, or enter owner/model"),
+            "catalogue": tr("Search the catalogue"),
+        }.get(place, tr("Search these models"))
+        self._stack.setCurrentWidget(self._pane(place))
         self.search.setPlaceholderText(words)
         self.search.setAccessibleName(words)
-        if not on_hub:
-            self.local.filter(self.search.text())
+        if place != "hub":
+            self._filter(self.search.text())
+
+    def _pane(self, place: str) -> QWidget:
+        """The pane of a place, made when it is first wanted."""
+        if place == "hub":
+            if self.hub is None:
+                from studio.pages.model.hub import HubPane  # only now: it brings what speaks to the network
+
+                self.hub = HubPane(self.desk)
+                self.hub.detail.used.connect(self._used)
+                self._stack.addWidget(self.hub)
+            return self.hub
+        if place == "catalogue":
+            if self.catalogue is None:
+                from studio.pages.model.catalogue import CataloguePane
+
+                self.catalogue = CataloguePane(self.desk)
+                self.catalogue.hub_asked.connect(self.show_on_hub)
+                self._stack.addWidget(self.catalogue)
+            return self.catalogue
+        return self.local
+
+    def _filter(self, text: str) -> None:
+        if self.places.value() == "catalogue" and self.catalogue is not None:
+            self.catalogue.filter(text)
+        else:
+            self.local.filter(text)
 
     def _remember(self, text: str) -> None:
         self.desk.memory[_SEARCH] = text
@@ -115,12 +143,13 @@ class ModelPage(Page):
         if self.places.value() == "hub" and self.hub is not None:
             self.hub.search(text)
         else:
-            self.local.filter(text)
+            self._filter(text)
 
     def _entered(self) -> None:
         text = self.search.text().strip()
         if self.places.value() != "hub" or self.hub is None:
-            self.local.view.setFocus()
+            catalogue = self.catalogue if self.places.value() == "catalogue" else None
+            (catalogue.view if catalogue is not None else self.local.view).setFocus()
             return
         self.hub.search(text, at_once=True)
         if "/" in text:

@@ -4,7 +4,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from core.events.run_state import RunState
-from core.events.types import Notice
+from core.events.types import MemoryMeasured, Notice
 from core.units import format_bytes, format_count, format_share
 from studio.look import tokens
 from studio.widgets.basics import Empty, IconLabel, label, row
@@ -116,6 +116,30 @@ def used_of(state: RunState) -> list[tuple[str, str]]:
         facts.append((tr("Engine"), tr("Lowrank Studio {version}, PyTorch {torch}, Python {python}, process {pid}",
                                        version=hello.version, torch=hello.torch or "–", python=hello.python,
                                        pid=hello.pid)))  # fmt: skip
-    if state.memory_peak:
+    if state.memory is not None:
+        facts += _measured(state.memory)
+    elif state.memory_peak:
         facts.append((tr("Memory peak"), format_bytes(state.memory_peak)))
     return [(title, value) for title, value in facts if value]
+
+
+def _measured(memory: MemoryMeasured) -> list[tuple[str, str]]:
+    """What the plan said of the memory, what it came to, and what other programs show."""
+    size, residual = format_bytes(memory.peak_bytes), memory.residual
+    if residual is None:
+        words = size
+    elif abs(residual) < 0.005:
+        words = tr("{size}, as planned", size=size)
+    else:
+        percent = f"{abs(residual):.0%}".replace("%", " %")
+        words = (
+            tr("{size}, {percent} more than planned", size=size, percent=percent)
+            if residual > 0
+            else tr("{size}, {percent} less than planned", size=size, percent=percent)
+        )
+    facts = [(tr("Memory peak"), words)]
+    if memory.predicted_bytes:
+        facts.insert(0, (tr("Memory planned"), format_bytes(memory.predicted_bytes)))
+    if memory.shown_bytes:
+        facts.append((tr("Memory shown by the system"), format_bytes(memory.shown_bytes)))
+    return facts
