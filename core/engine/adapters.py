@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from core.errors import FailureKind, JobError
+from core.facts.architectures import TOWERS
 from core.plan.types import Target
 from core.spec.sections import AdapterSpec
 
@@ -35,13 +36,25 @@ def attach(model: nn.Module, spec: AdapterSpec, targets: Sequence[Target]) -> nn
             "Make the plan again: the model's files have changed, or its family is not known well enough. "
             "Naming the target modules by hand helps in the second case.",
         )
-    wrapped = get_peft_model(model, peft_config(spec, targets))
+    saved = [name for wanted in spec.modules_to_save for name in saved_modules(model, wanted)]
+    wrapped = get_peft_model(model, peft_config(spec, targets, saved))
     module: nn.Module = wrapped
     return module
 
 
-def peft_config(spec: AdapterSpec, targets: Sequence[Target]) -> Any:
-    """PEFT's description of the adapters, with the plan's modules by their full names."""
+def saved_modules(model: nn.Module, wanted: str) -> tuple[str, ...]:
+    """What PEFT is told to train in full for one name of ``modules_to_save``.
+
+    PEFT takes every module whose path ends with the name. Where that would take parts for pictures or sound as well,
+    which the plan leaves alone, the others are named in full.
+    """
+    hits = [name for name, _ in model.named_modules() if name.endswith(wanted)]
+    inside = tuple(name for name in hits if not TOWERS.intersection(name.split(".")))
+    return inside if len(inside) < len(hits) else (wanted,)
+
+
+def peft_config(spec: AdapterSpec, targets: Sequence[Target], saved: Sequence[str]) -> Any:
+    """PEFT's description of the adapters, with the plan's modules by their full names; ``saved`` train in full."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -53,7 +66,7 @@ def peft_config(spec: AdapterSpec, targets: Sequence[Target]) -> Any:
         rank_pattern=_other_ranks(spec, targets),
         use_rslora=spec.method == "rslora",
         use_dora=spec.method == "dora",
-        modules_to_save=list(spec.modules_to_save) or None,
+        modules_to_save=list(saved) or None,
         bias="none",
     )
 

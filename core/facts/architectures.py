@@ -147,6 +147,16 @@ TOWERS = _words(
     "vision_tower vision_model visual image_tower audio_tower audio_model vision_embed_tokens multi_modal_projector "
     "embed_vision embed_audio speech_tower connector mm_projector"
 )
+# Linear layers that PEFT 0.21 does not adapt, by model_type. It refuses out_proj where a fused kernel reads the weight
+# past the adapter (tuners_utils, _check_lora_target_modules_mamba); and where transformers 5 fused experts that were
+# linear layers before, it takes every layer of such a name for experts (utils/transformers_weight_conversion).
+_MAMBA = _words("falcon_h1 falcon_mamba mamba mamba2 nemotron_h")
+_FUSED_EXPERTS = _words(
+    "afmoe cohere2_moe deepseek_v2 deepseek_v3 dots1 ernie4_5_moe exaone_moe flex_olmo glm4_moe glm4_moe_lite "
+    "hunyuan_v1_moe longcat_flash olmoe qwen3_moe qwen3_next"
+)
+_MIXTRALS = _words("minimax minimax_m2 mixtral")
+
 # Layers that predict further tokens while pre-training; transformers does not load them.
 NOT_LOADED = frozenset(("mtp",))
 
@@ -163,6 +173,15 @@ _MLP_NAMES = _words("fc1 fc2 fc_in fc_out up_proj down_proj gate_proj gate_up_pr
 def family_of(model_type: str) -> Family:
     """The row for a ``model_type``; `UNKNOWN` where there is none."""
     return FAMILIES.get(model_type, UNKNOWN)
+
+
+def not_adaptable(model_type: str) -> frozenset[str]:
+    """The last parts of names of linear layers that can get no adapter in models of this type."""
+    if model_type in _MAMBA:
+        return _words("out_proj")
+    if model_type in _FUSED_EXPERTS:
+        return _words("gate gate_proj up_proj down_proj")
+    return _words("gate w1 w2 w3") if model_type in _MIXTRALS else frozenset()
 
 
 def role_of(parts: tuple[str, ...]) -> Role:

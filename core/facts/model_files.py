@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, error
-from core.facts.architectures import NATIVE
+from core.facts.architectures import NATIVE, not_adaptable
 from core.facts.gguf_header import read_gguf_header
 from core.facts.gguf_model import gguf_config, gguf_tensors, gguf_text
 from core.facts.linears import Layout, read_layout
@@ -131,7 +132,10 @@ def describe(
     matrix = layout.embedding or layout.head
     assert matrix is not None, "checked above"
     shared = layout.head.elements if tied and layout.head and layout.embedding else 0
+    refused = not_adaptable(config.model_type)
     linears = layout.linears
+    if refused:
+        linears = tuple(replace(linear, adaptable=linear.short_name not in refused) for linear in linears)
     heads, kv_heads, head_dim = _heads(config, linears, assumptions)
     return ModelFacts(
         path=str(path),

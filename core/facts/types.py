@@ -54,6 +54,7 @@ class LinearFacts:
         layer: number of the block it belongs to; None outside the blocks.
         fused: the parts of a fused projection, such as ("q", "k", "v"); empty for plain ones.
         conv1d: GPT-2's transposed weight, (in, out) instead of (out, in).
+        adaptable: PEFT can put an adapter on it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LinearFacts:
     bias: bool = False
     fused: tuple[str, ...] = ()
     conv1d: bool = False
+    adaptable: bool = True
 
     @property
     def short_name(self) -> str:
@@ -131,13 +133,20 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """One data file: where it is, what it holds, and the hash of its bytes."""
+    """One data file: where it is, what it holds, and the hash of its bytes.
+
+    Attributes:
+        weight: how often an epoch takes its rows.
+        epoch_rows: how many rows of it an epoch trains, repeated ones counted as often; 0 for validation files.
+    """
 
     path: str
     format: str
     rows: int
     bytes: int
     sha256: str
+    weight: float = 1.0
+    epoch_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)

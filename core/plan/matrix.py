@@ -55,7 +55,7 @@ class Expression:
 
 
 class Matrix:
-    """A model's modules in rows of layers and columns of kinds.
+    """A model's modules that can get adapters, in rows of layers and columns of kinds.
 
     Attributes:
         kinds: attention first, then MLP, then what is neither; each group in the order of the forward pass.
@@ -179,7 +179,7 @@ def _paths(kind: ModuleKind, layers: Iterable[int]) -> list[str]:
 def _kinds(model: ModelFacts) -> tuple[ModuleKind, ...]:
     found: dict[tuple[Role, str], dict[int, list[LinearFacts]]] = {}
     for linear in model.linears:
-        if linear.layer is not None:
+        if linear.layer is not None and linear.adaptable:
             found.setdefault((linear.role, linear.short_name), {}).setdefault(linear.layer, []).append(linear)
     ordered = sorted(found.items(), key=lambda item: _ROLE_ORDER.index(item[0][0]))  # stable: the model's own order
     return tuple(

@@ -1,7 +1,7 @@
 """Which modules get adapters, and how many parameters that trains: exact, from the shapes of the base model."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from core.errors import Problem, UserError, error, warning
 from core.facts.types import LinearFacts, ModelFacts
@@ -161,9 +161,10 @@ def _chosen(
 ) -> tuple[LinearFacts, ...]:
     names: set[str] = set()
     for wanted in adapter.targets:
-        everywhere = _meant(wanted, model, shapes)
+        meant = _meant(wanted, model, shapes)
+        everywhere = [linear for linear in meant if linear.adaptable]
         if not everywhere:
-            problems.append(_unknown_target(wanted, model, shapes))
+            problems.append(_not_adaptable(wanted, model) if meant else _unknown_target(wanted, model, shapes))
             continue
         # A head has no layer number: it is taken when it is named, whatever the layers; keywords never mean it.
         inside = [linear for linear in everywhere if layers is None or _allowed(linear, layers, wanted)]
@@ -189,7 +190,7 @@ def _chosen(
     return tuple(linear for linear in model.linears if linear.name in names)
 
 
-def _meant(wanted: str, model: ModelFacts, shapes: Shapes) -> Iterable[LinearFacts]:
+def _meant(wanted: str, model: ModelFacts, shapes: Shapes) -> Sequence[LinearFacts]:
     if wanted == ALL_LINEAR:
         return [linear for linear in model.linears if linear.role != "head"]
     if wanted in ROLES:
@@ -276,6 +277,16 @@ def _conflicts(adapter: AdapterSpec, chosen: tuple[LinearFacts, ...]) -> Iterabl
                 f"“{name}” is trained in full and would get an adapter as well.",
                 "Name it in adapter.targets or in adapter.modules_to_save, not in both.",
             )
+
+
+def _not_adaptable(name: str, model: ModelFacts) -> Problem:
+    others = dict.fromkeys(linear.short_name for linear in model.linears if linear.adaptable)
+    return error(
+        "adapter.targets",
+        f"“{name}” can get no adapter in models of the family “{model.family}”: PEFT refuses it, or takes it for a "
+        "part of the experts.",
+        f"These can: {', '.join(others)}.",
+    )
 
 
 def _unknown_target(name: str, model: ModelFacts, shapes: Shapes) -> Problem:
