@@ -15,7 +15,7 @@ from core.spec.run_spec import RunSpec
 from core.units import format_bytes
 
 MOST_FIXES = 4
-FEW_STRENGTHS = 4
+FEW_STRENGTHS = 8
 
 
 def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Problem, ...]:

@@ -1,24 +1,22 @@
 """`solve`: every change that makes a run fit or helps, with its costs, and the cheapest set that fits."""
 
-import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from core.errors import Edit
 from core.facts.types import Facts, ModelFacts
 from core.plan.choices import decide
 from core.plan.memory import FITS_SHARE
-from core.plan.solve.changes import OTHER, Change, Option, named, options
+from core.plan.solve.bases import smaller_bases, with_smaller_base
+from core.plan.solve.changes import Change, Option, named, options
 from core.plan.solve.cost import seconds_of
 from core.plan.solve.sets import Taken, cheapest, mildest, smallest
 from core.plan.solve.trials import Trial, Trials, edited
 from core.plan.solve.types import Offer, Solution
 from core.spec.run_spec import RunSpec
-from core.units import format_bytes, format_count
+from core.units import format_bytes
 
 # A change that lowers the peak by less and does not make the run fit is not worth a click.
 LEAST_GAIN = 0.03
-MOST_BASES = 3
 LARGER = "Take a smaller base model, or a device with more memory."
 # A run so many times slower counts as if it cost that much quality more: nobody waits for it gladly.
 SLOW = ((2.0, 1), (4.0, 2), (10.0, 4))
@@ -39,13 +37,14 @@ def solve(spec: RunSpec, facts: Facts, bases: Sequence[ModelFacts] = ()) -> Solu
     found = _Found(trials)
     singles = [taken for option in options(trials.first) if (taken := single(trials, option)) is not None]
     offers = [found.offer(taken) for taken in singles]
-    offers += [found.offer(taken) for taken in _smaller_bases(trials, bases)]
+    offers += [found.offer(taken) for taken in smaller_bases(trials, bases)]
     together = cheapest(trials, trials.first)
     best = [offer for offer in offers if offer.fits]
     if together is not None:
         best.append(found.offer(together))
     elif not best:
-        best += [found.offer(taken) for taken in _with_smaller_base(trials, bases)]
+        taken = with_smaller_base(trials, bases)
+        best += [found.offer(taken)] if taken is not None else []
     chosen = min(best, key=price, default=None)
     needed = 0 if chosen is not None else free_for(smallest(trials, trials.first))
     ranked = sorted(offers, key=lambda offer: (not offer.fits, price(offer) if offer.fits else (0, offer.peak_bytes)))
@@ -111,52 +110,6 @@ def single(trials: Trials, option: Option, most: int = 0) -> Taken | None:
     if trial.ground.kind != trials.first.ground.kind:
         return None  # less memory on a device that has even less is no help
     return Taken(((option, change),), trial)
-
-
-def _smaller_bases(trials: Trials, bases: Sequence[ModelFacts]) -> Iterator[Taken]:
-    """The largest smaller models that fit, those of the same family first."""
-    count = 0
-    for model in _ordered(trials.first.model, bases):
-        taken = _on_base(trials, model)
-        if taken is not None and taken.trial.fits:
-            yield taken
-            count += 1
-        if count == MOST_BASES:
-            return
-
-
-def _with_smaller_base(trials: Trials, bases: Sequence[ModelFacts]) -> Iterator[Taken]:
-    """A smaller model and whatever else is needed; the first with which that works."""
-    for model in _ordered(trials.first.model, bases):
-        taken = _on_base(trials, model)
-        more = cheapest(trials, taken.trial) if taken is not None else None
-        if taken is not None and more is not None:
-            yield Taken((*taken.steps, *more.steps), more.trial)
-            return
-
-
-def _ordered(now: ModelFacts, bases: Sequence[ModelFacts]) -> list[ModelFacts]:
-    smaller = [model for model in bases if model.parameters < now.parameters]
-    return sorted(filter(_can_be_tuned, smaller), key=lambda model: (model.family != now.family, -model.parameters))
-
-
-def _can_be_tuned(model: ModelFacts) -> bool:
-    return not (model.prequantized or model.remote_code or model.path.casefold().endswith(".gguf"))
-
-
-def _on_base(trials: Trials, model: ModelFacts) -> Taken | None:
-    first = trials.first
-    name = model.path.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    edits = [Edit("model.base", model.path)]
-    if 0 < model.context_length < first.spec.data.max_length:
-        edits.append(Edit("data.max_length", model.context_length))
-    count = format_count(model.parameters)
-    reason = f"It has {count} parameters instead of {format_count(first.model.parameters)}: faster, and it knows less."
-    title = f"Tune {name} instead, with {count} parameters"
-    change = Change("base", title, f"{name} as base", tuple(edits), OTHER, "a smaller model", reason)
-    trial = trials.take(edited(first.spec, edits), dataclasses.replace(first.facts, model=model))
-    option = Option("base", (0,), lambda _value: change)
-    return Taken(((option, change),), trial) if trial is not None else None
 
 
 def free_for(trial: Trial) -> int:
