@@ -1,43 +1,47 @@
-"""Good settings for a task, a model and its data, each with its reason; and whether the model fits this machine.
+"""Good settings for a task, a model and its data, each with its reason.
 
-The tables are what the trainers in use agree on: rank 8 to 64 by how much there is to learn, alpha twice the rank, all
-linear layers, 2e-4 for adapters and 2e-5 for every weight, more for tiny models and less for huge ones, half of it for
-running text, one to three epochs. Pure arithmetic, as everything in the planner.
+The table itself is in `core.plan.usual`, which says where its numbers come from; the warnings before a run look into
+the same one, so that what is suggested is never warned of. Pure arithmetic, as everything in the planner.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from core.errors import Edit, Severity
-from core.facts.types import Facts, LengthFacts, ModelFacts
+from core.facts.types import Facts, LengthFacts
 from core.plan.ground import DTYPE_BYTES
 from core.plan.planner import plan
-from core.plan.types import Verdict
-from core.plan.usual import FEW_ROWS
+from core.plan.usual import (
+    FEW_ROWS,
+    HUGE_MODEL,
+    LARGE_SET,
+    LEAST_RANK,
+    LONG_TEXT,
+    MUCH_KNOWLEDGE,
+    SHORT_RUN,
+    SHORT_RUN_WARMUP,
+    SMALL_SET,
+    SMALL_SET_DROPOUT,
+    TINY_MODEL,
+    USUAL,
+    USUAL_RANK,
+    USUAL_WARMUP,
+    Task,
+    holds,
+    scale_of,
+    task_of,
+    usual_alpha,
+    usual_batch,
+    usual_rank,
+    usual_rate,
+    widest_rank,
+)
 from core.spec.rules import check
+from core.spec.rules_adapter import scale_band
 from core.spec.run_spec import RunSpec, field_at, fields, is_visible
 from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
-
-USUAL_RANK = 16
-LEAST_RANK = 8
-# Tokens that carry loss, up to which a rank is enough.
-CHAT_RANKS = ((50_000, 8), (3_000_000, 16), (30_000_000, 32), (math.inf, 64))
-TEXT_RANKS = ((200_000, 16), (5_000_000, 32), (math.inf, 64))
-
-TINY_MODEL = 500_000_000
-HUGE_MODEL = 30_000_000_000
-# (tiny, usual, huge) models.
-ADAPTER_RATES = (5e-4, 2e-4, 1e-4)
-FULL_RATES = (5e-5, 2e-5, 1e-5)
-TEXT_RATE_SHARE = 0.5
-
-SMALL_SET = 1000
-LARGE_SET = 20_000
-SMALL_SET_DROPOUT = 0.05
-LONG_TEXT = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +64,29 @@ class Suggestion:
         return Edit(self.path, self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A usual LoRA run with the weights held in one format, against this machine.
-
-    Attributes:
-        quantization: the value of ``model.quantization`` that gives it.
-        bits: bits of a weight: 32 or 16, 8, 4.
-        peak_bytes, low_bytes, high_bytes: the expected peak and its band.
-        limit_bytes: what the device has; `free_bytes`: what of it is free now.
-        device: "cuda:0" or "cpu".
-    """
-
-    quantization: Literal["none", "int8", "nf4"]
-    bits: int
-    peak_bytes: int
-    low_bytes: int
-    high_bytes: int
-    limit_bytes: int
-    free_bytes: int
-    verdict: Verdict
-    device: str
-
-
-def suggest(spec: RunSpec, facts: Facts) -> tuple[Suggestion, ...]:
+def suggest(spec: RunSpec, facts: Facts, task: Task | None = None) -> tuple[Suggestion, ...]:
     """Good values for the settings that matter most, in the order of the form; those that differ and those that do not.
 
-    What is not known yet is not guessed from: without data nothing is said about dropout and epochs, and without a
-    model and data nothing at all. Settings that the spec makes meaningless (an adapter's under full fine-tuning, epochs
-    beside a number of steps) are left out. Quantization is named only where the weights have to be held in 4 bits.
-    Never raises.
+    What is not known yet is not guessed from: without data nothing is said about dropout, epochs and steps, and without
+    a model and data nothing at all. Settings that the spec makes meaningless (an adapter's under full fine-tuning,
+    epochs beside a number of steps) are left out. Quantization is named only where the weights have to be held in 4
+    bits. Never raises.
+
+    Args:
+        spec: what is asked for now.
+        facts: the machine, the model and the data.
+        task: what is to be learned; None for what the data looks like.
     """
     if facts.model is None and facts.data is None:
         return ()
     wanted = spec
     for path in {problem.path for problem in check(spec) if problem.severity is Severity.ERROR}:
-        wanted = wanted.replace(path, field_at(path).default)
+        if path != "model.quantization" or spec.model.quantization not in _QUANTIZED:  # else the method is mended
+            wanted = wanted.replace(path, field_at(path).default)
+    case = _Wish(facts, task or task_of(wanted, facts.data))
     found: list[Suggestion] = []
-    for step in (_targets, _quantization, _rank, _alpha, _dropout, _epochs, _learning_rate):
-        for path, value, reason in step(wanted, facts):
+    for step in _STEPS:
+        for path, value, reason in step(wanted, case):
             if is_visible(wanted, field_at(path)):
                 found.append(Suggestion(path, value, spec.get(path), reason))
                 wanted = wanted.replace(path, value)
@@ -113,151 +101,155 @@ def apply_suggestions(spec: RunSpec, suggestions: Iterable[Suggestion]) -> RunSp
     return spec
 
 
-def fit(spec: RunSpec, facts: Facts) -> tuple[Fit, ...]:
-    """Whether a LoRA run on this model fits, with weights in full precision, in 8 and in 4 bits.
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is known, and what is to be learned."""
 
-    The run is the spec's, with rows as long as it allows; an adapter that the model cannot have counts as the usual
-    one. Empty while the model is unknown, and for models that cannot be trained as they lie. Never raises.
-    """
-    model = facts.model
-    if model is None or model.prequantized:
-        return ()
-    known = Facts(facts.hardware, model)
-    usual = _as_lora(spec, known)
-    return tuple(_fit(usual, known, value) for value in ("none", "int8", "nf4"))
+    facts: Facts
+    task: Task
 
+    @property
+    def rows(self) -> LengthFacts | None:
+        """The rows to learn from; None while there are none."""
+        rows = self.facts.data.train if self.facts.data is not None else None
+        return rows if rows is not None and rows.rows > 0 else None
 
-def _as_lora(spec: RunSpec, facts: Facts) -> RunSpec:
-    if spec.adapter.method == "full":
-        spec = spec.replace("adapter.method", "lora")
-    asked = plan(spec, facts)
-    if asked.parameters is not None:
-        return spec
-    for path in ("adapter.targets", "adapter.layers", "adapter.rank_pattern", "adapter.modules_to_save"):
-        spec = spec.replace(path, field_at(path).default)
-    return spec
+    def fits(self, spec: RunSpec) -> bool:
+        """Whether a run fits, as far as anybody knows."""
+        memory = plan(spec, self.facts).memory
+        return memory is None or memory.verdict in ("fits", "unknown")
 
 
-def _fit(spec: RunSpec, facts: Facts, value: Literal["none", "int8", "nf4"]) -> Fit:
-    planned = plan(spec.replace("model.quantization", value), facts)
-    memory = planned.memory
-    assert memory is not None, "the planner always has something to say about memory"
-    bits = {"int8": 8, "nf4": 4}.get(value) or 8 * DTYPE_BYTES[planned.choices.compute_dtype.value]
-    return Fit(
-        quantization=value,
-        bits=bits,
-        peak_bytes=memory.peak_bytes,
-        low_bytes=memory.low_bytes,
-        high_bytes=memory.high_bytes,
-        limit_bytes=memory.limit_bytes,
-        free_bytes=memory.free_bytes,
-        verdict=memory.verdict,
-        device=memory.device,
-    )
-
+_QUANTIZED = ("nf4", "int8")
 
 Step = Iterator[tuple[str, object, str]]
 """Settings with their values and reasons."""
 
-
-def _is_text(spec: RunSpec, facts: Facts) -> bool:
-    shape = facts.data.shape if facts.data is not None else spec.data.format
-    return shape == "text"
-
-
-def _what(spec: RunSpec, facts: Facts) -> str:
-    return "running text" if _is_text(spec, facts) else "answers"
-
-
-def _rows(facts: Facts) -> LengthFacts | None:
-    """The rows to learn from; None while there are none."""
-    rows = facts.data.train if facts.data is not None else None
-    return rows if rows is not None and rows.rows > 0 else None
+_WHAT: dict[Task, str] = {
+    "chat": "answers",
+    "text": "running text",
+    "knowledge": "new knowledge",
+    "short": "short answers",
+    "code": "code",
+}
 
 
-def _by_size(model: ModelFacts | None, values: tuple[float, float, float]) -> float:
-    if model is None:
-        return values[1]
-    return values[0] if model.parameters < TINY_MODEL else values[2] if model.parameters >= HUGE_MODEL else values[1]
+def _method(spec: RunSpec, case: _Wish) -> Step:
+    """Adapters, but for the two cases where full fine-tuning is asked for or adapters have no room, and it fits."""
+    method = spec.adapter.method
+    if method == "full" and spec.model.quantization in _QUANTIZED:
+        bits = 4 if spec.model.quantization == "nf4" else 8
+        yield "adapter.method", "lora", f"Weights in {bits} bits cannot be trained, but adapters on them can."
+        return
+    memory = plan(spec.replace("adapter.method", "full").replace("model.quantization", "auto"), case.facts).memory
+    fits = memory is not None and memory.verdict == "fits"
+    known = memory is not None and memory.verdict != "unknown"
+    room = f"{format_bytes(memory.peak_bytes)} of {format_bytes(memory.free_bytes)} free" if memory and known else ""
+    if method == "full" and (fits or not known):
+        words = f"it takes about {room}" if known else "where it fits"
+        yield "adapter.method", "full", f"Full fine-tuning learns the most, and {words}."
+    elif method == "full":
+        yield "adapter.method", "lora", f"Full fine-tuning would take about {room}; adapters take a tenth of that."
+    elif fits and _too_much_for_adapters(spec, case):
+        yield (
+            "adapter.method",
+            "full",
+            f"There is more to learn than this model's adapters have room for; full fine-tuning takes about {room}.",
+        )
+    elif method == "lora":
+        reason = "LoRA learns what such data teaches as well as full fine-tuning, with a tenth of the memory."
+        yield "adapter.method", "lora", reason
+    else:
+        names = {"rslora": "rsLoRA", "dora": "DoRA"}
+        reason = f"{names.get(method, method)} learns as well as LoRA; alpha below is meant for it."
+        yield "adapter.method", method, reason
 
 
-def _size(model: ModelFacts) -> str:
-    return f"{format_count(model.parameters)} parameters"
+def _too_much_for_adapters(spec: RunSpec, case: _Wish) -> bool:
+    rows, model = case.rows, case.facts.model
+    if rows is None or model is None or spec.model.quantization in _QUANTIZED:
+        return False
+    rank = min(usual_rank(case.task, rows), widest_rank(model))
+    usual = spec.replace("adapter.targets", AdapterSpec().targets).replace("adapter.rank", rank)
+    for path in ("adapter.layers", "adapter.rank_pattern", "adapter.modules_to_save"):
+        usual = usual.replace(path, field_at(path).default)
+    parameters = plan(usual, case.facts).parameters
+    return parameters is not None and not holds(parameters.trainable, rows)
 
 
-def _targets(_spec: RunSpec, facts: Facts) -> Step:
-    kinds = len({linear.short_name for linear in facts.model.linears if linear.layer is not None}) if facts.model else 0
+def _targets(_spec: RunSpec, case: _Wish) -> Step:
+    model = case.facts.model
+    kinds = len({linear.short_name for linear in model.linears if linear.layer is not None}) if model else 0
     which = f"all {kinds} kinds of linear layers" if kinds > 1 else "all linear layers"
     reason = f"Adapters on {which} learn more than the same number of parameters on attention alone."
     yield "adapter.targets", AdapterSpec().targets, reason
 
 
-def _rank(spec: RunSpec, facts: Facts) -> Step:
-    rank, reason = _wanted_rank(spec, facts)
+def _rank(spec: RunSpec, case: _Wish) -> Step:
+    rank, reason = _wanted_rank(case)
     spec = spec.replace("adapter.dropout", 0.0)  # it comes after the rank, and only where there is room for it
-    smaller = _largest_that_fits(spec, facts, rank)
+    smaller = _largest_that_fits(spec, case, rank)
     if smaller < rank:
-        memory = plan(spec, facts).memory
+        memory = plan(spec, case.facts).memory
         room = format_bytes(memory.free_bytes) if memory is not None else "memory"
         rank, reason = smaller, f"Rank {smaller} fits into the {room} that are free; {rank} would not."
     yield "adapter.rank", rank, reason
 
 
-def _wanted_rank(spec: RunSpec, facts: Facts) -> tuple[int, str]:
+def _wanted_rank(case: _Wish) -> tuple[int, str]:
     """The rank for what there is to learn, whatever the memory says."""
-    rank, reason = _rank_by_size(spec, facts)
-    widest = _widest_rank(facts.model)
+    rank, reason = _rank_by_size(case)
+    widest = widest_rank(case.facts.model)
     if rank > widest:
         return widest, f"The model's narrowest layer has a side of {2 * widest}, and half of that is rank enough."
     return rank, reason
 
 
-def _rank_by_size(spec: RunSpec, facts: Facts) -> tuple[int, str]:
-    rows = _rows(facts)
+def _rank_by_size(case: _Wish) -> tuple[int, str]:
+    rows = case.rows
     if rows is None:
         return USUAL_RANK, f"Rank {USUAL_RANK} serves most tasks; how much there is to learn is not known yet."
-    table = TEXT_RANKS if _is_text(spec, facts) else CHAT_RANKS
-    tokens = rows.supervised_tokens
-    rank = next(rank for most, rank in table if tokens <= most)
-    learned = f"{format_count(tokens)} trained tokens of {_what(spec, facts)}"
-    if rank == table[0][1]:
+    rank = usual_rank(case.task, rows)
+    learned = f"{format_count(rows.supervised_tokens)} trained tokens of {_WHAT[case.task]}"
+    if case.task == "short":
+        return rank, f"There are {learned}: short answers need no more than rank {rank}."
+    if rank == USUAL[case.task].ranks[0][1]:
         return rank, f"There are only {learned}: rank {rank} holds that, and more would learn them by heart."
     return rank, f"There are {learned}: rank {rank} has room for what they teach."
 
 
-def _widest_rank(model: ModelFacts | None) -> int:
-    """Half of the narrowest layer, rounded down to a power of two: more rank is hardly an adapter."""
-    blocks = [linear for linear in model.linears if linear.layer is not None] if model is not None else []
-    narrowest = min((min(linear.in_features, linear.out_features) for linear in blocks), default=2**20)
-    return int(2 ** max(0, math.floor(math.log2(max(2, narrowest) / 2))))
-
-
-def _largest_that_fits(spec: RunSpec, facts: Facts, rank: int) -> int:
+def _largest_that_fits(spec: RunSpec, case: _Wish, rank: int) -> int:
     """``rank``, or the largest half, quarter … of it with which the run fits where it does not with ``rank``."""
     smaller = rank
     while smaller >= LEAST_RANK:
-        if _fits(spec.replace("adapter.rank", smaller), facts):
+        if case.fits(spec.replace("adapter.rank", smaller)):
             return smaller
         smaller //= 2
     return rank
 
 
-def _alpha(spec: RunSpec, _facts: Facts) -> Step:
-    rank = spec.adapter.rank
-    if spec.adapter.method == "rslora":
-        alpha = float(max(1, round(2 * math.sqrt(rank))))
+def _alpha(spec: RunSpec, _case: _Wish) -> Step:
+    rank, method = spec.adapter.rank, spec.adapter.method
+    alpha = usual_alpha(method, rank)
+    if method == "rslora":
         yield "adapter.alpha", alpha, f"Twice √{rank}: rsLoRA divides by the root, so the adapters act doubled."
     else:
-        yield "adapter.alpha", 2.0 * rank, f"Twice the rank of {rank}: the adapters act with alpha/rank, which is 2."
+        yield "adapter.alpha", alpha, f"Twice the rank of {rank}: the adapters act with alpha/rank, which is 2."
+    low, high = scale_band(method)
+    scales = [scale_of(method, other, alpha) for other in spec.adapter.rank_pattern.values() if other > 0]
+    if any(not low <= scale <= high for scale in scales):
+        reason = f"Beside alpha {alpha:g}, other ranks would act {min(scales):.3g}- to {max(scales):.3g}-fold."
+        yield "adapter.rank_pattern", {}, reason
 
 
-def _dropout(spec: RunSpec, facts: Facts) -> Step:
-    rows = _rows(facts)
+def _dropout(spec: RunSpec, case: _Wish) -> Step:
+    rows = case.rows
     if rows is None:
         return
+    dropped = spec.replace("adapter.dropout", SMALL_SET_DROPOUT)
     if rows.rows >= SMALL_SET:
         yield "adapter.dropout", 0.0, f"{rows.rows:,} rows need no dropout, and without it the training is faster."
-    elif _fits(spec.replace("adapter.dropout", 0.0), facts) and not _fits(_dropped(spec), facts):
+    elif case.fits(spec.replace("adapter.dropout", 0.0)) and not case.fits(dropped):
         yield "adapter.dropout", 0.0, f"{rows.rows:,} rows might gain from dropout, but then the run would not fit."
     else:
         share = f"{SMALL_SET_DROPOUT * 100:g} %"
@@ -265,59 +257,83 @@ def _dropout(spec: RunSpec, facts: Facts) -> Step:
         yield "adapter.dropout", SMALL_SET_DROPOUT, reason
 
 
-def _dropped(spec: RunSpec) -> RunSpec:
-    return spec.replace("adapter.dropout", SMALL_SET_DROPOUT)
-
-
-def _fits(spec: RunSpec, facts: Facts) -> bool:
-    memory = plan(spec, facts).memory
-    return memory is None or memory.verdict in ("fits", "unknown")
-
-
-def _epochs(spec: RunSpec, facts: Facts) -> Step:
-    rows = _rows(facts)
+def _epochs(_spec: RunSpec, case: _Wish) -> Step:
+    rows = case.rows
     if rows is None:
         return
-    if rows.rows < FEW_ROWS:
-        yield "training.epochs", 2.0, f"{rows.rows} rows are soon known by heart, so each is seen only twice."
-    elif _is_text(spec, facts):
-        count = format_count(rows.tokens)
+    count, tokens = rows.rows, format_count(rows.tokens)
+    if count < FEW_ROWS:
+        yield "training.epochs", 2.0, f"{count} rows are soon known by heart, so each is seen only twice."
+    elif case.task == "knowledge" and rows.tokens <= LONG_TEXT:
+        yield "training.epochs", 4.0, f"{tokens} tokens of new knowledge have to be met several times to be kept."
+    elif case.task == "knowledge" and rows.tokens <= MUCH_KNOWLEDGE:
+        yield "training.epochs", 2.0, f"{tokens} tokens of new knowledge are worth a second reading."
+    elif case.task in ("text", "knowledge"):
         if rows.tokens > LONG_TEXT:
-            yield "training.epochs", 1.0, f"{count} tokens of running text teach enough when each is read once."
+            yield "training.epochs", 1.0, f"{tokens} tokens of running text teach enough when each is read once."
         else:
-            yield "training.epochs", 2.0, f"{count} tokens of running text are worth a second reading."
-    elif rows.rows < SMALL_SET:
-        yield "training.epochs", 3.0, f"{rows.rows:,} rows are few, so each is seen three times."
-    elif rows.rows < LARGE_SET:
-        yield "training.epochs", 2.0, f"{rows.rows:,} rows are usually learned after two epochs; later ones overfit."
+            yield "training.epochs", 2.0, f"{tokens} tokens of running text are worth a second reading."
+    elif count < SMALL_SET:
+        yield "training.epochs", 3.0, f"{count:,} rows are few, so each is seen three times."
+    elif count < LARGE_SET:
+        yield "training.epochs", 2.0, f"{count:,} rows are usually learned after two epochs; later ones overfit."
     else:
-        yield "training.epochs", 1.0, f"{rows.rows:,} rows teach enough when each is seen once."
+        yield "training.epochs", 1.0, f"{count:,} rows teach enough when each is seen once."
 
 
-def _learning_rate(spec: RunSpec, facts: Facts) -> Step:
-    full = spec.adapter.method == "full"
-    rate = _by_size(facts.model, FULL_RATES if full else ADAPTER_RATES)
+def _batch(_spec: RunSpec, case: _Wish) -> Step:
+    rows = case.rows
+    if rows is None:
+        return
+    batch = usual_batch(case.task, rows.rows)
+    steps = math.ceil(rows.rows / batch)
+    if batch < USUAL[case.task].batch:
+        reason = f"{rows.rows:,} rows are few: with {batch} a step the model is changed {steps:,} times an epoch."
+    elif case.task == "short":
+        reason = f"Short answers carry few trained tokens, so {batch} rows make a steady step."
+    else:
+        reason = f"{batch} rows a step change the model {steps:,} times an epoch; adapters lose by much larger steps."
+    yield "training.effective_batch", batch, reason
+
+
+def _warmup(spec: RunSpec, case: _Wish) -> Step:
+    batch = plan(spec, case.facts).batch
+    if batch is None or not batch.rows:
+        return
+    if batch.steps < SHORT_RUN:
+        reason = f"In a run of {batch.steps:,} steps a tenth of them is few enough for Adam to find its feet."
+        yield "training.warmup", SHORT_RUN_WARMUP, reason
+    else:
+        reason = f"{USUAL_WARMUP:.0%} of {batch.steps:,} steps are enough for Adam to find its feet."
+        yield "training.warmup", USUAL_WARMUP, reason
+
+
+def _learning_rate(spec: RunSpec, case: _Wish) -> Step:
+    full, model = spec.adapter.method == "full", case.facts.model
+    rate = usual_rate(model, full=full)
     what = "training every weight" if full else "adapters"
-    whose = f" on a model of {_size(facts.model)}" if facts.model else ""
+    whose = f" on a model of {format_count(model.parameters)} parameters" if model else ""
     reason = f"{rate:g} suits {what}{whose}"
-    if facts.model is not None and facts.model.parameters < TINY_MODEL:
+    if model is not None and model.parameters < TINY_MODEL:
         reason += ", because small models bear larger steps"
-    elif facts.model is not None and facts.model.parameters >= HUGE_MODEL:
+    elif model is not None and model.parameters >= HUGE_MODEL:
         reason += ", because large models want smaller steps"
-    if _is_text(spec, facts):
-        rate *= TEXT_RATE_SHARE
-        reason += f"; half of it, {rate:g}, forgets less of the rest while it reads running text"
+    share = USUAL[case.task].rate_share
+    if share != 1.0:
+        rate *= share
+        why = "forgets less of the rest while it reads running text" if case.task == "text" else "suits short answers"
+        reason += f"; half of it, {rate:g}, {why}"
     yield "training.learning_rate", rate, f"{reason}."
 
 
-def _quantization(spec: RunSpec, facts: Facts) -> Step:
+def _quantization(spec: RunSpec, case: _Wish) -> Step:
     """4 bits where the spec insists on more and only 4 bits fit; the automatic choice takes them by itself."""
-    model = facts.model
+    facts, model = case.facts, case.facts.model
     if model is None or model.prequantized or spec.model.quantization not in ("none", "int8"):
         return
     if spec.adapter.method == "full":
         return
-    spec = spec.replace("adapter.rank", _wanted_rank(spec, facts)[0]).replace("adapter.dropout", 0.0)
+    spec = spec.replace("adapter.rank", _wanted_rank(case)[0]).replace("adapter.dropout", 0.0)
     now = plan(spec, facts).memory
     smaller = plan(spec.replace("model.quantization", "nf4"), facts).memory
     if now is None or smaller is None or now.verdict in ("fits", "unknown"):
@@ -328,3 +344,6 @@ def _quantization(spec: RunSpec, facts: Facts) -> Step:
     free = format_bytes(now.free_bytes)
     need = f"The run takes {format_bytes(now.peak_bytes)} with {bits}-bit weights, and {free} are free"
     yield "model.quantization", "nf4", f"{need}; 4 bits bring it down to {format_bytes(smaller.peak_bytes)}."
+
+
+_STEPS = (_method, _targets, _quantization, _rank, _alpha, _dropout, _epochs, _batch, _warmup, _learning_rate)

@@ -31,7 +31,12 @@ FEW_ROWS = 50
 SMALL_SET = 1000
 """A thousand good answers make a chat model (Zhou et al. 2023, LIMA, arXiv 2305.11206)."""
 LARGE_SET = 20_000
+SMALL_SET_DROPOUT = 0.05
 LONG_TEXT = 5_000_000
+MUCH_KNOWLEDGE = 50_000_000
+BITS_PER_TOKEN, BITS_PER_PARAMETER = 1.0, 2.0
+"""What a trained token teaches at most and what a parameter can hold, in bits (Schulman et al. 2025; Allen-Zhu and Li
+2024, arXiv 2404.05405)."""
 
 TINY_MODEL = 500_000_000
 HUGE_MODEL = 30_000_000_000
@@ -77,6 +82,11 @@ USUAL: Mapping[Task, Usual] = {
     "code": Usual("Code", ((200_000, 16), (5_000_000, 32), (30_000_000, 64), (math.inf, 128)), 1.0, 16),
 }
 
+_NO_LIMIT = 2**19
+# Facts never change, and a plan is made with every click on the same ones.
+_KEPT = 8
+_widest: dict[int, tuple[ModelFacts, int]] = {}
+
 
 def task_of(spec: RunSpec, data: DataFacts | None) -> Task:
     """The task that the data looks like; knowledge and code look like text or chat, so only a person can name them."""
@@ -93,11 +103,23 @@ def usual_rank(task: Task, rows: LengthFacts) -> int:
     return next(rank for most, rank in USUAL[task].ranks if rows.supervised_tokens <= most)
 
 
+def holds(parameters: int, rows: LengthFacts) -> bool:
+    """Whether so many trained parameters have room for what the rows teach."""
+    return BITS_PER_PARAMETER * parameters >= BITS_PER_TOKEN * rows.supervised_tokens
+
+
 def widest_rank(model: ModelFacts | None) -> int:
     """Half of the narrowest layer, rounded down to a power of two: more rank is hardly an adapter."""
-    blocks = [linear for linear in model.linears if linear.layer is not None] if model is not None else []
-    narrowest = min((min(linear.in_features, linear.out_features) for linear in blocks), default=2**20)
-    return int(2 ** max(0, math.floor(math.log2(max(2, narrowest) / 2))))
+    if model is None:
+        return _NO_LIMIT
+    known = _widest.get(id(model))
+    if known is None or known[0] is not model:
+        blocks = [linear for linear in model.linears if linear.layer is not None]
+        narrowest = min((min(linear.in_features, linear.out_features) for linear in blocks), default=2 * _NO_LIMIT)
+        if len(_widest) >= _KEPT:
+            _widest.clear()
+        known = _widest[id(model)] = (model, int(2 ** max(0, math.floor(math.log2(max(2, narrowest) / 2)))))
+    return known[1]
 
 
 def usual_alpha(method: str, rank: int) -> float:

@@ -4,17 +4,15 @@ from collections.abc import Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, warning
 from core.plan.problems.case import Case
+from core.plan.shapes import shapes_of
 from core.plan.types import Target
-from core.plan.usual import LARGE_SET, scale_of, task_of, usual_alpha, usual_rank, widest_rank
+from core.plan.usual import LARGE_SET, holds, scale_of, task_of, usual_alpha, usual_rank, widest_rank
 from core.spec.rules_adapter import scale_band
 from core.units import format_count
 
 SMALL_RANK = 64
 """Ranks up to this cost little whatever the data."""
 RANK_SPARE = 4
-BITS_PER_TOKEN, BITS_PER_PARAMETER = 1.0, 2.0
-"""What a trained token teaches at most and what a parameter can hold, in bits (Schulman et al. 2025; Allen-Zhu and Li
-2024, arXiv 2404.05405)."""
 MOST_DROPOUT = 0.2
 """Twice the most that the LoRA and QLoRA papers tried, and that trainers in use suggest."""
 
@@ -41,7 +39,9 @@ def _is_larger(target: Target) -> bool:
 def _wide(case: Case) -> Iterator[Problem]:
     """Adapters with more numbers than the layer that they change."""
     training, spec = case.decision.training, case.spec.adapter
-    wide = [target for target in training.targets if _is_larger(target)] if training is not None else []
+    if training is None or max((spec.rank, *spec.rank_pattern.values())) <= widest_rank(case.model):
+        return
+    wide = [target for target in training.targets if _is_larger(target)]
     if not wide:
         return
     first = wide[0]
@@ -82,12 +82,9 @@ def _room(case: Case) -> Iterator[Problem]:
             f"Rank {usual} to {RANK_SPARE * usual} is usual for that much; keep more for new knowledge.",
             (Fix(f"Take rank {usual}", _rank_edits(case, usual)),),
         )
-    held = BITS_PER_PARAMETER * training.parameters.trainable
-    taught = BITS_PER_TOKEN * rows.supervised_tokens
-    higher = min(usual, widest_rank(case.model))
-    if taught > held:
-        edits = _rank_edits(case, higher)
-        fixes = (Fix(f"Take rank {higher}", edits),) if higher > rank and case.still_fits(*edits) else ()
+    if not holds(training.parameters.trainable, rows):
+        edits = _rank_edits(case, usual)
+        fixes = (Fix(f"Take rank {usual}", edits),) if usual > rank and case.still_fits(*edits) else ()
         yield Problem(
             Severity.INFO,
             "adapter.rank",
@@ -122,8 +119,10 @@ def _attention_only(case: Case) -> Iterator[Problem]:
     training, model = case.decision.training, case.model
     if training is None or model is None or not training.targets or case.spec.adapter.rank_pattern:
         return
-    roles = {linear.name: linear.role for linear in model.linears}
-    if any(roles.get(target.module) != "attention" for target in training.targets) or "mlp" not in roles.values():
+    known = shapes_of(model).by_name
+    if any(known[target.module].role != "attention" for target in training.targets):
+        return
+    if all(linear.role != "mlp" for linear in model.linears):
         return
     everything = Edit("adapter.targets", ("all-linear",))
     yield Problem(

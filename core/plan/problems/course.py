@@ -16,6 +16,8 @@ text read more often teaches next to nothing new (Muennighoff et al. 2023)."""
 USUAL_PATIENCE = 3
 USUAL_MINUTES = 10.0
 MOST_LOST_SECONDS = SECONDS_PER_HOUR
+SHORT_WAIT = 5 * SECONDS_PER_MINUTE
+"""Runs that are over sooner need no advice about time."""
 SAVING_SHARE, CALM_SAVING_SHARE = 0.2, 0.05
 
 
@@ -33,8 +35,8 @@ def course_problems(case: Case) -> Iterator[Problem]:
 
 def _few_steps(case: Case, batch: Batch) -> Iterator[Problem]:
     training = case.spec.training
-    if training.max_steps > 0 or batch.rows < training.effective_batch:
-        return  # asked for outright, or said of the rows of a step
+    if training.max_steps > 0 or batch.rows < max(training.effective_batch, FEW_STEPS):
+        return  # asked for outright, or said of the rows of a step or of the set
     if batch.steps == 1:
         yield warning(
             "training.epochs",
@@ -121,8 +123,8 @@ def _patience(case: Case, batch: Batch) -> Iterator[Problem]:
 
 def _costly_evaluation(case: Case, batch: Batch) -> Iterator[Problem]:
     """A forward pass is half the work of a training step with adapters and a third of full fine-tuning's."""
-    data = case.data
-    if data is None or data.validation.rows == 0:
+    data, duration = case.data, case.duration
+    if data is None or data.validation.rows == 0 or duration is None or duration.seconds < SHORT_WAIT:
         return
     once = data.validation.tokens * (1 / 3 if case.full else 1 / 2)
     trained = batch.steps * batch.tokens_per_step

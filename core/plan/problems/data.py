@@ -116,9 +116,10 @@ def _few_rows(case: Case, data: DataFacts) -> Iterator[Problem]:
             "Check the files, the row format and how many rows are held back for validation.",
         )
     elif rows < FEW_ROWS:
+        words = "There is only 1 row" if rows == 1 else f"There are only {rows} rows"
         yield warning(
             "data.train",
-            f"There are only {rows} rows to learn from: the model will soon know them by heart (overfitting).",
+            f"{words} to learn from: the model will soon know them by heart (overfitting).",
             f"Add rows, {FEW_ROWS} at the very least, or keep the run to one or two epochs.",
         )
     batch = case.spec.training.effective_batch
