@@ -142,6 +142,7 @@ class Camera:
         yield "model", page("model")
         yield "data", page("data")
         yield "adapter", page("adapter")
+        yield "fit", page("fit")
         yield "training-setup", press("training", "training-side-setup")
         yield "training-run", press("training", "training-side-run")
         yield "try", page("try")
@@ -162,7 +163,7 @@ class Camera:
                 self.studio.window.resize(width, height)
                 for name, show in self.scenes():
                     show()
-                    self.rest(1.0 if name in ("settings", "runs") else 0.4)
+                    self.rest(1.0 if name in ("settings", "runs", "fit") else 0.4)
                     for card in tuple(self.studio.window.notices.cards):
                         card.leave()
                     picture = self.target / f"{name}-{width}x{height}{mark}-{theme}-{language}.png"

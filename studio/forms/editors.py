@@ -1,5 +1,6 @@
 """One editor for each kind of setting. An editor shows a value and says when the user changed it; it knows no spec."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -150,20 +151,37 @@ class MappingEditor(TextEditor):
         pairs: dict[str, Any] = {}
         wrong = ""
         for piece in self.field.text().split(","):
-            key, colon, item = (part.strip() for part in piece.partition(":"))
+            key, colon, item = (part.strip() for part in self._parts(piece))
             if not key and not item:
                 continue
-            whole = self.info.setting.kind is Kind.RANKS
-            if not colon or not key or not item or (whole and not item.isdigit()):
+            value = self._item(item)
+            if not colon or not key or value is None:
                 wrong = piece.strip()
                 break
-            pairs[key] = int(item) if whole else item
+            pairs[key] = value
         self.field.setProperty("state", "bad" if wrong else "")
         self.field.style().polish(self.field)
         self.field.setToolTip(tr("“{piece}” is no pair like “name: value”.", piece=wrong) if wrong else "")
         if not wrong:
             self.field.setModified(False)
             self.edited.emit(pairs)
+
+    def _parts(self, piece: str) -> tuple[str, str, str]:
+        # A path may hold a colon itself; a number never does.
+        is_path = self.info.setting.kind is Kind.WEIGHTS
+        return piece.rpartition(":") if is_path else piece.partition(":")
+
+    def _item(self, text: str) -> str | int | float | None:
+        """The value that a text means; None where it means none."""
+        if self.info.setting.kind is Kind.RANKS:
+            return int(text) if text.isdigit() else None
+        if self.info.setting.kind is not Kind.WEIGHTS:
+            return text or None
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
 
 
 class ChoiceEditor(Editor):
@@ -296,6 +314,7 @@ EDITORS: dict[Kind, type[Editor]] = {
     Kind.NAMES: NamesEditor,
     Kind.MAPPING: MappingEditor,
     Kind.RANKS: MappingEditor,
+    Kind.WEIGHTS: MappingEditor,
 }
 
 

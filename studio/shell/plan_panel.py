@@ -23,6 +23,7 @@ from studio.state.desk import Desk
 from studio.widgets.basics import IconLabel, LinkLabel, breakable, button, label, line, show_figure
 from studio.widgets.memory_bar import MemoryBar
 from studio.widgets.notes import ProblemNotes
+from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr, tr_count
 
 _ROW = re.compile(r":\d+$")
@@ -84,7 +85,7 @@ class PlanPanel(QWidget):
 
     def _scrolling(self) -> QScrollArea:
         """Components, values and problems: the part that scrolls where the window is low."""
-        inner = QWidget()
+        inner = ScrolledContent()
         inner.setObjectName("planBody")
         filled = QVBoxLayout(inner)
         filled.setContentsMargins(0, 0, tokens.SPACE_1, 0)
