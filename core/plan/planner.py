@@ -12,10 +12,10 @@ from core.plan.problems import Case, early_problems, late_problems
 from core.plan.schedule import curve_of
 from core.plan.solve import memory_problems, paging_problems
 from core.plan.time import duration_of
+from core.plan.typed import typed
 from core.plan.types import Plan
 from core.spec.rules import check
-from core.spec.run_spec import RunSpec, field_at
-from core.spec.values import fits
+from core.spec.run_spec import RunSpec
 
 
 def plan(spec: RunSpec, facts: Facts) -> Plan:
@@ -26,7 +26,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
     read the data.
     """
     broken = check(spec)
-    spec = _typed(spec, broken)
+    spec = typed(spec, broken)
     decision = decide(spec, facts)
     model, data, training = facts.model, facts.data, decision.training
     batch = disk = duration = None
@@ -52,14 +52,6 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         problems=_merged(broken, _found(case)),
         notes={"memory": BASIS},
     )
-
-
-def _typed(spec: RunSpec, broken: tuple[Problem, ...]) -> RunSpec:
-    for path in {problem.path for problem in broken if problem.severity is Severity.ERROR}:
-        info = field_at(path)
-        if not fits(info, spec.get(path)):
-            spec = spec.replace(path, info.default)
-    return spec
 
 
 def _found(case: Case) -> Iterable[Problem]:

@@ -8,7 +8,9 @@ from core.plan.choices import decide
 from core.plan.search import longest_row
 from core.plan.solve.bisect import last_good
 from core.plan.solve.trials import Trial, Trials
+from core.plan.typed import typed
 from core.plan.types import Target
+from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at, is_visible
 
 What = Literal["max_length", "rank", "micro_batch_tokens", "effective_batch"]
@@ -28,9 +30,10 @@ def largest(spec: RunSpec, facts: Facts, what: What) -> int | None:
     use, a pass by all rows of a step and a step by all rows there are, beyond which nothing changes. With rows known
     that are shorter than the limit, more length needs no more memory; without `Facts.data` the limit itself counts.
     None when not even the smallest value fits, when the setting has no meaning in this spec, and while the model is
-    unknown.
+    unknown. Never raises.
     """
     path = PATHS[what]
+    spec = typed(spec, check(spec))
     decision = decide(spec, facts)
     if facts.model is None or decision.training is None or not is_visible(spec, field_at(path)):
         return None

@@ -55,12 +55,12 @@ def smallest(trials: Trials, start: Trial) -> Trial:
         at = trial
 
 
-def cheapest(trials: Trials, start: Trial, *, quick: bool = False) -> Taken | None:
-    """The set that fits, None when all changes together do not; ``quick`` looks at fewer of them.
+def cheapest(trials: Trials, start: Trial) -> Taken | None:
+    """The set that fits, None when all changes together do not.
 
     No change of the set can be left out, and none can be milder, with the others as they are.
     """
-    taken = _enough(trials, start, quick=quick)
+    taken = _enough(trials, start)
     if taken is None:
         return None
     for step in sorted(taken.steps, key=lambda step: -step[1].loss):
@@ -70,12 +70,12 @@ def cheapest(trials: Trials, start: Trial, *, quick: bool = False) -> Taken | No
     return _relaxed(trials, start, taken)
 
 
-def _enough(trials: Trials, start: Trial, *, quick: bool) -> Taken | None:
+def _enough(trials: Trials, start: Trial) -> Taken | None:
     """Adds one change after another until the run fits; each at its strongest unless it is the last."""
     used: set[str] = set()
     taken = Taken((), start)
     while not taken.trial.fits:
-        step = next(_helping(trials, taken, used, quick=quick), None)
+        step = next(_helping(trials, taken, used), None)
         if step is None:
             return None
         option, trial = step
@@ -87,9 +87,9 @@ def _enough(trials: Trials, start: Trial, *, quick: bool) -> Taken | None:
     return taken
 
 
-def _helping(trials: Trials, taken: Taken, used: set[str], *, quick: bool) -> Iterator[tuple[Option, Trial]]:
+def _helping(trials: Trials, taken: Taken, used: set[str]) -> Iterator[tuple[Option, Trial]]:
     """Changes that lower the peak of a run; what was looked at once is remembered in ``used``."""
-    for option in options(taken.trial, quick=quick):
+    for option in options(taken.trial):
         if option.kind in used or option.alone:
             continue
         used.add(option.kind)

@@ -12,6 +12,8 @@ from core.plan.solve.cost import seconds_of
 from core.plan.solve.sets import Taken, cheapest, mildest, smallest
 from core.plan.solve.trials import Trial, Trials, edited
 from core.plan.solve.types import Offer, Solution
+from core.plan.typed import typed
+from core.spec.rules import check
 from core.spec.run_spec import RunSpec
 from core.units import format_bytes
 
@@ -29,6 +31,7 @@ def solve(spec: RunSpec, facts: Facts, bases: Sequence[ModelFacts] = ()) -> Solu
     could be tuned instead; smaller ones of the same family are offered first. Nothing is offered for a run that fits,
     and while the model or its targets are not known. Never raises.
     """
+    spec = typed(spec, check(spec))
     decision = decide(spec, facts)
     verdict = decision.memory.verdict
     if facts.model is None or decision.training is None or verdict in ("fits", "unknown"):

@@ -1,5 +1,6 @@
 """Plans a changed spec as far as memory goes, and remembers what changes rarely: what is trained of the model."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,9 +44,12 @@ class Trial:
 
 def edited(spec: RunSpec, edits: Iterable[Edit]) -> RunSpec:
     """The spec with some settings changed."""
+    changed: dict[str, dict[str, object]] = {}
     for edit in edits:
-        spec = spec.replace(edit.path, edit.value)
-    return spec
+        section, _, name = edit.path.partition(".")
+        changed.setdefault(section, {})[name] = edit.value
+    sections = {section: dataclasses.replace(getattr(spec, section), **values) for section, values in changed.items()}
+    return dataclasses.replace(spec, **sections)
 
 
 class Trials:

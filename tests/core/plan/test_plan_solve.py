@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -372,6 +373,17 @@ def test_paged_states_need_ram() -> None:
     unpaged = asked.replace("training.optimizer", "adamw")
     short = with_free(starved, memory_of(unpaged, starved).peak_bytes * 0.9)
     assert not [offer for offer in solve(unpaged, short).offers if "paged" in str(offer.edits)]
+
+
+@pytest.mark.parametrize("path", ["adapter.rank", "adapter.targets", "data.max_length", "training.micro_batch_tokens"])
+@pytest.mark.parametrize("value", [None, "nonsense", -5, ["x"], 10**9, float("nan")])
+def test_nonsense_never_raises(path: str, value: object) -> None:
+    asked = spec(model__quantization="none").replace(path, value)
+    solution = solve(asked, facts("rtx3060", "8b"), BASES)
+    assert all(offer.edits for offer in solution.offers)
+    for what in PATHS:
+        found = largest(asked, facts("rtx3060", "1b"), what)
+        assert found is None or found > 0
 
 
 # ------------------------------------------------------------------------------------------------------- the largest
