@@ -1,5 +1,7 @@
 """A base model seen by the planner: its linear layers by name, and the sums that every estimate starts from."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.facts.types import LinearFacts, ModelFacts
@@ -24,6 +26,7 @@ class Shapes:
         block_parameters: elements of the weight matrices inside the blocks: what quantization shrinks.
         block_outputs: rows of those matrices, each of which has one scale in int8.
         largest_linear: elements of the largest weight matrix inside the blocks.
+        blocks: (in, out) of those matrices -> how many there are.
     """
 
     by_name: dict[str, LinearFacts]
@@ -32,6 +35,7 @@ class Shapes:
     block_parameters: int
     block_outputs: int
     largest_linear: int
+    blocks: Mapping[tuple[int, int], int]
 
 
 # Facts never change, and a plan is made with every click on the same ones: an index is made once for each.
@@ -63,6 +67,7 @@ def _index(model: ModelFacts) -> Shapes:
         block_parameters=sum(sizes),
         block_outputs=sum(linear.out_features for linear in blocks),
         largest_linear=max(sizes, default=0),
+        blocks=Counter((linear.in_features, linear.out_features) for linear in blocks),
     )
 
 
