@@ -277,23 +277,3 @@ def test_every_card_gives_a_time_and_an_energy(card: object) -> None:
     made = duration(Facts(machine(device), MODELS["135m"], data()))
     assert 0 < made.low_seconds < made.seconds < made.high_seconds < 1e6
     assert made.watt_hours > 0
-
-
-# --- processors
-
-
-def test_processors_without_16_bits_are_slower() -> None:
-    fast = Facts(MACHINES["cpu24"], MODELS["135m"], data())
-    plain = dataclasses.replace(NEW_CPU, avx512_bf16=False)
-    slow = dataclasses.replace(fast, hardware=dataclasses.replace(fast.hardware, cpu=plain))
-    emulated = duration(slow, model__compute_dtype="bf16")
-    assert duration(fast).seconds < duration(slow).seconds < emulated.seconds
-    tiles = dataclasses.replace(NEW_CPU, amx_bf16=True)
-    faster = dataclasses.replace(fast, hardware=dataclasses.replace(fast.hardware, cpu=tiles))
-    assert duration(faster).seconds < duration(fast).seconds
-
-
-def test_fewer_threads_take_longer() -> None:
-    known = facts("cpu24", "135m")
-    assert duration(known, hardware__threads=2).seconds > 2 * duration(known).seconds
-    assert duration(known, hardware__threads=500).seconds == pytest.approx(duration(known).seconds)
