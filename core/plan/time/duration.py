@@ -22,6 +22,8 @@ DISK_SPEED = 500e6
 # A saved state holds each trained parameter and AdamW's two moments in 32 bits.
 SAVED_BYTES, SAVED_BYTES_8BIT = 12, 6
 SECONDS_PER_MINUTE = 60
+# Bytes of a quantized weight with its scales: NF4 in blocks of 64 with 8-bit scales, and int8 with one scale a row.
+STORED_WIDTH = {"nf4": 0.52, "int8": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +93,16 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
 
 
 def _manner(decision: Decision) -> Manner:
-    choices = decision.choices
-    width = DTYPE_BYTES[choices.compute_dtype.value]
-    quantized = choices.quantization.value != "none"
+    choices, ground = decision.choices, decision.ground
+    width, quantization = DTYPE_BYTES[choices.compute_dtype.value], choices.quantization.value
     return Manner(
         width=width,
-        weight_width=width,
-        quantized=quantized,
-        varlen=decision.ground.varlen,
-        scores=decision.ground.scores,
+        stored_width=STORED_WIDTH.get(quantization, width),
+        unpacked=quantization != "none",
+        varlen=ground.varlen,
+        scores=ground.scores,
+        # The engine keeps bitsandbytes from its kernels for single tokens on processors: they have no gradient.
+        fused=ground.gpu is not None,
         eight_bit=choices.optimizer.value.endswith("8bit"),
     )
 

@@ -5,7 +5,7 @@ the shapes of the linear layers; element-wise kernels by the bytes that they rea
 (norms through fp32, rotary embedding, gated activation, residuals, and PEFT's kernels around each adapter).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.plan.time.load import Load
 from core.plan.time.stack import Stack, Trained
@@ -77,19 +77,21 @@ class Manner:
     """How the work is done.
 
     Attributes:
-        width: bytes of a number in the compute dtype.
-        weight_width: bytes of a weight as the products read it.
-        quantized: weights are unpacked before each use.
+        width: bytes of a number in the compute dtype, in which products read their weights.
+        stored_width: bytes of a weight as it lies in memory.
+        unpacked: weights are unpacked before each use.
+        fused: single tokens are multiplied with the stored weights directly.
         varlen: attention takes all rows of a pass in one call.
         scores: attention scores are written out.
         eight_bit: the optimizer's states have 8 bits.
     """
 
     width: int
-    weight_width: float
-    quantized: bool
+    stored_width: float
+    unpacked: bool
     varlen: bool
     scores: bool
+    fused: bool = False
     eight_bit: bool = False
 
 
@@ -111,10 +113,12 @@ def evaluation_work(stack: Stack, trained: Trained, manner: Manner, load: Load) 
 
 
 def decoding_work(stack: Stack, trained: Trained, manner: Manner) -> Work:
-    """One more token of an answer: every weight is read for it."""
+    """One more token of an answer: every weight is read for it, as it is stored where a kernel can do that."""
     load = Load(tokens=1, supervised=0, passes=1, rows=1, squares=0, blocks=0)
-    head = Work(products=2 * stack.head, weights=manner.width * stack.head)
-    return _forward(stack, trained, manner, load, 0, stack.layers) + head
+    work = _forward(stack, trained, manner, load, 0, stack.layers)
+    if manner.fused:
+        work = replace(work, weights=manner.stored_width * stack.up_to[stack.layers], unpacked=0)
+    return work + Work(products=2 * stack.head, weights=manner.width * stack.head)
 
 
 def loss_work(stack: Stack, manner: Manner, load: Load, *, full: bool) -> Work:
@@ -143,8 +147,8 @@ def _forward(stack: Stack, trained: Trained, manner: Manner, load: Load, start: 
         traffic=load.tokens * traffic
         + load.passes * adapted * trained.rebuilt * REBUILT
         + (scores * SCORE / 2 if manner.scores else 0),
-        weights=load.passes * manner.weight_width * elements,
-        unpacked=load.passes * elements if manner.quantized else 0,
+        weights=load.passes * manner.width * elements,
+        unpacked=load.passes * elements if manner.unpacked else 0,
         layers=FORWARD_KERNELS * load.passes * layers,
         modules=FORWARD_KERNELS * load.passes * adapted * trained.modules,
         calls=0 if manner.varlen else FORWARD_KERNELS * load.rows * layers,
@@ -168,8 +172,8 @@ def _backward(stack: Stack, trained: Trained, manner: Manner, load: Load) -> Wor
         narrow=2 * load.tokens * trained.narrow,
         attention=ATTENTION_BACK * layers * stack.query * squares,
         traffic=load.tokens * traffic + (scores * SCORE_BACK / 2 if manner.scores else 0),
-        weights=load.passes * manner.weight_width * elements,
-        unpacked=load.passes * elements if manner.quantized else 0,
+        weights=load.passes * manner.width * elements,
+        unpacked=load.passes * elements if manner.unpacked else 0,
         layers=(1 - FORWARD_KERNELS) * load.passes * layers,
         modules=(1 - FORWARD_KERNELS) * load.passes * trained.modules,
         calls=0 if manner.varlen else (1 - FORWARD_KERNELS) * load.rows * layers,

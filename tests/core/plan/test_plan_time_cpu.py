@@ -68,7 +68,7 @@ def counted(
     even = LengthFacts(rows, tokens, round(supervised * tokens), length, length, length, 0, 0, {})
     load = load_of(even, tokens, even.supervised_tokens, passes)
     width = {"bf16": 2, "fp32": 4}[dtype]
-    manner = Manner(width, width, quantized=quantization != "none", varlen=False, scores=False)
+    manner = Manner(width, width, unpacked=quantization != "none", varlen=False, scores=False)
     return rates_of(None, ONE_CORE, dtype, 1).seconds(step_work(stack_of(STARTER), trained, manner, load, checkpointed))
 
 
@@ -83,7 +83,7 @@ def test_the_measurements_were_disturbed_by_other_work() -> None:
     assert 0.80 < MIDDLE < 0.95
 
 
-@pytest.mark.parametrize(("settings", "seconds"), MEASURED, ids=lambda value: str(value))
+@pytest.mark.parametrize(("settings", "seconds"), MEASURED, ids=str)
 def test_every_setting_costs_what_it_was_measured_to_cost(settings: dict[str, Any], seconds: float) -> None:
     """Relative to the others: what a setting does to the time is what matters when one of them is changed."""
     assert ratio(settings, seconds) / MIDDLE == pytest.approx(1.0, abs=0.17)
