@@ -8,6 +8,7 @@ from core.plan.shapes import shapes_of
 from core.plan.types import Target
 from core.plan.usual import LARGE_SET, holds, scale_of, task_of, usual_alpha, usual_rank, widest_rank
 from core.spec.rules_adapter import scale_band
+from core.spec.run_spec import field_at
 from core.units import format_count
 
 SMALL_RANK = 64
@@ -62,8 +63,11 @@ def _wide(case: Case) -> Iterator[Problem]:
 def _rank_edits(case: Case, rank: int) -> tuple[Edit, ...]:
     """Another rank with alpha moved along, so that the adapters act as strongly as before."""
     spec = case.spec.adapter
-    alpha = spec.alpha * usual_alpha(spec.method, rank) / usual_alpha(spec.method, spec.rank)
-    return Edit("adapter.rank", rank), Edit("adapter.alpha", float(f"{alpha:.3g}"))
+    usual = usual_alpha(spec.method, rank)
+    alpha = float(f"{spec.alpha * usual / usual_alpha(spec.method, spec.rank):.3g}")
+    bounds = field_at("adapter.alpha").setting.bounds
+    allowed = bounds is None or bounds.contains(alpha)
+    return Edit("adapter.rank", rank), Edit("adapter.alpha", alpha if allowed else usual)
 
 
 def _room(case: Case) -> Iterator[Problem]:

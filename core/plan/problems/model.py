@@ -13,7 +13,7 @@ OVERFLOWING = ("gemma", "t5")
 """Families whose activations pass 65,504, the largest float16: Gemma 2, 3 and 4 (transformers issue 36822, “Gemma 3 is
 broken with fp16”; Unsloth's notes on Gemma 3) and T5 (issue 4586 there). They were trained in bfloat16 only."""
 
-LEAST_GAIN = 0.05
+LEAST_GAIN = 0.02
 """Quantized weights that lower the peak by less are not worth their time: unpacking costs a fifth of a step."""
 
 _CHAT_NAME = re.compile(r"(?i)(?:^|[^a-z])(?:instruct|chat|it|assistant)(?:[^a-z]|$)")
@@ -58,6 +58,14 @@ def model_problems(case: Case) -> Iterator[Problem]:
             f"The base model “{model.path}” is not on this computer, or not all of it; this plan is made from the "
             "sizes that the catalogue knows of it.",
             f"Download it on the Model page or with “lowrank models --download {model.path}”; the run can start then.",
+        )
+    if model.assumptions:
+        yield Problem(
+            Severity.INFO,
+            "model.base",
+            f"Parts of this model had to be guessed, so memory is estimated with a wider band: "
+            f"{' '.join(model.assumptions)}",
+            "Compare the plan with what the first steps of the run really take.",
         )
     if model.path.casefold().endswith(".gguf"):
         yield error(
