@@ -5,7 +5,6 @@ are copied byte for byte. A target folder is whole or absent.
 """
 
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import Problem, UserError, error
+from core.errors import ExitCode, Problem, UserError, error
 from core.export.adapter import read_manifest
 from core.export.card import merged_card
 from core.export.companions import CONFIG, companion_files, copy_companions, has_chat_template, write_config
@@ -24,10 +23,10 @@ from core.export.tensor_files import lay_out, read_model_tensors, size_of, write
 from core.facts.json_files import read_json_object
 from core.facts.model_files import read_model
 from core.paths import existing_parent, staged_folder
-from core.units import GIB, MIB, format_bytes
+from core.runs.room import room_advice, room_for
+from core.units import GIB, format_bytes
 
-SPARE_BYTES = 16 * MIB
-"""What must stay free beyond the files themselves: folders, journals, the model card."""
+MAX_SHARD_BYTES = 5 * GIB
 
 OnProgress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
@@ -83,7 +82,7 @@ class _Work:
 
     @property
     def needed_bytes(self) -> int:
-        return size_of(self.layout) + sum(path.stat().st_size for path in self.companions.values()) + SPARE_BYTES
+        return size_of(self.layout) + sum(path.stat().st_size for path in self.companions.values())
 
 
 def merge_adapter(
@@ -91,7 +90,7 @@ def merge_adapter(
     adapter: Path,
     target: Path,
     *,
-    max_shard_bytes: int = 5 * GIB,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
     on_progress: OnProgress | None = None,
     cancelled: Cancelled | None = None,
 ) -> MergeReport:
@@ -135,6 +134,15 @@ def merge_adapter(
     )
 
 
+def merge_bytes(base: Path, adapter: Path) -> int:
+    """What a merge of the two will take on the disk, to within its model card; reads headers, never weights.
+
+    Raises:
+        UserError: base and adapter cannot be read or do not fit together; every reason at once.
+    """
+    return _prepare(base, adapter, None, MAX_SHARD_BYTES).needed_bytes
+
+
 class _Meter:
     """Passes the bytes of tensors on, counts them, and stops when asked."""
 
@@ -154,8 +162,8 @@ class _Meter:
                 self._on_progress(self._done, self._total)
 
 
-def _prepare(base: Path, adapter: Path, target: Path, max_shard_bytes: int) -> _Work:
-    problems = _check_target(target)
+def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: int) -> _Work:
+    problems = _check_target(target) if target is not None else []
     found: PeftAdapter | None = None
     config: dict[str, object] = {}
     try:
@@ -223,12 +231,10 @@ def _check_fingerprint(base: Path, adapter: Path) -> list[Problem]:
 
 
 def _check_space(target: Path, needed: int) -> None:
-    parent = existing_parent(target)
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        message = f"The merged model takes {format_bytes(needed)}, and only {format_bytes(free)} are free here."
-        advice = f"Free {format_bytes(needed - free)}, or choose a folder on another disk."
-        raise UserError(error(str(parent), message, advice))
+    room = room_for(needed, target)
+    if room.missing:
+        message = f"The merged model takes {format_bytes(needed)}, and only {format_bytes(room.free)} are free here."
+        raise UserError(error(str(room.place), message, room_advice(room)), exit_code=ExitCode.DOES_NOT_FIT)
 
 
 def _card(work: _Work) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from core.errors import ExitCode, Problem, UserError, error
-from core.export.companions import companion_files
+from core.export.merge import merge_bytes
 from core.export.peft_adapter import CONFIG_FILE
-from core.export.sizes import predict_sizes
 from core.paths import existing_parent, home, staged_folder
 from core.runs.layout import RunFolder
 from core.runs.results import require_result, result_base
+from core.runs.room import Room, room_advice, room_for
 from core.units import MIB, format_bytes
 
 T = TypeVar("T")
@@ -145,18 +145,22 @@ def plan_export(folder: RunFolder, kind: ExportKind, target: Path) -> ExportPlan
     elif source is not None and kind == "merged" and _is_adapter(source):
         base = found.tried(lambda: result_base(folder))
         if base is not None:
-            needed = found.tried(lambda: _merged_bytes(base, source)) or 0
+            needed = found.tried(lambda: merge_bytes(base, source)) or 0
             if target.is_relative_to(base.absolute()):
                 message = "The target lies inside the base model's folder, which stays as it is."
                 found.add(ExitCode.BAD_SPEC, error(TARGET, message, "Choose another folder."))
     elif source is not None:
         needed = bytes_in(source)
-    free = shutil.disk_usage(existing_parent(target)).free
-    if needed > free:
-        message = f"The export takes {format_bytes(needed)}, and {format_bytes(free)} are free at {target.parent}."
-        advice = "Free some space, or choose a folder on another disk."
-        found.add(ExitCode.DOES_NOT_FIT, error(TARGET, message, advice))
-    return ExportPlan(kind, target, source, base, needed, free, tuple(found.problems), found.exit_code)
+    room = room_for(needed, target)
+    if needed and room.missing:
+        found.add(ExitCode.DOES_NOT_FIT, _no_room(room, target))
+    return ExportPlan(kind, target, source, base, needed, room.free, tuple(found.problems), found.exit_code)
+
+
+def _no_room(room: Room, target: Path) -> Problem:
+    needed, free = format_bytes(room.needed), format_bytes(room.free)
+    message = f"The export takes {needed}, and {free} are free at {target.parent}."
+    return error(TARGET, message, room_advice(room))
 
 
 class _Findings:
@@ -224,6 +228,9 @@ def copy_result(
     assert plan.source is not None
     assert not plan.is_merge, "a merge is an engine job"
     total = bytes_in(plan.source)
+    room = room_for(total, plan.target)  # time may have passed since it was planned
+    if room.missing:
+        raise UserError(_no_room(room, plan.target), exit_code=ExitCode.DOES_NOT_FIT)
     try:
         with staged_folder(plan.target) as staging:
             done = 0
@@ -261,8 +268,3 @@ def bytes_in(folder: Path) -> int:
 
 def _is_adapter(result: Path) -> bool:
     return (result / CONFIG_FILE).is_file()
-
-
-def _merged_bytes(base: Path, adapter: Path) -> int:
-    weights = predict_sizes(base, adapter, base).merged_bytes
-    return weights + sum(path.stat().st_size for path in companion_files(base, adapter).values())

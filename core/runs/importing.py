@@ -1,7 +1,6 @@
 """Turning a GGUF file into a model that can be trained: what it will take and make, before the engine begins."""
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,8 +8,9 @@ from typing import Literal, get_args
 from core.errors import ExitCode, UserError, error
 from core.facts.model_files import read_model
 from core.facts.types import ModelFacts
-from core.paths import existing_parent, models_dir
+from core.paths import models_dir
 from core.runs.layout import RunFolder
+from core.runs.room import home_advice, room_for
 from core.runs.store import create_job
 from core.units import format_bytes
 
@@ -115,11 +115,10 @@ def _target(name: str) -> Path:
 
 
 def _require_space(plan: ImportPlan) -> None:
-    free = shutil.disk_usage(existing_parent(plan.target)).free
-    if plan.needed_bytes > free:
+    room = room_for(plan.needed_bytes, plan.target)
+    if room.missing:
         message = (
-            f"The imported model takes {format_bytes(plan.needed_bytes)}, and {format_bytes(free)} are free at "
+            f"The imported model takes {format_bytes(plan.needed_bytes)}, and {format_bytes(room.free)} are free at "
             f"{plan.target.parent}."
         )
-        advice = "Free some space, or put the data folder on another disk with the variable LOWRANK_HOME."
-        raise UserError(error(str(plan.target), message, advice), exit_code=ExitCode.DOES_NOT_FIT)
+        raise UserError(error(str(plan.target), message, home_advice(room)), exit_code=ExitCode.DOES_NOT_FIT)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from core.errors import ExitCode, Problem, UserError, error
 from core.events.types import Event, PhaseStarted, Progress
-from core.paths import cache_dir, existing_parent, models_dir
+from core.paths import cache_dir, models_dir
 from core.runs.file_lock import exclusive
+from core.runs.room import home_advice, room_for
 from core.runs.starter_package import (
     ELSE_FINE,
     GGUF_SHA256,
@@ -114,15 +115,14 @@ def _make(report: OnProgress) -> None:
 
 
 def _require_space() -> None:
-    place = existing_parent(models_dir())
-    free = shutil.disk_usage(place).free
-    if free < NEEDED_BYTES:
+    room = room_for(NEEDED_BYTES, models_dir())
+    if room.missing:
         raise UserError(
             error(
-                str(place),
+                str(room.place),
                 f"The starter model needs {format_bytes(NEEDED_BYTES)} while it is imported, and only "
-                f"{format_bytes(free)} are free.",
-                "Free some space, or put the data folder on another disk with the variable LOWRANK_HOME.",
+                f"{format_bytes(room.free)} are free.",
+                home_advice(room),
             ),
             exit_code=ExitCode.FAILED,
         )

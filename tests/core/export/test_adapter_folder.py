@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
-from core.export.adapter import Manifest, find_base, read_manifest, write_adapter
+from core.export.adapter import find_base, read_manifest, write_adapter
 from core.export.merge import merge_adapter
-from core.export.sizes import predict_sizes
 from core.export.usage import adapter_usage, model_usage
 from core.records import RecordError
 from tests.core.export.tiny_models import VOCABULARY, Tuned, answer, load
@@ -125,16 +124,6 @@ def test_broken_origins_are_named(text: str, words: str, tmp_path: Path) -> None
     (tmp_path / "lowrank.json").write_text(text)
     with pytest.raises(UserError, match=words):
         read_manifest(tmp_path)
-
-
-@pytest.mark.torch
-def test_sizes_are_known_from_headers(llama: Tuned, tmp_path: Path) -> None:
-    sizes = predict_sizes(llama.base, llama.adapter, tmp_path / "not" / "there")
-    report = merge_adapter(llama.base, llama.adapter, tmp_path / "merged")
-    assert 0 < report.bytes - sizes.merged_bytes < 10_000
-    assert 0 < (llama.adapter / "adapter_model.safetensors").stat().st_size - sizes.adapter_bytes < 10_000
-    assert sizes.free_bytes > 0
-    assert Manifest("/x/y", "f").base_name == "y"
 
 
 def run_snippet(markdown: str, replacements: dict[str, str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -63,7 +63,10 @@ def test_what_is_in_the_way(gguf: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert "broken.gguf" in trouble(tmp_path / "broken.gguf").problems[0].path
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10))
-    assert trouble(gguf).exit_code == ExitCode.DOES_NOT_FIT
+    full = trouble(gguf)
+    assert full.exit_code == ExitCode.DOES_NOT_FIT
+    assert "10 B are free" in full.problems[0].message
+    assert "LOWRANK_HOME" in full.problems[0].advice
 
 
 def test_a_models_folder_that_cannot_be_made(gguf: Path) -> None:
