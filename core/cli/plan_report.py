@@ -121,6 +121,7 @@ class _Report:
             f"{model_name(model)}: {model.architecture}, {format_count(model.parameters)} parameters in {model.dtype}, "
             f"{model.num_layers} layers, reads up to {model.context_length:,} tokens",
             *([model.path] if model.path != model_name(model) else []),
+            *model.notes,
             *(f"Assumed: {sentence}" for sentence in model.assumptions),
         )
 

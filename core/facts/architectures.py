@@ -29,6 +29,7 @@ class Family:
         towers: parts of the files that are loaded as well but never adapted; text-only classes leave them out.
         head_dim: size of an attention head when the config says nothing; 0 divides the hidden size.
         window: sliding window when the config says nothing.
+        dropout: what the model drops in training, of scores and of what a layer adds, when the config says nothing.
     """
 
     architecture: str = ""
@@ -40,6 +41,7 @@ class Family:
     towers: bool = False
     head_dim: int = 0
     window: int = 0
+    dropout: float = 0.0
 
     @property
     def root(self) -> str:
@@ -84,8 +86,8 @@ FAMILIES: Mapping[str, Family] = {
     "gemma3_text": Family("Gemma3ForCausalLM", tied=True, head_dim=256, window=4096),
     "gemma3": Family("Gemma3ForConditionalGeneration", _NESTED, tied=True, towers=True, head_dim=256, window=4096),
     # GPT and its time
-    "gpt2": Family("GPT2LMHeadModel", _GPT, tied=True, conv1d=True),
-    "gpt_bigcode": Family("GPTBigCodeForCausalLM", _GPT, tied=True),
+    "gpt2": Family("GPT2LMHeadModel", _GPT, tied=True, conv1d=True, dropout=0.1),
+    "gpt_bigcode": Family("GPTBigCodeForCausalLM", _GPT, tied=True, dropout=0.1),
     "gpt_neo": Family("GPTNeoForCausalLM", _GPT, tied=True),
     "gptj": Family("GPTJForCausalLM", _GPT),
     "codegen": Family("CodeGenForCausalLM", _GPT),

@@ -90,6 +90,7 @@ def facts_of(entry: Entry) -> ModelFacts:
         layout,
         Weights(tensors, (), layout.parameters * element_bytes),
         [],
+        [],
         tied=tied,
         licence=entry.licence,
         template=_TEMPLATE if entry.template else "",

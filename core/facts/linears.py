@@ -41,7 +41,7 @@ class Layout:
         positions: learned positions.
         embedding_name: module path of the input embeddings once loaded; `positions_name` of the positions, or empty.
         head: the output projection; None where it shares the embeddings' matrix.
-        blocks: numbers of the blocks found.
+        blocks: numbers of the blocks found; `last_tensor` is a tensor of the last of them, or empty.
         has_experts: weights of experts were found, which are no linear layers once loaded.
         stateful: tensors were found that carry state along a row.
         parameters: all values of all tensors, a tied head stored twice counted twice.
@@ -56,6 +56,7 @@ class Layout:
     positions_name: str
     head: Tensor | None
     blocks: frozenset[int]
+    last_tensor: str
     has_experts: bool
     stateful: bool
     parameters: int
@@ -83,7 +84,7 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
     head = text.get(f"{head_name}.weight")
     embedding_name, positions_name = _find(text, EMBEDDINGS), _find(text, POSITIONS)
     embedding = text.get(f"{embedding_name}.weight")
-    numbers = frozenset(number for name in text if (number := _block_number(name, root)) >= 0)
+    numbers = {name: number for name in text if (number := _block_number(name, root)) >= 0}
     linears = tuple(sorted(_linears(text, family, root), key=_place))
     if head is not None or embedding is not None:
         linears += (_head(head_name, head or embedding, f"{head_name}.bias" in text),)
@@ -95,7 +96,8 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
         embedding_name or f"{root}.embed_tokens",
         positions_name,
         head,
-        numbers,
+        frozenset(numbers.values()),
+        max(numbers, key=lambda name: numbers[name], default=""),
         any(_is_expert(name, tensor) for name, tensor in text.items()),
         any(_STATEFUL.search(name) for name in text),
         sum(tensor.elements for tensor in named.values()),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,14 @@ from core.facts.architectures import Family, family_of, refusal
 from core.facts.json_files import read_json_object
 from core.facts.tensors import Tensor
 
+# The largest of each in use are about 200 layers, 1,000 heads, 260,000 tokens and a hidden size of 20,000.
+_MAX_LAYERS = 10_000
+_MAX_HEADS = 65_536
+_MAX_WIDTH = 2**24
 _MAX_NUMBER = 2**40
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_RESIDUAL_DROPOUT = ("resid_pdrop", "residual_dropout", "resid_dropout", "hidden_dropout")
+_ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attn_dropout")
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads")
@@ -39,6 +45,7 @@ class ModelConfig:
         embedding_size: columns of the embeddings; the hidden size unless the config says otherwise.
         tied: what it says about head and embeddings.
         extra_layers: stored layers that are not loaded (they predict further tokens while pre-training).
+        keys: what the file calls the settings it states, such as "num_hidden_layers" -> "text_config.num_layers".
     """
 
     path: str
@@ -56,9 +63,16 @@ class ModelConfig:
     context_length: int
     tied: bool | None
     sliding_window: int
+    residual_dropout: float
+    attention_dropout: float
     stateful: bool
     extra_layers: int = 0
     remote_code: bool = False
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, name: str) -> str:
+        """What the file calls a setting that it states."""
+        return self.keys.get(name, name)
 
 
 def read_config(path: Path) -> tuple[ModelConfig, Mapping[str, Any]]:
@@ -97,8 +111,7 @@ def parse_config(raw: Mapping[str, Any], path: str) -> ModelConfig:
                 "Choose a causal language model, such as Llama, Qwen, Mistral, Gemma or SmolLM.",
             )
         )
-    nested = raw.get("text_config")
-    reader = _Reader({**raw, **nested} if isinstance(nested, Mapping) else raw, path)
+    reader = _Reader(raw, path)
     config = _numbers(reader, raw, model_type, architecture)
     if reader.problems:
         raise UserError(*reader.problems)
@@ -114,40 +127,59 @@ def fingerprint(raw: Mapping[str, Any], tensors: Iterable[Tensor]) -> str:
 
 
 class _Reader:
-    """Looks settings up by all their names and collects what makes no sense."""
+    """Looks settings up by all their names, those of the text part first, and collects what makes no sense."""
 
-    def __init__(self, values: Mapping[str, Any], path: str) -> None:
-        self.values = values
+    def __init__(self, raw: Mapping[str, Any], path: str) -> None:
+        nested = raw.get("text_config")
+        self.nested: Mapping[str, Any] = nested if isinstance(nested, Mapping) else {}
+        self.values = {**raw, **self.nested}
         self.path = path
         self.problems: list[Problem] = []
+        self.keys: dict[str, str] = {}
 
-    def count(self, *names: str) -> int:
+    def count(self, *names: str, least: int = 0, most: int = _MAX_NUMBER) -> int:
         for name in names:
             value = self.values.get(name)
             if value is None:
                 continue
             if isinstance(value, list | Mapping):
                 return 0  # one value for each layer: there is no single number to report
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
-                self.problems.append(
-                    error(
-                        self.path,
-                        f"The config says {name} = {str(value)[:40]}, which is not a sensible number.",
-                        "Take config.json from the model's source again.",
-                    )
-                )
+            self.keys[names[0]] = self.key(name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                self.refuse(f"The config says {self.key(name)} = {str(value)[:40]}, which is not a sensible number.")
                 return 0
             return value
         return 0
+
+    def share(self, default: float, *names: str) -> float:
+        for name in names:
+            value = self.values.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                self.refuse(f"The config says {self.key(name)} = {str(value)[:40]}, which is no share from 0 to 1.")
+                return 0.0
+            return float(value)
+        return default
+
+    def key(self, name: str) -> str:
+        return f"text_config.{name}" if self.nested.get(name) is not None else name
+
+    def refuse(self, message: str) -> None:
+        self.problems.append(error(self.path, message, "Take config.json from the model's source again."))
 
 
 def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architecture: str) -> ModelConfig:
     family = family_of(model_type)
     values = reader.values
-    hidden, heads = reader.count(*_HIDDEN), reader.count(*_HEADS)
-    kv_heads = reader.count(*_KV_HEADS) or heads
+    hidden = reader.count(*_HIDDEN, least=1, most=_MAX_WIDTH)
+    heads = reader.count(*_HEADS, least=1, most=_MAX_HEADS)
+    kv_heads = reader.count(*_KV_HEADS, least=1, most=_MAX_HEADS) or heads
     if values.get("multi_query") is True and not values.get("new_decoder_architecture"):
         kv_heads = 1
+    head_dim = reader.count("head_dim", "attention_head_dim", "kv_channels", least=1, most=_MAX_WIDTH)
+    if family.architecture:
+        _check_heads(reader, hidden if not head_dim and not family.head_dim else 0, heads, kv_heads)
     return ModelConfig(
         path=reader.path,
         model_type=model_type,
@@ -156,18 +188,36 @@ def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architect
         hidden_size=hidden,
         embedding_size=reader.count("word_embed_proj_dim") or hidden,
         intermediate_size=reader.count("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff"),
-        num_layers=reader.count(*_LAYERS),
+        num_layers=reader.count(*_LAYERS, least=1, most=_MAX_LAYERS),
         num_heads=heads,
         num_kv_heads=kv_heads,
-        head_dim=reader.count("head_dim", "attention_head_dim", "kv_channels") or family.head_dim,
-        vocab_size=reader.count("vocab_size"),
+        head_dim=head_dim or family.head_dim,
+        vocab_size=reader.count("vocab_size", least=1, most=2**31),
         context_length=_context(reader),
-        tied=_tied(raw, values),
+        tied=_tied(reader, raw),
         sliding_window=_window(reader, family),
+        residual_dropout=reader.share(family.dropout, *_RESIDUAL_DROPOUT),
+        attention_dropout=reader.share(family.dropout, *_ATTENTION_DROPOUT),
         stateful=_is_stateful(values),
         extra_layers=reader.count("num_nextn_predict_layers"),
         remote_code=isinstance(raw.get("auto_map"), Mapping) and bool(raw["auto_map"]),
+        keys=reader.keys,
     )
+
+
+def _check_heads(reader: _Reader, hidden: int, heads: int, kv_heads: int) -> None:
+    """Refuses sizes that no attention can be built from; ``hidden`` is 0 where heads have a size of their own."""
+    keys = reader.keys
+    if hidden and heads and hidden % heads:
+        reader.refuse(
+            f"The config says {keys[_HIDDEN[0]]} = {hidden:,} and {keys[_HEADS[0]]} = {heads:,}, but the first is no "
+            "multiple of the second."
+        )
+    if heads and kv_heads and heads % kv_heads and _KV_HEADS[0] in keys:
+        reader.refuse(
+            f"The config says {keys[_HEADS[0]]} = {heads:,} and {keys[_KV_HEADS[0]]} = {kv_heads:,}, but the first is "
+            "no multiple of the second."
+        )
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:
@@ -175,10 +225,14 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tied(raw: Mapping[str, Any], values: Mapping[str, Any]) -> bool | None:
-    for source in (raw, values):
-        if isinstance(source.get("tie_word_embeddings"), bool):
-            return bool(source["tie_word_embeddings"])
+def _tied(reader: _Reader, raw: Mapping[str, Any]) -> bool | None:
+    for source in (raw, reader.values):
+        value = source.get("tie_word_embeddings")
+        if isinstance(value, bool):
+            return value
+        if value is not None:
+            reader.refuse(f"The config says tie_word_embeddings = {str(value)[:40]}, which is neither true nor false.")
+            return None
     return None
 
 

@@ -15,12 +15,13 @@ from core.facts.model_config import ModelConfig, fingerprint, parse_config, read
 from core.facts.model_folder import CONFIG_FILE, not_there, require_model, require_weights
 from core.facts.model_texts import read_licence, read_template
 from core.facts.prequantized import quantization_name, unpacked
-from core.facts.promises import check_promises, is_tied
+from core.facts.promises import check_promises, check_shapes, is_tied
 from core.facts.safetensors_header import Weights, read_weights
 from core.facts.tensors import Tensor
 from core.facts.types import LinearFacts, ModelFacts
 
 _MISSING_HEAD_DIM = 64
+_EXPERTS = "The experts of this mixture of experts get no adapters; its attention and shared layers do."
 
 
 def read_model(path: Path) -> ModelFacts:
@@ -65,16 +66,19 @@ def _read_folder(folder: Path) -> ModelFacts:
     weights = read_weights(folder)
     layout = read_layout(unpacked(weights.tensors, raw, folder), config.family, config.num_layers, config.extra_layers)
     assumptions: list[str] = []
+    notes: list[str] = []
     if not (folder / "tokenizer.json").is_file():
-        assumptions.append("The folder has no tokenizer.json, so texts cannot be turned into tokens with it.")
+        notes.append("The folder has no tokenizer.json, so texts cannot be turned into tokens with it.")
     template, origin = read_template(folder)
-    return describe(
+    tied = is_tied(folder, config, layout, assumptions)
+    facts = describe(
         folder,
         config,
         layout,
         weights,
         assumptions,
-        tied=is_tied(folder, config, layout, assumptions),
+        notes,
+        tied=tied,
         fingerprint=fingerprint(raw, weights.tensors),
         prequantized=quantization_name(raw),
         licence=read_licence(folder),
@@ -82,6 +86,9 @@ def _read_folder(folder: Path) -> ModelFacts:
         template_origin=origin,
         remote_code=config.remote_code and config.model_type not in NATIVE,
     )
+    if not facts.prequantized:  # packed weights have other shapes
+        check_shapes(folder, config, raw, layout)
+    return facts
 
 
 def _read_gguf(path: Path) -> ModelFacts:
@@ -95,6 +102,7 @@ def _read_gguf(path: Path) -> ModelFacts:
         config,
         layout,
         Weights(header.tensors, (path.name,), header.bytes),
+        [],
         [],
         tied=layout.head is None,
         fingerprint=fingerprint(raw, header.tensors),
@@ -110,6 +118,7 @@ def describe(
     layout: Layout,
     weights: Weights,
     assumptions: list[str],
+    notes: list[str],
     *,
     tied: bool,
     **texts: Any,
@@ -122,6 +131,7 @@ def describe(
         layout: its tensors, sorted.
         weights: the files as they are stored.
         assumptions: what was guessed so far.
+        notes: what else there is to say.
         tied: whether head and embeddings are one matrix once loaded.
         texts: further fields of `ModelFacts`.
 
@@ -160,10 +170,13 @@ def describe(
         linears=linears,
         weight_files=weights.files,
         sliding_window=config.sliding_window,
+        residual_dropout=config.residual_dropout,
+        attention_dropout=config.attention_dropout,
         state_leaks=config.family.state_leaks or config.stateful or layout.stateful,
         embedding=layout.embedding_name,
         positions=layout.positions_name,
-        assumptions=(*assumptions, *_general_assumptions(config, layout)),
+        assumptions=(*assumptions, *_guesses(config, layout)),
+        notes=(*notes, *([_EXPERTS] if layout.has_experts else [])),
         **texts,
     )
 
@@ -171,15 +184,25 @@ def describe(
 def _heads(config: ModelConfig, linears: Iterable[LinearFacts], assumptions: list[str]) -> tuple[int, int, int]:
     """Attention heads, key/value heads and the size of a head; what the config leaves out comes from the shapes."""
     outputs = {linear.short_name: linear.out_features for linear in linears if linear.role == "attention"}
+    known = bool(config.family.architecture)
     heads, size = config.num_heads, config.head_dim
     if not size and heads:
         size = max(1, config.hidden_size // heads)
     if not heads:
-        size = size or _MISSING_HEAD_DIM
+        given, size = size, size or _MISSING_HEAD_DIM
         heads = max(1, (outputs.get("q_proj") or config.hidden_size) // size)
-        if "q_proj" in outputs:
+        if "q_proj" in outputs and not (known and given):
             assumptions.append(f"The config does not name its attention heads; {heads} heads of {size} are assumed.")
+    elif not known and outputs.get("q_proj", heads * size) != heads * size:
+        assumptions.append(
+            f"{heads} heads of {size} do not make the {outputs['q_proj']:,} values that q_proj gives; memory of the "
+            "attention is estimated with them all the same."
+        )
     kv_heads = config.num_kv_heads or (outputs.get("k_proj", 0) // size) or heads
+    if not known and "num_key_value_heads" not in config.keys and "k_proj" not in outputs:
+        assumptions.append(
+            "The config does not name heads for keys and values; every head is believed to have its own."
+        )
     return heads, kv_heads, size
 
 
@@ -201,11 +224,15 @@ def _commonest(tensors: Iterable[Tensor]) -> str:
     return sizes.most_common(1)[0][0] if sizes else ""
 
 
-def _general_assumptions(config: ModelConfig, layout: Layout) -> Iterable[str]:
-    if not config.family.architecture:
-        yield (
-            f"The family “{config.model_type or config.architecture}” is not in the table of known ones: its linear "
-            f"layers were found by their names and shapes, below “{layout.guessed_root}”."
-        )
-    if layout.has_experts:
-        yield "The experts of this mixture of experts get no adapters; its attention and shared layers do."
+def _guesses(config: ModelConfig, layout: Layout) -> Iterable[str]:
+    """What is taken for granted of a family that is not known."""
+    if config.family.architecture:
+        return
+    yield (
+        f"The family “{config.model_type or config.architecture}” is not in the table of known ones: its linear "
+        f"layers were found by their names and shapes, below “{layout.guessed_root}”."
+    )
+    if not config.stateful and not layout.stateful:
+        yield "No tensor looks as if it carried state from one token to the next, so rows may share a pass."
+    if not config.context_length:
+        yield "The config does not say how long a row may be, so no length is refused."

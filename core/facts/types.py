@@ -87,12 +87,14 @@ class ModelFacts:
         bytes_on_disk: size of the weight files.
         dtype: the format most weights are stored in, in safetensors' words: "BF16", "F16", "F32".
         prequantized: the name of a quantization the files already carry; empty for plain weights.
+        residual_dropout, attention_dropout: shares that the model's own config drops while it is trained.
         state_leaks: the architecture carries state along a row (Mamba, linear attention), so rows must not be packed.
         template: the chat template's source text; empty where there is none.
         template_origin: where it came from: a file's name, or empty.
         remote_code: the folder wants its own Python files to run.
         fingerprint: hash of config and headers; the same model has the same one anywhere.
         assumptions: what had to be guessed, a sentence each; empty for the families that are known.
+        notes: what else is worth knowing about it, a sentence each.
         here: its files are on this computer; false for facts from the catalogue, which are good for planning alone.
         embedding: full module path of the input embeddings.
         positions: the same of learned positions; empty where there are none.
@@ -119,6 +121,8 @@ class ModelFacts:
     weight_files: tuple[str, ...] = ()
     prequantized: str = ""
     sliding_window: int = 0
+    residual_dropout: float = 0.0
+    attention_dropout: float = 0.0
     state_leaks: bool = False
     licence: str = ""
     template: str = ""
@@ -126,6 +130,7 @@ class ModelFacts:
     remote_code: bool = False
     fingerprint: str = ""
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     here: bool = True
     embedding: str = "model.embed_tokens"
     positions: str = ""

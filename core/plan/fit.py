@@ -42,7 +42,7 @@ def fit(spec: RunSpec, facts: Facts) -> tuple[Fit, ...]:
     model = facts.model
     if model is None or model.prequantized:
         return ()
-    known = Facts(facts.hardware, model)
+    known = Facts(facts.hardware, model, records=facts.records)
     usual = _as_lora(spec, known)
     return tuple(_fit(usual, known, value) for value in ("none", "int8", "nf4"))
 

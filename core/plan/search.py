@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass
 
 from core.facts.types import Facts, ModelFacts
-from core.plan.ground import DTYPE_BYTES, Ground
+from core.plan.ground import Ground
 from core.plan.memory import FITS_SHARE, Footprint, Setup, Trained, footprint
 from core.spec.run_spec import RunSpec
 
@@ -127,12 +127,12 @@ def _setup(spec: RunSpec, ground: Ground, quantization: str, optimizer: str, lon
     return Setup(
         kind=ground.kind,
         quantization=quantization,
-        dtype_bytes=DTYPE_BYTES[ground.dtype.value],
-        varlen=ground.varlen,
-        scores=ground.scores,
+        number=ground.dtype.value,
+        kernel="varlen" if ground.varlen else ground.attention.value,
         longest=longest,
         optimizer=optimizer,
         double_quant=spec.model.double_quant,
+        rows=max(1, spec.training.effective_batch) if ground.packing.value else 1,
     )
 
 

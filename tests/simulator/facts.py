@@ -79,5 +79,6 @@ def _describe(config: Any, architecture: str, tensors: tuple[Tensor, ...]) -> Mo
         layout,
         Weights(tensors, ("model.safetensors",), sum(tensor.bytes for tensor in tensors)),
         assumptions,
+        [],
         tied=is_tied(Path("invented"), parsed, layout, assumptions),
     )

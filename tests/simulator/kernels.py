@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from core.engine import attention
 from tests.simulator import sdpa
-from tests.simulator.ledger import Answer, Scratch
+from tests.simulator.ledger import Answer, Ledger, Scratch
 
 aten = torch.ops.aten
 FP32 = 4
@@ -147,7 +147,36 @@ def answers() -> dict[Any, Answer]:
         shape = (*coded.shape[:-1], weight.shape[0])
         return torch.empty(shape, dtype=values.dtype, device="meta"), torch.empty(0, dtype=values.dtype, device="meta")
 
-    return {bnb.int8_vectorwise_quant.default: int8_quant, bnb.int8_mixed_scaled_mm.default: int8_mixed}
+    return {
+        bnb.int8_vectorwise_quant.default: int8_quant,
+        bnb.int8_mixed_scaled_mm.default: int8_mixed,
+        aten._grouped_mm.default: _grouped_mm,
+    }
+
+
+def _grouped_mm(
+    left: torch.Tensor, right: torch.Tensor, offs: torch.Tensor | None = None, *rest: Any, **options: Any
+) -> torch.Tensor:
+    """``_grouped_mm_cuda`` in aten/src/ATen/native/cuda/GroupedBlas.cpp, whose meta version takes bfloat16 alone.
+
+    Other formats are multiplied group by group into the same result.
+    """
+    if left.dtype == torch.bfloat16 or offs is None:
+        return aten._grouped_mm.default(left, right, offs, *rest, **options)
+    if left.dim() == 2 and right.dim() == 2:
+        shape: tuple[int, ...] = (offs.numel(), left.shape[0], right.shape[1])
+    else:
+        shape = (left.shape[-2], right.shape[-1])
+    return torch.empty(shape, dtype=left.dtype, device="meta")
+
+
+@contextmanager
+def emulated(kind: str) -> Iterator[Ledger]:
+    """A ledger in force, on a meta device that passes for ``kind``."""
+    ledger = Ledger(kind, scratch(kind), answers())
+    with patched(kind), torch.device("meta"), ledger:
+        ledger.probe()
+        yield ledger
 
 
 @contextmanager
@@ -155,6 +184,7 @@ def patched(kind: str) -> Iterator[None]:
     """The meta device passes for ``kind`` wherever the engine, torch or bitsandbytes ask."""
     import bitsandbytes
     from bitsandbytes.optim import optimizer as bnb_optimizer
+    from transformers import masking_utils
 
     with ExitStack() as stack:
 
@@ -176,6 +206,7 @@ def patched(kind: str) -> Iterator[None]:
             replace(functional, "scaled_dot_product_attention", sdpa.cpu)
             replace(bitsandbytes, "matmul", _cpu_matmul_int8)
         replace(logging.getLogger("bitsandbytes.autograd._functions"), "disabled", True)  # LLM.int8 says it rounds
+        replace(masking_utils, "find_packed_sequence_indices", lambda *_, **__: None)  # looks at the positions' values
         replace(bnb_optimizer, "sync_gpu", lambda _: None)
         replace(bitsandbytes.functional, "is_on_gpu", lambda _: True)
         replace(bnb_optimizer.Optimizer8bit, "get_state_buffer", _state_buffer)

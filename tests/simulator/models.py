@@ -131,7 +131,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
 
 
 def config_of(model: str | Mapping[str, Any], layers: int | None = None) -> Any:
-    """The transformers config of a name from `CONFIGS` or of a dict with a ``model_type``; `layers` changes its depth."""
+    """The transformers config of a name from `CONFIGS`, or of a dict with its ``model_type``, at another depth."""
     from transformers import AutoConfig
 
     values = dict(CONFIGS[model] if isinstance(model, str) else model)

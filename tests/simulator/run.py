@@ -3,7 +3,6 @@
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +76,7 @@ class Learner:
 
 def simulate(case: Case) -> Simulated:
     """The peak of one training step, at the case's own depth."""
-    with emulated(case) as ledger:
+    with kernels.emulated(case.kind) as ledger:
         learner = build(case, ledger)
         _have_states(learner)
         gc.collect()
@@ -207,15 +206,3 @@ def components(learner: Learner, ledger: Ledger) -> tuple[dict[str, int], dict[i
                 layers[int(match[1])][part] += size
     whole["other"] = ledger.live - sum(whole.values())
     return whole, dict(layers)
-
-
-@contextmanager
-def emulated(case: Case) -> Iterator[Ledger]:
-    """A ledger in force on the meta device, with everything patched that asks which device there is."""
-    ledger = Ledger(case.kind, kernels.scratch(case.kind), kernels.answers())
-    with ExitStack() as stack:
-        stack.enter_context(kernels.patched(case.kind))
-        stack.enter_context(META)
-        stack.enter_context(ledger)
-        ledger.probe()
-        yield ledger

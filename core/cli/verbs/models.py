@@ -142,6 +142,8 @@ def _print_facts(facts: ModelFacts, console: Console) -> None:
     for name, shapes in modules.items():
         sizes = ", ".join(f"{inner:,} → {outer:,}" for inner, outer in dict.fromkeys(shapes))
         console.line(f"  {name:<16} {len(shapes):>4} × {sizes}")
+    for sentence in facts.notes:
+        console.paragraph(f"Note: {sentence}", "  ", "")
     for sentence in facts.assumptions:
         console.paragraph(f"Assumed: {sentence}", "  ", "")
 

@@ -1,18 +1,9 @@
 """Peak memory of our engine in closed form."""
 
-from core.plan.memory.footprint import (
-    BASIS,
-    FITS_SHARE,
-    Footprint,
-    Setup,
-    Trained,
-    footprint,
-    memory_of,
-    shortage,
-    state_bytes,
-    trained_of,
-    verdict_of,
-)
+from core.plan.memory.footprint import Footprint, Setup, footprint
+from core.plan.memory.layers import Trained, trained_of
+from core.plan.memory.record import BASIS, FITS_SHARE, memory_of, shortage, verdict_of
+from core.plan.memory.statics import state_bytes
 
 __all__ = [
     "BASIS",

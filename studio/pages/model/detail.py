@@ -153,7 +153,7 @@ class ModelDetail(QWidget):
         if facts is not None:
             self._content = HeadCard(facts, _name_of(base))
             self._below.addWidget(FactsCard(facts))
-            for sentence in facts.assumptions:
+            for sentence in (*facts.notes, *facts.assumptions):
                 self._below.addWidget(ProblemNote(Problem(Severity.INFO, "", say(sentence), "")))
         elif not base:
             self._content = self._nothing()

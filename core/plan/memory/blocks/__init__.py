@@ -1,0 +1,1 @@
+"""Decoder layers of model families, written down for the ledger."""

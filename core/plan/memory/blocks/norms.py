@@ -1,0 +1,120 @@
+"""The norms of the families; Llama's own is `Layer.rms_norm`."""
+
+from collections.abc import Callable
+
+from core.plan.memory.blocks.parts import Layer
+from core.plan.memory.ledger import Grads, Tensor
+from core.plan.memory.operations import FP32, ROW, convert, copied, times_row
+
+Norm = Callable[[Layer, Tensor], Tensor]
+
+
+def gemma_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
+    """``(normal * (1.0 + weight.float())).type_as(x)`` (modeling_gemma.py, GemmaRMSNorm)."""
+    tape, size = layer.tape, x.bytes
+    output = layer.normalised(x, rows)
+    weight = Tensor("one", width, layer.form.size, tape.constant, layer.parameter(width))
+    output = times_row(tape, output, copied(tape, convert(tape, weight, FP32)))
+    return convert(tape, output, size)
+
+
+def olmo_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
+    """``(weight * normal).to(dtype)`` (modeling_olmo2.py, Olmo2RMSNorm)."""
+    tape, size = layer.tape, x.bytes
+    normal = layer.normalised(x, rows)
+    weight = Tensor("one", width, layer.form.size, tape.constant, layer.parameter(width))
+    result = convert(tape, times_row(tape, normal, weight), size)
+    del normal
+    return result
+
+
+def cohere_norm(layer: Layer, x: Tensor) -> Tensor:
+    """Centred and scaled in fp32, step by step (modeling_cohere.py, CohereLayerNorm)."""
+    tape, size = layer.tape, x.bytes
+    wide = convert(tape, x, FP32)
+    mean = _mean(layer, wide)
+    variance = _mean(layer, _squared(layer, _less(layer, wide, mean)))
+    normal = _less(layer, wide, mean)
+    del wide
+    wide = _over_root(layer, normal, variance)
+    del normal
+    weight = Tensor("one", "hidden", layer.form.size, tape.constant, layer.parameter("hidden"))
+    wide = times_row(tape, wide, convert(tape, weight, FP32))
+    return convert(tape, wide, size)
+
+
+def layer_norm(layer: Layer, x: Tensor) -> Tensor:
+    """``torch.nn.LayerNorm``: one kernel that keeps its input, and mean and deviation of each token in fp32."""
+    tape = layer.tape
+    rows, width, size = x.rows, x.width, x.bytes
+    weight, bias = layer.parameter(width), layer.parameter(width)
+    wants, learns = x.node is not None, weight is not None
+    y = tape.tensor(rows, width, size)
+    statistics = (tape.buffer(rows, ROW, FP32), tape.buffer(rows, ROW, FP32))
+
+    def gradient(_: Grads) -> Grads:
+        given = tape.buffer(rows, width, size) if wants else None
+        first = tape.buffer("one", width, size) if learns else None
+        second = tape.buffer("one", width, size) if learns else None
+        return [given, first, second]
+
+    y.node = tape.node(gradient, x, weight, bias, saved=(x.buffer, *statistics))
+    return y
+
+
+def _mean(layer: Layer, x: Tensor) -> Tensor:
+    tape = layer.tape
+    rows, width = x.rows, x.width
+    node = tape.node(lambda _: [tape.buffer(rows, width, FP32)], x)
+    return tape.tensor(rows, ROW, FP32, node)
+
+
+def _less(layer: Layer, x: Tensor, mean: Tensor) -> Tensor:
+    """``x - mean``: the mean's gradient is as large as ``x`` before it is summed."""
+    tape = layer.tape
+    rows, width = x.rows, x.width
+
+    def gradient(grads: Grads) -> Grads:
+        negative = tape.buffer(rows, width, FP32)
+        summed = tape.buffer(rows, ROW, FP32)
+        del negative
+        return [grads[0], summed]
+
+    return tape.tensor(rows, width, FP32, tape.node(gradient, x, mean))
+
+
+def _squared(layer: Layer, x: Tensor) -> Tensor:
+    tape = layer.tape
+    rows, width = x.rows, x.width
+
+    def gradient(_: Grads) -> Grads:
+        one = tape.buffer(rows, width, FP32)
+        two = tape.buffer(rows, width, FP32)
+        three = tape.buffer(rows, width, FP32)
+        del one, two
+        return [three]
+
+    return tape.tensor(rows, width, FP32, tape.node(gradient, x, saved=(x.buffer,)))
+
+
+def _over_root(layer: Layer, x: Tensor, variance: Tensor) -> Tensor:
+    """``x * rsqrt(variance + eps)``."""
+    tape = layer.tape
+    rows, width = x.rows, x.width
+    shifted = tape.tensor(rows, ROW, FP32, variance.node)
+    root = tape.tensor(rows, ROW, FP32)
+    root.node = tape.node(lambda _: [tape.buffer(rows, ROW, FP32)], shifted, saved=(root.buffer,))
+    del shifted
+    wants = x.node is not None
+
+    def gradient(_: Grads) -> Grads:
+        if not wants:
+            return [None, None]
+        given = tape.buffer(rows, width, FP32)
+        whole = tape.buffer(rows, width, FP32)
+        narrow = tape.buffer(rows, ROW, FP32)
+        del whole
+        return [given, narrow]
+
+    node = tape.node(gradient, x, root, saved=(x.buffer, root.buffer))
+    return tape.tensor(rows, width, FP32, node)

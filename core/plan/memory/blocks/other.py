@@ -1,0 +1,50 @@
+"""A family that has no block of its own: its linear layers in the order of their roles, and all else as in Llama."""
+
+from core.plan.memory.blocks.parts import Layer
+from core.plan.memory.ledger import Tensor
+from core.plan.memory.operations import activated, multiplied
+
+
+def other(layer: Layer, x: Tensor) -> Tensor:
+    """Attention, then the MLP, each after a norm and added to what came in."""
+    residual = x
+    x = layer.rms_norm(x)
+    x = _attended(layer, x)
+    x = layer.added(residual, x)
+    residual = x
+    x = layer.rms_norm(x)
+    x = _mlp(layer, x)
+    return layer.added(residual, x)
+
+
+def _attended(layer: Layer, x: Tensor) -> Tensor:
+    """All but the last matrix read the layer's input; what they give counts, and queries, keys and values once more."""
+    names = layer.form.attention
+    made = [layer.linear(x, name, f"o:{name}") for name in names[:-1]]
+    whole = made[0] if made else x
+    query, key, value = (_of_width(whole, width) for width in ("query", "key", "value"))
+    query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
+    result = layer.attention(query, key, value)
+    result = layer.linear(result, names[-1], "hidden") if names else _of_width(result, "hidden")
+    del made
+    return result
+
+
+def _of_width(x: Tensor, width: str) -> Tensor:
+    view = x.view()
+    view.width = width
+    return view
+
+
+def _mlp(layer: Layer, x: Tensor) -> Tensor:
+    """Gated by all but the last matrix where there are three or more, a chain where there are fewer."""
+    names = layer.form.mlp
+    if not names:
+        return x
+    made = [layer.linear(x, name, f"o:{name}") for name in names[:-1]]
+    if not made:
+        return layer.linear(x, names[-1], "hidden")
+    bent = activated(layer.tape, _of_width(made[0], "wide"))
+    if len(made) > 1:
+        bent = multiplied(layer.tape, bent, _of_width(made[1], "wide"))
+    return layer.linear(bent, names[-1], "hidden")

@@ -1,0 +1,162 @@
+"""Parts that the blocks of most families share: linear layers with adapters, norms, rotary embeddings, attention."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.plan.memory.blocks.attention import attended
+from core.plan.memory.blocks.linear import linear
+from core.plan.memory.blocks.structure import Structure
+from core.plan.memory.ledger import Grads, Node, Tape, Tensor
+from core.plan.memory.operations import (
+    FP32,
+    ROW,
+    activated,
+    added,
+    convert,
+    copied,
+    dropped,
+    leaf,
+    multiplied,
+    times_constant,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that is being written down: the tape and its structure."""
+
+    tape: Tape
+    form: Structure
+
+    def parameter(self, width: str) -> Node | None:
+        """A weight outside the linear layers: learns only in full fine-tuning."""
+        return leaf(self.tape, width, self.form.size) if self.form.full else None
+
+    def convert(self, x: Tensor, size: int) -> Tensor:
+        """``x.to(dtype)``."""
+        return convert(self.tape, x, size)
+
+    def linear(self, x: Tensor, name: str, out: str) -> Tensor:
+        """A linear layer, with its adapter where it has one."""
+        return linear(self.tape, self.form, x, name, out)
+
+    def dropped(self, x: Tensor) -> Tensor:
+        """The model's own dropout on what a layer adds."""
+        return dropped(self.tape, x, active=self.form.residual_dropout)
+
+    def added(self, a: Tensor, b: Tensor) -> Tensor:
+        """``a + b``."""
+        return added(self.tape, a, b)
+
+    def rms_norm(self, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
+        """Llama's norm: the input and its normalised copy in fp32 (modeling_llama.py, LlamaRMSNorm)."""
+        size = x.bytes
+        normal = self.normalised(x, rows)
+        narrow = convert(self.tape, normal, size)
+        result = self.times_weight(narrow, width)
+        del normal
+        return result
+
+    def normalised(self, x: Tensor, rows: str) -> Tensor:
+        """``x * rsqrt(mean(x**2) + eps)`` in fp32; ``rows`` is how many means there are for each token."""
+        tape = self.tape
+        wide = convert(tape, x, FP32)
+        tokens, width = wide.rows, wide.width
+
+        def of_square(_: Grads) -> Grads:
+            one = tape.buffer(tokens, width, FP32)
+            two = tape.buffer(tokens, width, FP32)
+            three = tape.buffer(tokens, width, FP32)
+            del one, two
+            return [three]
+
+        square = tape.tensor(tokens, width, FP32, tape.node(of_square, wide, saved=(wide.buffer,)))
+        mean = tape.tensor(tokens, rows, FP32)
+        mean.node = tape.node(lambda _: [tape.buffer(tokens, width, FP32)], square)
+        del square
+        shifted = tape.tensor(tokens, rows, FP32, mean.node)
+        root = tape.tensor(tokens, rows, FP32)
+
+        def of_root(_: Grads) -> Grads:
+            return [tape.buffer(tokens, rows, FP32)]
+
+        root.node = tape.node(of_root, shifted, saved=(root.buffer,))
+        del shifted
+        wants = wide.node is not None
+
+        def of_product(_: Grads) -> Grads:
+            if not wants:
+                return [None, None]
+            given = tape.buffer(tokens, width, FP32)
+            whole = tape.buffer(tokens, width, FP32)
+            narrow = tape.buffer(tokens, rows, FP32)
+            del whole
+            return [given, narrow]
+
+        node = tape.node(of_product, wide, root, saved=(wide.buffer, root.buffer))
+        return tape.tensor(tokens, width, FP32, node)
+
+    def times_weight(self, x: Tensor, width: str) -> Tensor:
+        """``weight * x`` with one number for each column."""
+        tape = self.tape
+        weight = self.parameter(width)
+        rows, across, size, wants = x.rows, x.width, x.bytes, x.node is not None
+
+        def gradient(_: Grads) -> Grads:
+            whole = tape.buffer(rows, across, size) if weight is not None else None
+            given = tape.buffer(rows, across, size) if wants else None
+            made = tape.buffer("one", width, size) if weight is not None else None
+            del whole
+            return [made, given]
+
+        saved = ((x.buffer,) if weight is not None else ()) + ((tape.constant,) if wants else ())
+        return tape.tensor(rows, across, size, tape.node(gradient, weight, x, saved=saved))
+
+    def rotated(self, x: Tensor, half: str) -> Tensor:
+        """``x * cos + rotate_half(x) * sin`` (modeling_llama.py, apply_rotary_pos_emb); ``half`` is half its width."""
+        tape = self.tape
+        rows, width, size = x.rows, x.width, x.bytes
+        straight = times_constant(tape, x)
+        # Two slices, whose gradients are as large as the whole; one half negated; both joined again.
+        first = x.view(tape.node(lambda _: [tape.buffer(rows, width, size)], x))
+        second = x.view(tape.node(lambda _: [tape.buffer(rows, width, size)], x))
+        negative = tape.tensor(rows, half, size)
+        negative.node = tape.node(lambda _: [tape.buffer(rows, half, size)], second)
+        turned = tape.tensor(rows, width, size)
+        turned.node = tape.node(lambda grads: [grads[0], grads[0]], negative, first)
+        del negative, first, second
+        crossed = times_constant(tape, turned)
+        del turned
+        return added(tape, straight, crossed)
+
+    def attention(self, query: Tensor, key: Tensor, value: Tensor, *, loose: str = "") -> Tensor:
+        """Attention by document with the kernel of the setting.
+
+        Args:
+            query: (tokens, query); ``key`` and ``value`` likewise.
+            key: see above.
+            value: see above.
+            loose: which of "qkv" do not lie token by token, so that one call for all documents copies them.
+        """
+        if self.form.kernel == "varlen" and loose:
+            # The copies are arguments of the kernel alone; the originals stay variables of the caller.
+            copies = [
+                copied(self.tape, x) if name in loose else x for name, x in zip("qkv", (query, key, value), strict=True)
+            ]
+            return attended(self.tape, self.form, *copies)
+        return attended(self.tape, self.form, query, key, value)
+
+    def plain(self, x: Tensor, first: str, second: str, activation: Callable[[Tape, Tensor], Tensor]) -> Tensor:
+        """``second(activation(first(x)))``, each a new value of one variable."""
+        x = self.linear(x, first, "wide")
+        x = activation(self.tape, x)
+        return self.linear(x, second, "hidden")
+
+    def gated(self, x: Tensor) -> Tensor:
+        """``down(silu(gate(x)) * up(x))`` (modeling_llama.py, LlamaMLP)."""
+        return self.linear(self._gate_times_up(x), "down_proj", "hidden")
+
+    def _gate_times_up(self, x: Tensor) -> Tensor:
+        return multiplied(
+            self.tape, activated(self.tape, self.linear(x, "gate_proj", "wide")), self.linear(x, "up_proj", "wide")
+        )

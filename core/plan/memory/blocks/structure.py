@@ -1,0 +1,47 @@
+"""What the order of a layer's allocations depends on, and nothing else: the key under which it is remembered."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """One kind of layer in one setting.
+
+    Attributes:
+        block: the family's block, see `core.plan.memory.blocks.families`.
+        adapted: names of the linear layers that have adapters.
+        learned: names of linear layers that are trained in full.
+        biased: names of linear layers that have a bias.
+        attention, mlp: names of the linear layers by role, for a family that has no block of its own.
+        full: every weight learns.
+        number: the compute format, "bf16", "fp16" or "fp32".
+        kernel: "varlen", "flash", "sdpa" or "eager".
+        documents: 1, 2 or 3 documents a pass; more repeat what three do.
+        learns_input: the layer's input wants a gradient.
+        grouped: fewer key heads than query heads.
+        windowed: attention with a mask of its own, for rows longer than a sliding window.
+        residual_dropout: the model drops some of what each layer adds.
+    """
+
+    block: str
+    adapted: frozenset[str] = frozenset()
+    learned: frozenset[str] = frozenset()
+    biased: frozenset[str] = frozenset()
+    attention: tuple[str, ...] = ()
+    mlp: tuple[str, ...] = ()
+    full: bool = False
+    dropout: bool = False
+    dora: bool = False
+    quantization: str = "none"
+    number: str = "bf16"
+    kernel: str = "varlen"
+    documents: int = 1
+    learns_input: bool = True
+    grouped: bool = False
+    windowed: bool = False
+    residual_dropout: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of the compute format."""
+        return 4 if self.number == "fp32" else 2

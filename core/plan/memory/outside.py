@@ -1,0 +1,33 @@
+"""What a process takes beside its tensors: the device's context, the libraries, and what the allocator keeps.
+
+Tensors are counted exactly; this part is measured, and `core.facts.types.DeviceRecord` brings what earlier runs saw.
+"""
+
+from core.facts.types import DeviceKind
+from core.units import GIB, MIB
+
+# A CUDA context with cuBLAS and its workspaces: 0.3 to 0.8 GiB by GPU and driver.
+CUDA_CONTEXT = GIB // 2 + 32 * MIB
+# A Python process with torch, transformers and peft, 0.4 GiB after import, and what their first use adds.
+CPU_PROCESS = 7 * GIB // 10
+CUDA_SLACK = 0.03
+# The C library keeps freed blocks of passes that rarely have the same length twice. Measured with the starter model and
+# rows of 80 to 570 tokens: 2.3 GiB at the peak of the first steps and 3.4 GiB after 45, where 1.65 GiB are counted.
+CPU_SLACK = 0.9
+# nvidia-smi over the allocated peak on published runs with a chunked loss, context included: 1.06 to 1.14.
+CUDA_SHOWN = 1.10
+
+
+def context_bytes(kind: DeviceKind) -> int:
+    """What is there before the first weight is loaded."""
+    return CUDA_CONTEXT if kind == "cuda" else CPU_PROCESS
+
+
+def slack_bytes(kind: DeviceKind, static: int, moving: int) -> int:
+    """What the allocator cannot give to anybody else; blocks of changing size leave gaps."""
+    return round((static + moving) * CUDA_SLACK) if kind == "cuda" else round(moving * CPU_SLACK)
+
+
+def shown_bytes(kind: DeviceKind, allocated: int, peak: int) -> int:
+    """What the system's monitor shows at most: on a GPU with the allocator's cache, which it gives up when needed."""
+    return max(peak, round(allocated * CUDA_SHOWN)) if kind == "cuda" else peak

@@ -1,0 +1,130 @@
+"""One pass through the model and back, layer by layer: how high memory gets with so many layers recomputed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from core.plan.memory.trace import Moments
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What goes through the model at once.
+
+    Attributes:
+        tokens: of all documents.
+        kept: positions that carry loss.
+        documents: how many there are.
+        longest: tokens of the longest.
+        pairs: sum of the squares of their lengths, for scores that are written out.
+        first: whether no earlier pass of the step has left gradients.
+    """
+
+    tokens: int
+    kept: int
+    documents: int
+    longest: int
+    pairs: int
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring layers that are alike, in bytes.
+
+    Attributes:
+        count: how many.
+        plain, checkpointed: one of them, kept or recomputed; the same where no gradient flows through it.
+    """
+
+    count: int
+    plain: Moments
+    checkpointed: Moments
+
+    @property
+    def gradients(self) -> int:
+        """Bytes of one layer's gradients."""
+        return self.plain.gradients
+
+
+@dataclass(frozen=True, slots=True)
+class Highest:
+    """The highest point of a pass beside the static bytes: all of it, and of that what was kept and the gradients."""
+
+    total: int
+    kept: int
+    gradients: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassMemory:
+    """One pass in bytes.
+
+    Attributes:
+        runs: the layers from the lowest up.
+        head: from the last layer's output to the loss and back.
+        first: whether no earlier pass of the step has left gradients.
+        gradients: all of them.
+        embedded: the output of the embeddings, a variable of the model's forward pass until that returns.
+        waiting: the head's gradient of a matrix that is the embeddings' too, which waits for theirs.
+        table: gradients of embeddings that learn, in the compute format; `table_sum`: in fp32.
+    """
+
+    runs: tuple[Run, ...]
+    head: Moments
+    first: bool
+    gradients: int
+    embedded: int
+    waiting: int = 0
+    table: int = 0
+    table_sum: int = 0
+
+    def highest(self, checkpointed: int) -> Highest:
+        """The highest point with the first ``checkpointed`` layers recomputed."""
+        total, kept, gradients, where = max(self._spots(checkpointed), key=lambda spot: spot[0] + spot[2])
+        return Highest(total + gradients, kept, gradients, where)
+
+    def _spots(self, checkpointed: int) -> Iterator[tuple[int, int, int, str]]:
+        """Moments that can be the highest: bytes, what is kept, gradients; first and last layer of each run."""
+        parts = _split(self.runs, checkpointed)
+        # The graph of a pass lives until the next one has its loss, with what attributes of its nodes hold.
+        held = sum(moments.held * count for _, moments, count in parts)
+        earlier = 0 if self.first else held
+        done = 0 if self.first else self.gradients
+        above = sum(run.gradients * count for run, _, count in parts)
+        others = self.gradients - above - self.table_sum
+        apart = 0 if parts and parts[0][1].keeps_input else self.embedded
+        below = 0
+        for run, moments, count in parts:
+            above -= run.gradients * count
+            held -= moments.held * count
+            for index in (0, count - 1) if count > 1 else (0,):
+                base = below + index * moments.kept
+                beside = earlier + (apart if base or index else 0)
+                yield base + beside + moments.forward, base, done, "forward"
+                if moments.backward:
+                    left = count - 1 - index
+                    grown = done if not self.first else others + above + run.gradients * left
+                    waiting = self.waiting + held + moments.held * left
+                    yield base + waiting + moments.backward, base + moments.kept, grown, "backward"
+            below += moments.kept * count
+        yield below + earlier + self.head.forward, below, done, "head"
+        yield below + self.head.backward, below, done, "head"
+        if self.table:
+            so_far = self.gradients - (self.table_sum if self.first else 0)
+            yield self.waiting + self.table + self.embedded, 0, so_far, "embeddings"
+            yield self.table, 0, self.gradients, "embeddings"
+
+
+def _split(runs: Sequence[Run], checkpointed: int) -> list[tuple[Run, Moments, int]]:
+    """The runs with the moments of each, the one that is recomputed in part as two."""
+    parts: list[tuple[Run, Moments, int]] = []
+    left = checkpointed
+    for run in runs:
+        recomputed = min(left, run.count)
+        left -= recomputed
+        if recomputed > 0:
+            parts.append((run, run.checkpointed, recomputed))
+        if run.count > recomputed:
+            parts.append((run, run.plain, run.count - recomputed))
+    return parts

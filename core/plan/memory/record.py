@@ -1,0 +1,49 @@
+"""The planner's record of a peak, with its band and its verdict."""
+
+from core.facts.types import ModelFacts
+from core.plan.memory.band import margin
+from core.plan.memory.footprint import Footprint
+from core.plan.memory.outside import shown_bytes
+from core.plan.types import Memory, Verdict
+from core.units import format_bytes
+
+FITS_SHARE = 0.90
+
+BASIS = (
+    "Counted operation by operation, as PyTorch allocates them in this engine's step, and compared with a simulation "
+    "of it; the band covers the device context and the allocator."
+)
+
+
+def memory_of(
+    plan: Footprint, model: ModelFacts, tokens: int, checkpointed: int, *, device: str, limit: int, free: int
+) -> Memory:
+    """The record of a peak with its band and verdict against ``free`` of ``limit`` bytes."""
+    parts = plan.parts(tokens, checkpointed)
+    peak = sum(part.bytes for part in parts)
+    width = margin(parts, model)
+    allocated = sum(part.bytes for part in parts if part.name not in ("context", "slack"))
+    return Memory(
+        device=device,
+        parts=parts,
+        peak_bytes=peak,
+        low_bytes=max(0, round(peak - width)),
+        high_bytes=round(peak + width),
+        limit_bytes=limit,
+        free_bytes=free,
+        verdict=verdict_of(peak, free),
+        shown_bytes=shown_bytes(plan.setup.kind, allocated, peak),
+        moment="step",
+    )
+
+
+def verdict_of(peak: int, free: int) -> Verdict:
+    """Up to 90 % of the free memory fits, up to all of it is tight."""
+    if peak <= FITS_SHARE * free:
+        return "fits"
+    return "tight" if peak <= free else "does_not_fit"
+
+
+def shortage(memory: Memory) -> str:
+    """The missing amount in words."""
+    return format_bytes(max(0, memory.peak_bytes - memory.free_bytes))

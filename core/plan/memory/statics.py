@@ -1,0 +1,88 @@
+"""What is there for the whole run: weights, masters and copies, gradients, optimizer states."""
+
+from core.facts.types import DeviceKind, ModelFacts
+from core.plan.memory.layers import Trained
+from core.plan.shapes import shapes_of
+
+ALLOCATION = 512
+NF4_BLOCK = 64
+DOUBLE_QUANT_BLOCK = 256
+OPTIMIZER_BLOCK = 256
+SMALLEST_8BIT = 4096  # bitsandbytes/optim/optimizer.py, min_8bit_size: smaller tensors keep 32-bit states
+SMALLEST_PAGED = 100_000  # the same file, get_state_buffer: smaller tensors are never paged
+
+
+def rounded(size: int) -> int:
+    """Bytes that the allocator gives for ``size``."""
+    return -(-size // ALLOCATION) * ALLOCATION
+
+
+def base_bytes(quantization: str, size: int, model: ModelFacts, *, double_quant: bool) -> int:
+    """The base model; embeddings, norms, biases and the head stay in the compute format whatever the quantization."""
+    buffers = 2 * ALLOCATION  # the rotary frequencies, twice
+    if quantization == "none":
+        return rounded(model.parameters * size) + buffers
+    shapes = shapes_of(model)
+    plain = rounded(max(0, model.parameters - shapes.block_parameters) * size) + buffers
+    if quantization == "int8":
+        return plain + sum(
+            count * (rounded(width * height) + rounded(4 * height)) for (width, height), count in shapes.blocks.items()
+        )
+    return plain + sum(
+        count * nf4_bytes(width * height, double_quant=double_quant) for (width, height), count in shapes.blocks.items()
+    )
+
+
+def nf4_bytes(elements: int, *, double_quant: bool) -> int:
+    """One weight in NF4, as bitsandbytes lays it out (functional.py, quantize_4bit).
+
+    Half a byte for each number, the book of 16 codes, and a scale for each block of 64: in fp32, or in 8 bits with a
+    second scale for 256 of them, a book of 256 codes and an offset.
+    """
+    blocks = -(-elements // NF4_BLOCK)
+    packed = rounded(-(-elements // 2)) + rounded(16 * 4)
+    if not double_quant:
+        return packed + rounded(4 * blocks)
+    outer = rounded(4 * -(-blocks // DOUBLE_QUANT_BLOCK)) + rounded(256 * 4) + ALLOCATION
+    return packed + rounded(blocks) + outer
+
+
+def master_bytes(trained: Trained, size: int) -> int:
+    """fp32 masters, and the adapters' copies in the compute format; a full fine-tuning's copies are the base itself."""
+    master = 4 if size < 4 else 0
+    total = 0
+    for elements, count in trained.tensors:
+        total += count * (rounded(elements * master) if master else 0)
+        if not trained.full:
+            total += count * rounded(elements * size)
+    return total
+
+
+def gradient_bytes(trained: Trained) -> int:
+    """All gradients, in fp32."""
+    return sum(count * rounded(4 * elements) for elements, count in trained.tensors)
+
+
+def optimizer_bytes(optimizer: str, trained: Trained, kind: DeviceKind) -> int:
+    """AdamW's states, tensor by tensor."""
+    return sum(count * tensor_state_bytes(optimizer, elements, kind) for elements, count in trained.tensors)
+
+
+def tensor_state_bytes(optimizer: str, elements: int, kind: DeviceKind) -> int:
+    """AdamW's states of one tensor on the device that trains."""
+    if optimizer == "adamw":
+        return 2 * rounded(4 * elements) + ALLOCATION  # and the number of steps, a tensor of its own
+    if optimizer.startswith("paged") and kind == "cuda" and elements >= SMALLEST_PAGED:
+        return 0
+    if optimizer.endswith("8bit") and elements >= SMALLEST_8BIT:
+        return 2 * rounded(elements) + 2 * rounded(4 * -(-elements // OPTIMIZER_BLOCK))
+    return 2 * rounded(4 * elements)
+
+
+def state_bytes(optimizer: str, parameters: int, kind: DeviceKind) -> int:
+    """Bytes of AdamW's two states on the device that trains; paged ones may leave a GPU and count nothing there."""
+    if optimizer.startswith("paged") and kind == "cuda":
+        return 0
+    if optimizer.endswith("8bit"):
+        return 2 * parameters + 8 * (parameters // OPTIMIZER_BLOCK)
+    return 8 * parameters

@@ -1,0 +1,168 @@
+"""One training step in bytes: traces of its layers and its head, evaluated for a pass, put on top of each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.facts.types import DeviceKind, ModelFacts, Role
+from core.plan.memory.blocks.families import block_name
+from core.plan.memory.blocks.structure import Structure
+from core.plan.memory.head import HeadForm
+from core.plan.memory.layers import Group, Trained
+from core.plan.memory.passes import PassMemory, Run, Size
+from core.plan.memory.statics import rounded
+from core.plan.memory.trace import evaluate, traced, traced_head
+from core.plan.memory.widths import labels, model_widths
+
+CHUNK_BYTES = 128 * 1024**2  # core.engine.loss
+SMALLEST_CHUNK = 64
+LARGEST_FUSED_4BIT = 4  # bitsandbytes/backends/cuda/ops.py, _GEMM_4BIT_CUSTOM_FLOOR_M
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the order of allocations depends on beside the model and what is trained."""
+
+    quantization: str
+    number: str
+    kernel: str
+    double_quant: bool = True
+    kind: DeviceKind = "cuda"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a number in the compute format."""
+        return 4 if self.number == "fp32" else 2
+
+
+@dataclass(frozen=True, slots=True)
+class StepMemory:
+    """The activations of one model in one setting, ready to be asked for any pass."""
+
+    setting: Setting
+    trained: Trained
+    model: ModelFacts
+    gradients: int
+    _known: dict[Size, PassMemory] = field(default_factory=dict, compare=False, repr=False)
+
+    def of(self, size: Size) -> PassMemory:
+        """A pass in bytes; remembered, because settings are tried one after another on the same pass."""
+        known = self._known.get(size)
+        if known is None:
+            known = self._known[size] = self._pass(size)
+        return known
+
+    def _pass(self, size: Size) -> PassMemory:
+        trained, model, number = self.trained, self.model, self.setting.bytes
+        rows = rows_of(size, model) | self._rebuilding(size)
+        widths = model_widths(model)
+        runs = []
+        lowest = True
+        for group in trained.groups:
+            form = self._form(group, size, learns_input=not lowest or trained.embeddings > 0)
+            lowest = lowest and not group.alive
+            runs.append(_run(group, form, rows, {**widths, **group.widths()}))
+        wrapped = trained.head == "wrapped"
+        tied = trained.full and model.tied_embeddings
+        head = HeadForm(
+            self._form(None, size, learns_input=not lowest or trained.embeddings > 0),
+            stock=wrapped,
+            learns=trained.full or (wrapped and not trained.head_rank),
+            tied=tied,
+            capped=model.family == "gemma2",
+        )
+        moments = evaluate(traced_head(head, grad=True), rows, {**widths, **self._head_widths()})
+        return PassMemory(
+            tuple(runs),
+            moments,
+            size.first,
+            self.gradients,
+            embedded=rounded(size.tokens * model.hidden_size * number),
+            waiting=rounded(widths["vocabulary"] * number) if tied else 0,
+            table=rounded(trained.embeddings * number),
+            table_sum=rounded(trained.embeddings * 4),
+        )
+
+    def _form(self, group: Group | None, size: Size, *, learns_input: bool) -> Structure:
+        trained, model = self.trained, self.model
+        names: Mapping[str, str] = {} if group is None else labels(group.linears)
+        adapted = {"lm_head"} if trained.head_rank else set()
+        block = block_name(model, frozenset(names.values())) if group is not None else block_name(model)
+        kernel = _kernel(self.setting, model)
+        return Structure(
+            block=block,
+            adapted=frozenset(adapted if group is None else (names[name] for name, _ in group.ranks)),
+            learned=frozenset() if group is None else frozenset(names[name] for name in group.learned),
+            biased=frozenset() if group is None else frozenset(names[one.name] for one in group.linears if one.bias),
+            attention=_in_role(group, names, "attention") if block == "other" else (),
+            mlp=_in_role(group, names, "mlp") if block == "other" else (),
+            full=trained.full,
+            dropout=trained.dropout,
+            dora=trained.dora,
+            quantization=self.setting.quantization,
+            number=self.setting.number,
+            kernel=kernel,
+            documents=1 if kernel == "varlen" else min(2, size.documents),
+            learns_input=learns_input,
+            grouped=model.num_heads != model.num_kv_heads,
+            residual_dropout=model.residual_dropout > 0,
+        )
+
+    def _rebuilding(self, size: Size) -> dict[str, int]:
+        """Scales are decoded where they are quantized; few tokens have a kernel that rebuilds nothing."""
+        decoded = self.setting.quantization == "nf4" and self.setting.double_quant
+        return {"decoded": 1 if decoded else 0, "rebuilt": 1 if size.tokens > LARGEST_FUSED_4BIT else 0}
+
+    def _head_widths(self) -> Mapping[str, int]:
+        rank, hidden, words = self.trained.head_rank, self.model.hidden_size, self.model.vocab_size
+        return {"r:lm_head": rank, "A:lm_head": rank * hidden, "B:lm_head": rank * words, "w:lm_head": hidden * words}
+
+
+def _in_role(group: Group | None, names: Mapping[str, str], role: Role) -> tuple[str, ...]:
+    return () if group is None else tuple(names[linear.name] for linear in group.linears if linear.role == role)
+
+
+def _kernel(setting: Setting, model: ModelFacts) -> str:
+    """The kernel behind a choice: PyTorch's own choice depends on the format and on grouped heads."""
+    if model.family == "gemma2":
+        return "capped"  # no fused kernel knows its soft cap
+    kernel = "flash" if setting.kernel == "varlen" and model.attention_dropout else setting.kernel
+    if kernel not in ("sdpa", "flash"):
+        return kernel
+    if setting.kind == "cpu":
+        return "efficient"
+    if setting.number != "fp32":
+        return "flash"
+    return "efficient" if model.num_heads == model.num_kv_heads else "math"
+
+
+def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
+    """The numbers behind the ledger's rows."""
+    other = min(size.longest, size.tokens - size.longest)
+    chunk = max(SMALLEST_CHUNK, CHUNK_BYTES // max(1, 4 * model.vocab_size))
+    return {
+        "tokens": size.tokens,
+        "kept": size.kept,
+        "chunk": min(chunk, size.kept),
+        "again": min(chunk, max(0, size.kept - chunk)),
+        "padded": size.tokens + 128 * size.documents,
+        "longest": size.longest,
+        "others": size.tokens - size.longest,
+        "other": other,
+        "longest_padded": -(-size.longest // 128) * 128,
+        "other_padded": -(-other // 128) * 128,
+        "longest_pairs": size.longest**2,
+        "others_pairs": max(0, size.pairs - size.longest**2),
+        "other_pairs": other**2,
+        "one": 1,
+        "none": 0,
+        "first": 1 if size.first else 0,
+    }
+
+
+def _run(group: Group, form: Structure, rows: Mapping[str, int], widths: Mapping[str, int]) -> Run:
+    if not group.alive:
+        dead = evaluate(traced(form, "dead"), rows, widths)
+        return Run(group.count, dead, dead)
+    plain = evaluate(traced(form, "plain"), rows, widths)
+    checkpointed = evaluate(traced(form, "checkpointed"), rows, widths)
+    return Run(group.count, plain, checkpointed)

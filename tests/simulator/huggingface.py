@@ -1,0 +1,201 @@
+"""A step as others take it: transformers' Trainer with PEFT and bitsandbytes, as measured on an A100 by a third party.
+
+Our own engine has no published measurements. But the ledger and the emulated kernels are the same here, so where this
+step agrees with what a GPU reported, they are right. Differences to our step, all from the versions of that time:
+adapters in float32, autocast, cross-entropy over all logits at once, reentrant checkpointing of all layers, AdamW over
+lists of tensors (foreach) with states in the parameters' own format.
+"""
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from core.engine import bootstrap
+from tests.simulator.kernels import emulated
+from tests.simulator.ledger import Ledger, Peak
+from tests.simulator.models import config_of
+from tests.simulator.quantized import quantize
+
+LEARNING_RATE = 2e-5
+
+
+@dataclass(frozen=True, slots=True)
+class HuggingFaceCase:
+    """One published run.
+
+    Attributes:
+        full: all weights are trained; otherwise adapters of rank 16 on the four attention projections.
+        quantized: the base is NF4 with double quantization, and the forward pass runs under autocast.
+        upcast: what is turned into float32 after loading: "nothing", "norms" (TRL's `peft_module_casting_to_bf16`), or
+            "all" that is not quantized (PEFT's `prepare_model_for_kbit_training`).
+        number: "bf16" or "fp16".
+        rope_positions: transformers before 4.42 kept tables of cosines and sines in every layer, for so many positions.
+    """
+
+    model: str
+    batch: int
+    length: int
+    full: bool = False
+    quantized: bool = False
+    upcast: Literal["nothing", "norms", "all"] = "nothing"
+    number: str = "bf16"
+    dropout: float = 0.1
+    rank: int = 16
+    rope_positions: int = 0
+
+
+def simulate_huggingface(case: HuggingFaceCase) -> Peak:
+    """The highest point of the second step of such a run."""
+    with emulated("cuda") as ledger, _autocast(case) as region:
+        model = _model(case)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, foreach=True)
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        optimizer.zero_grad()
+        tables = _rope_tables(case, model)
+        gc.collect()
+        ids = torch.zeros((case.batch, case.length), dtype=torch.long)
+        labels = torch.zeros((case.batch, case.length), dtype=torch.long)
+        ledger.label(list(model.parameters()), "weights")
+        ledger.label([list(state.values()) for state in optimizer.state.values()], "optimizer")
+        ledger.watch()
+        with ledger.during("forward"), region():
+            loss = _loss(model, ids, labels)
+        loss.backward()
+        del loss
+        with ledger.during("optimizer"):
+            nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        del tables
+        return ledger.peak()
+
+
+def _model(case: HuggingFaceCase) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    bootstrap.quiet_libraries()
+    dtype = bootstrap.torch_dtype(case.number)
+    config = config_of(case.model)
+    # The runs used flash attention, which takes the window as a number; here it would become a mask. It was no shorter
+    # than the rows, so it hid nothing.
+    config.sliding_window = None
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    model.config.use_cache = False
+    if case.quantized:
+        quantize(model, "nf4", True, dtype)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(case.full)
+        wanted = case.upcast == "all" or (case.upcast == "norms" and "norm" in name)
+        if wanted and parameter.is_floating_point():
+            parameter.data = parameter.data.to(torch.float32)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": True})
+    if not case.full:
+        model.enable_input_require_grads()
+        model = _with_adapters(model, case)
+    return model.train()
+
+
+def _with_adapters(model: Any, case: HuggingFaceCase) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=case.rank,
+        lora_alpha=16,
+        lora_dropout=case.dropout,
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """``MistralForCausalLM.forward`` of transformers 4.45 with labels; the Trainer keeps nothing but the loss."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    outputs = causal.model(input_ids=ids)
+    hidden = outputs[0]
+    logits = causal.lm_head(hidden)
+    logits = logits.float()
+    shifted = logits[..., :-1, :].contiguous()
+    wanted = labels[..., 1:].contiguous()
+    return functional.cross_entropy(shifted.view(-1, logits.shape[-1]), wanted.view(-1))
+
+
+def _rope_tables(case: HuggingFaceCase, model: Any) -> list[torch.Tensor]:
+    config = model.config
+    width = config.hidden_size // config.num_attention_heads
+    dtype = bootstrap.torch_dtype(case.number)
+    return [
+        torch.empty(case.rope_positions, width, dtype=dtype)
+        for _ in range(2 * config.num_hidden_layers)
+        if case.rope_positions
+    ]
+
+
+@contextmanager
+def _autocast(case: HuggingFaceCase) -> Iterator[Any]:
+    """CUDA's autocast of matrix products and attention, which the meta device has not.
+
+    Source: aten/src/ATen/autocast_mode.cpp. Inputs are cast where they are used; a trained parameter is cast once, and
+    the copy is kept until the region ends. It stays in force in the backward pass, because checkpointing enters it
+    again there, though outside of the region, where nothing is kept.
+    """
+    dtype = bootstrap.torch_dtype(case.number)
+    kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    inside = False
+
+    def cast(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        if tensor is None or not tensor.is_floating_point() or tensor.dtype == dtype:
+            return tensor
+        if inside and tensor.requires_grad and tensor.is_leaf:
+            if id(tensor) not in kept:
+                kept[id(tensor)] = (tensor.to(dtype), tensor)
+            return kept[id(tensor)][0]
+        return tensor.to(dtype)
+
+    @contextmanager
+    def region() -> Iterator[None]:
+        nonlocal inside
+        inside = case.quantized
+        try:
+            yield
+        finally:
+            inside = False
+            kept.clear()
+
+    with ExitStack() as stack:
+        if case.quantized:
+            for where, name, inputs in ((functional, "linear", 3), (torch, "matmul", 2), (_SDPA, _SDPA_NAME, 3)):
+                stack.enter_context(_casting(where, name, inputs, cast))
+            enabled = torch.is_autocast_enabled
+            torch.is_autocast_enabled = lambda *_: True  # type: ignore[assignment]
+            stack.callback(setattr, torch, "is_autocast_enabled", enabled)
+        yield region
+
+
+_SDPA, _SDPA_NAME = functional, "scaled_dot_product_attention"
+
+
+@contextmanager
+def _casting(where: Any, name: str, inputs: int, cast: Any) -> Iterator[None]:
+    original = getattr(where, name)
+
+    def casting(*args: Any, **kwargs: Any) -> Any:
+        return original(*(cast(one) for one in args[:inputs]), *args[inputs:], **kwargs)
+
+    setattr(where, name, casting)
+    try:
+        yield
+    finally:
+        setattr(where, name, original)
+
+
+assert Ledger
