@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.data.labels import encode_samples
 from core.data.lengths import measure
+from core.data.mixing import mix
 from core.data.order import seed_number
 from core.data.reading import FileSamples, Progress, as_warnings, capped, collect_samples, keep_some
 from core.data.split import content_key, hold_back
 from core.data.templates import NONE, ChatTemplate, choose_template
+from core.data.text_rows import TextCut
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
-from core.facts.types import DataFacts, ModelFacts
+from core.facts.types import DataFacts, FileFacts, ModelFacts
 from core.spec.sections import DataSpec
+from core.spec.weights import weight_of
 
 _FINGERPRINT_VERSION = 1
 _BATCH = 512
@@ -64,7 +68,7 @@ def load_dataset(
     template = choose_template(spec.template, model, tokenizer)
     progress = Progress(on_progress)
     train_files, held_files = collect_samples(spec, progress)
-    pool = keep_some(_all_samples(train_files), spec.max_rows, seed)
+    pool = keep_some(mix(train_files, spec.weights, seed), spec.max_rows, seed)
     samples, held, shared = _split(pool, _all_samples(held_files), spec, seed)
     encoder = _Encoder(tokenizer, template, spec, progress)
     train, held_rows = encoder.encode(samples), encoder.encode(held)
@@ -75,7 +79,7 @@ def load_dataset(
     files = (*train_files, *held_files)
     first = train_files[0].shape
     facts = DataFacts(
-        files=tuple(item.facts for item in files),
+        files=_counted(files, samples, spec),
         shape=first.name,
         shape_reason=_shape_reason(train_files),
         template_name=template.name,
@@ -102,7 +106,21 @@ def _split(pool: list[Sample], held: list[Sample], spec: DataSpec, seed: int) ->
         return pool, fresh, len(held) - len(fresh)
     chosen = hold_back(keys, spec.validation_share, seed)
     train = [sample for index, sample in enumerate(pool) if index not in chosen]
-    return train, [pool[index] for index in sorted(chosen)], 0
+    # A row that an epoch trains several times is measured once all the same.
+    held_back = {id(pool[index]): pool[index] for index in sorted(chosen)}
+    return train, list(held_back.values()), 0
+
+
+def _counted(files: Sequence[FileSamples], samples: Sequence[Sample], spec: DataSpec) -> tuple[FileFacts, ...]:
+    """The facts of each file, with its weight and how many rows of it an epoch takes."""
+    counts = Counter(id(sample) for sample in samples)
+    found = []
+    for place, item in enumerate(files):
+        is_trained = place < len(spec.train)
+        weight = weight_of(item.facts.path, spec.weights) if is_trained else 1.0
+        taken = sum(counts[id(sample)] for sample in item.samples) if is_trained else 0
+        found.append(replace(item.facts, weight=weight, epoch_rows=taken))
+    return tuple(found)
 
 
 class _Encoder:
@@ -126,20 +144,22 @@ class _Encoder:
         return len(self._masked)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
-        """The rows that can be learned from."""
-        kept: list[Encoded] = []
-        for start in range(0, len(samples), _BATCH):
-            batch = samples[start : start + _BATCH]
+        """The rows that can be learned from; one that is there several times is tokenised once."""
+        known: dict[int, Encoded] = {}
+        fresh = list({id(sample): sample for sample in samples}.values())
+        for start in range(0, len(fresh), _BATCH):
+            batch = fresh[start : start + _BATCH]
             spec = self._spec
-            for row in encode_samples(batch, self._tokenizer, self._template, spec.train_on, spec.max_length):
+            rows = encode_samples(batch, self._tokenizer, self._template, spec.train_on, spec.max_length)
+            for sample, row in zip(batch, rows, strict=True):
                 if isinstance(row, Problem):
                     self._failures.append(row)
                 elif row.supervised:
-                    kept.append(self._shared(row))
+                    known[id(sample)] = self._shared(row)
                 else:
                     self._masked.append(Encoded((), (), row.place, row.lost_tokens))
             self._progress.encoded(len(batch))
-        return kept
+        return [known[id(sample)] for sample in samples if id(sample) in known]
 
     def _shared(self, row: Encoded) -> Encoded:
         """The row with one object for each token id: a quarter of the memory of one object for each token."""
@@ -226,7 +246,7 @@ def _fingerprint(
     spec: DataSpec, seed: int, files: Sequence[FileSamples], template: ChatTemplate, tokenizer: Tokenizer
 ) -> str:
     """Hash of all that decides the tokens and their sides; where the files lie is no part of it."""
-    parts: Mapping[str, object] = {
+    parts: dict[str, object] = {
         "version": _FINGERPRINT_VERSION,
         "files": [[item.facts.sha256, item.shape.name, dict(item.shape.columns)] for item in files],
         "sides": [len(spec.train), len(spec.validation), spec.validation_share],
@@ -235,5 +255,18 @@ def _fingerprint(
         "seed": seed_number(seed),
         "tokenizer": tokenizer.fingerprint,
     }
+    # Only what differs from what there was before: specs that do without it keep their fingerprints.
+    parts |= {name: value for name, value in _later_parts(spec, files) if value}
     blob = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(blob.encode("ascii")).hexdigest()
+
+
+def _later_parts(spec: DataSpec, files: Sequence[FileSamples]) -> Iterator[tuple[str, object]]:
+    """What else decides the rows, each empty where it is as it always was."""
+    trained = files[: len(spec.train)]
+    weights = [weight_of(item.facts.path, spec.weights) for item in trained]
+    yield "weights", weights if any(weight != 1 for weight in weights) else []
+    cuts = [[item.cut.unit, item.cut.separator] for item in files]
+    yield "cuts", cuts if any(item.cut != TextCut() for item in files) else []
+    fallbacks = [item.fallback for item in files]
+    yield "encodings", fallbacks if any(fallbacks) else []

@@ -97,7 +97,16 @@ def detect(path: Path, spec: DataSpec = _PLAIN) -> DataFile:
         return _detect_file(path, spec, in_folder=False)
     found = list_folder(path)
     kind = found.kind or _detect_file(found.files[0], spec, in_folder=True).format
-    return DataFile(path, cast("FormatName", kind), found.bytes, parts=found.files, left_out=found.left_out, spec=spec)
+    return DataFile(
+        path,
+        cast("FormatName", kind),
+        found.bytes,
+        fallback=CODECS.get(spec.encoding, ""),
+        cut=_cut(spec, "", in_folder=True) if kind == "text" else TextCut(),
+        parts=found.files,
+        left_out=found.left_out,
+        spec=spec,
+    )
 
 
 def _detect_file(path: Path, spec: DataSpec, *, in_folder: bool) -> DataFile:

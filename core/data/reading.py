@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.data.folders import left_out_problem, list_folder
@@ -13,6 +13,7 @@ from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
 from core.data.samples import to_sample
 from core.data.shapes import ROWS_JUDGED, recognise
+from core.data.text_rows import TextCut
 from core.data.types import Row, Sample, Shape
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
@@ -32,6 +33,8 @@ class FileSamples:
         samples: the rows, in the order of the file.
         skipped: how many rows could not be used.
         problems: the unusable rows as warnings, the first ones by name.
+        cut: what a row of a text file was.
+        fallback: the encoding of lines that are no UTF-8; empty where there are none.
     """
 
     facts: FileFacts
@@ -39,6 +42,8 @@ class FileSamples:
     samples: tuple[Sample, ...]
     skipped: int
     problems: tuple[Problem, ...]
+    cut: TextCut = field(default_factory=TextCut)
+    fallback: str = ""
 
 
 class Progress:
@@ -141,7 +146,8 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
     problems = [*as_warnings(bad.listed()), *shape.notes]
     if file.left_out:
         problems.append(left_out_problem(file.path, list_folder(file.path)))
-    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems))
+    cut = file.cut if file.format == "text" else TextCut()
+    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, file.fallback)
 
 
 def _state(file: DataFile) -> list[tuple[int, int]]:

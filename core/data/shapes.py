@@ -228,8 +228,8 @@ def _notes(rows: Sequence[Row], shape: Shape, columns: Sequence[str], *, is_gues
         notes.append(Problem(Severity.INFO, path, message, "Nothing has to be done if that is what you want."))
     if shape.name == "feedback":
         message = (
-            f"These answers are labelled. Where “{shape.columns['label']}” is true the last answer is trained; where it "
-            "is false it carries no loss."
+            f"These answers are labelled. Where “{shape.columns['label']}” is true the last answer is trained; where "
+            "it is false it carries no loss."
         )
         fix = Fix("Train all of them", (Edit(FORMAT, "messages"),))
         fixes = (fix,) if "messages" in shape.columns else ()

@@ -107,6 +107,7 @@ def _shown(info: FieldInfo) -> str:
         Kind.FILES: "[rows.jsonl]",
         Kind.MAPPING: "{prompt: question}",
         Kind.RANKS: "{down_proj: 32}",
+        Kind.WEIGHTS: "{rows.jsonl: 2}",
     }
     if info.setting.kind in examples:
         return examples[info.setting.kind]
@@ -209,6 +210,11 @@ def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     """
     changes: dict[str, object] = {
         path: tuple(_absolute(text, folder) for text in spec.get(path)) for path in ("data.train", "data.validation")
+    }
+    # A weight is named as its file is, so it goes where the file goes.
+    changes["data.weights"] = {
+        _absolute(name, folder) if name in spec.data.train else name: weight
+        for name, weight in spec.data.weights.items()
     }
     changes["output.folder"] = _absolute(spec.output.folder, folder)
     base = _absolute(spec.model.base, folder)

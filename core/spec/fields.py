@@ -27,6 +27,7 @@ class Kind(StrEnum):
     NAMES = "names"
     MAPPING = "mapping"
     RANKS = "ranks"
+    WEIGHTS = "weights"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.spec.run_spec import RunSpec
-from core.spec.values import quote
+from core.spec.values import quote, readable
+from core.spec.weights import HIGHEST_WEIGHT, unmatched
 
 MAPPING_PARTS = ("prompt", "completion", "system", "messages", "text")
 
@@ -75,6 +76,23 @@ def _key(name: str) -> str:
     return os.path.normcase(os.path.normpath(os.path.expanduser(name)))  # noqa: PTH111 (no file is touched)
 
 
+def _check_weights(spec: RunSpec) -> Iterator[Problem]:
+    weights = spec.data.weights
+    for name in unmatched(spec.data.train, weights):
+        names = [os.path.basename(file) for file in spec.data.train]  # noqa: PTH119 (any system's path is only a text)
+        close = difflib.get_close_matches(name, [*spec.data.train, *names], 1)
+        hint = f"Did you mean {quote(close[0])}?" if close else "Name a training file, by its path or its name."
+        rest = {key: weight for key, weight in weights.items() if key != name}
+        fix = Fix("Remove this weight", (Edit("data.weights", rest),))
+        yield error("data.weights", f"{quote(name)} is not among the training files.", hint, fix)
+    for name, weight in weights.items():
+        if not 0 < weight <= HIGHEST_WEIGHT:
+            fix = Fix("Count the file once", (Edit("data.weights", {**weights, name: 1.0}),))
+            message = f"The weight of {quote(name)} is {readable(weight)}, and weights lie above 0 and up to 1,000."
+            advice = "Take the file out of the training files if it is not to be trained."
+            yield error("data.weights", message, advice, fix)
+
+
 def _check_places(spec: RunSpec) -> Iterator[Problem]:
     for path in _PLACES:
         value = spec.get(path)
@@ -129,6 +147,7 @@ DATA_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_base,
     _check_quantized_full,
     _check_files,
+    _check_weights,
     _check_places,
     _check_rows,
 )

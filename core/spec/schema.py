@@ -49,6 +49,7 @@ _VALUES = {
     Kind.NAMES: "list of names",
     Kind.MAPPING: "mapping of names to column names",
     Kind.RANKS: "mapping of module names to ranks",
+    Kind.WEIGHTS: "mapping of files to numbers",
 }
 
 
@@ -110,6 +111,8 @@ def _type_schema(info: FieldInfo) -> dict[str, object]:
     if setting.kind is Kind.RANKS:
         ranks = {"type": "integer", **_bounds_schema(field_at("adapter.rank"))}
         return {"type": "object", "additionalProperties": ranks}
+    if setting.kind is Kind.WEIGHTS:
+        return {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}}
     return {"type": "string"}
 
 

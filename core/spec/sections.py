@@ -102,8 +102,17 @@ class DataSpec:
         (),
         Kind.FILES,
         "Training files",
-        "One or more JSONL, JSON, CSV, TSV, Parquet, Arrow or text files, also packed with gzip or Zstandard, or folders "
-        "of them; their rows are trained together.",
+        "One or more JSONL, JSON, CSV, TSV, Parquet, Arrow or text files, also packed with gzip or Zstandard, or "
+        "folders of them; their rows are trained together.",
+    )
+    weights: Mapping[str, float] = setting(
+        {},
+        Kind.WEIGHTS,
+        "Weights of files",
+        "How often an epoch takes the rows of a file, by its path or name: 2 takes each row twice, 0.5 takes a half of "
+        "them, chosen by the seed. Files without a weight count once.",
+        advanced=True,
+        affects=("speed", "quality"),
     )
     validation: tuple[str, ...] = setting(
         (),

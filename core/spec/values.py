@@ -20,7 +20,7 @@ _MAX_DIGITS = 40
 
 TEXT_KINDS = frozenset({Kind.TEXT, Kind.MODEL, Kind.FOLDER})
 LIST_KINDS = frozenset({Kind.FILES, Kind.NAMES, Kind.PARAGRAPHS})
-MAPPING_KINDS = frozenset({Kind.MAPPING, Kind.RANKS})
+MAPPING_KINDS = frozenset({Kind.MAPPING, Kind.RANKS, Kind.WEIGHTS})
 
 _EXPECTED = {
     Kind.TEXT: "a text",
@@ -34,6 +34,7 @@ _EXPECTED = {
     Kind.NUMBER: "a number",
     Kind.MAPPING: "a mapping of names to column names",
     Kind.RANKS: "a mapping of module names to whole numbers",
+    Kind.WEIGHTS: "a mapping of files to numbers",
 }
 
 
@@ -114,6 +115,8 @@ def read_value(info: FieldInfo, raw: object) -> object:
         return _read_entries(raw, _read_text)
     if kind is Kind.RANKS:
         return _read_entries(raw, _read_integer)
+    if kind is Kind.WEIGHTS:
+        return _read_entries(raw, _read_number)
     if kind is Kind.CHOICE:
         return _read_choice(info, raw)
     return _SCALAR_READERS[kind](raw)
@@ -275,7 +278,7 @@ def fits(info: FieldInfo, value: object) -> bool:
     if kind in LIST_KINDS:
         return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     if kind in MAPPING_KINDS:
-        held = str if kind is Kind.MAPPING else int
+        held = {Kind.MAPPING: str, Kind.RANKS: int, Kind.WEIGHTS: int | float}[kind]
         return isinstance(value, Mapping) and all(
             isinstance(key, str) and isinstance(item, held) and not isinstance(item, bool)
             for key, item in value.items()

@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+import hashlib
 import json
 import random
 import shutil
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from core.data.dataset import Dataset, load_dataset
+from core.data.order import seed_number
+from core.data.templates import choose_template
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded
 from core.errors import Edit, Severity, UserError
@@ -295,3 +298,169 @@ def check(found: Dataset) -> None:
         assert len(row.tokens) == len(row.trained)
         assert row.supervised
         assert not row.trained[0]
+
+
+# -------------------------------------------------------------------------------------------------- several files
+
+
+def places(rows: Sequence[Encoded]) -> list[str]:
+    return [Path(row.place.rpartition(":")[0]).name + ":" + row.place.rpartition(":")[2] for row in rows]
+
+
+def two_files(folder: Path) -> tuple[str, str]:
+    return (
+        write(folder / "a.jsonl", [chat(f"a {number}", "yes") for number in range(20)]),
+        write(folder / "b.jsonl", [chat(f"b {number}", "no") for number in range(10)]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "counts"),
+    [
+        ({}, (20, 10)),
+        ({"b.jsonl": 3.0}, (20, 30)),
+        ({"a.jsonl": 0.25, "b.jsonl": 1.5}, (5, 15)),
+        ({"a.jsonl": 0.01}, (0, 10)),
+    ],
+)
+def test_weights_say_how_often_an_epoch_takes_the_rows_of_a_file(
+    model: ModelFacts, tmp_path: Path, weights: dict[str, float], counts: tuple[int, int]
+) -> None:
+    files = two_files(tmp_path)
+    spec = DataSpec(train=files, weights=weights, validation_share=0)
+    found = load_dataset(spec, 7, model)
+    assert tuple(sum(place.startswith(name) for place in places(found.train)) for name in "ab") == counts
+    assert tuple(item.epoch_rows for item in found.facts.files) == counts
+    assert [item.weight for item in found.facts.files] == [weights.get(name, 1.0) for name in ("a.jsonl", "b.jsonl")]
+    assert load_dataset(spec, 7, model).train == found.train
+    most = max((places(found.train).count(place) for place in places(found.train)), default=0)
+    assert most <= max(-(-weight // 1) for weight in (1.0, *weights.values()))
+
+
+def test_the_seed_chooses_the_share_of_a_file_wherever_it_lies(model: ModelFacts, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    here, there = two_files(tmp_path), two_files(tmp_path / "elsewhere")
+    spec = DataSpec(train=here, weights={"a.jsonl": 0.5}, validation_share=0)
+    moved = dataclasses.replace(spec, train=there, weights={there[0]: 0.5})
+    first, again, other = load_dataset(spec, 1, model), load_dataset(moved, 1, model), load_dataset(spec, 2, model)
+    assert places(first.train) == places(again.train) != places(other.train)
+    assert first.facts.fingerprint == again.facts.fingerprint != other.facts.fingerprint
+
+
+def test_rows_taken_twice_are_never_both_trained_and_measured(model: ModelFacts, tmp_path: Path) -> None:
+    spec = DataSpec(train=two_files(tmp_path), weights={"b.jsonl": 4.0}, validation_share=0.3)
+    found = load_dataset(spec, 3, model)
+    assert not contents(found.train) & contents(found.validation)
+    assert len(found.validation) == len(contents(found.validation))
+    assert len(load_dataset(dataclasses.replace(spec, max_rows=12), 3, model).train) <= 12
+
+
+def test_weights_change_the_fingerprint_and_nothing_else_does(model: ModelFacts, tmp_path: Path) -> None:
+    files = two_files(tmp_path)
+    plain = load_dataset(DataSpec(train=files), 1, model).facts.fingerprint
+    assert load_dataset(DataSpec(train=files, weights={"a.jsonl": 1.0}), 1, model).facts.fingerprint == plain
+    assert load_dataset(DataSpec(train=files, text_rows="lines"), 1, model).facts.fingerprint == plain
+    assert load_dataset(DataSpec(train=files, encoding="gb18030"), 1, model).facts.fingerprint == plain
+    assert load_dataset(DataSpec(train=files, weights={"a.jsonl": 2.0}), 1, model).facts.fingerprint != plain
+
+
+def earlier_fingerprint(spec: DataSpec, seed: int, found: Dataset, shapes: Sequence[object], model: ModelFacts) -> str:
+    """The recipe of the first version, word for word; runs that it started resume by it."""
+    tokenizer = Tokenizer.load(Path(model.path))
+    template = choose_template(spec.template, model, tokenizer)
+    parts = {
+        "version": 1,
+        "files": [[file.sha256, *shape] for file, shape in zip(found.facts.files, shapes, strict=True)],  # type: ignore[misc]
+        "sides": [len(spec.train), len(spec.validation), spec.validation_share],
+        "template": [False, template.source, dict(template.variables)],
+        "labels": [spec.train_on, spec.max_length, spec.bad_rows, spec.max_rows],
+        "seed": seed_number(seed),
+        "tokenizer": tokenizer.fingerprint,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode("ascii")).hexdigest()
+
+
+def test_fingerprints_are_what_they_were_before_there_were_weights(model: ModelFacts, tmp_path: Path) -> None:
+    rows = write(tmp_path / "rows.jsonl", [chat("q", "a"), chat("r", "b")])
+    book, table = str(tmp_path / "book.txt"), str(tmp_path / "table.csv")
+    Path(book).write_text("one\n\ntwo\n", encoding="utf-8")
+    Path(table).write_text("prompt,completion\np,c\n", encoding="utf-8")
+    chats = ["messages", {"messages": "messages"}]
+    pairs = ["prompt_completion", {"prompt": "prompt", "completion": "completion"}]
+    text = ["text", {"text": "text"}]
+    for spec, shapes in (
+        (DataSpec(train=(rows,), validation_share=0), [chats]),
+        (DataSpec(train=(book,), validation_share=0, train_on="all"), [text]),
+        (DataSpec(train=(table, rows), validation_share=0.2, max_rows=2), [pairs, chats]),
+    ):
+        found = load_dataset(spec, 42, model)
+        assert found.facts.fingerprint == earlier_fingerprint(spec, 42, found, shapes, model)
+
+
+def test_a_text_cut_otherwise_has_another_fingerprint(model: ModelFacts, tmp_path: Path) -> None:
+    path = tmp_path / "book.txt"
+    path.write_text("one\ntwo\n\nthree\n---\nfour\n", encoding="utf-8")
+    found = {
+        unit: load_dataset(DataSpec(train=(str(path),), text_rows=unit, validation_share=0), 1, model)
+        for unit in ("auto", "paragraphs", "lines", "file", "separator")
+    }
+    assert {unit: len(item.train) for unit, item in found.items()} == {
+        "auto": 2, "paragraphs": 2, "lines": 5, "file": 1, "separator": 2
+    }  # fmt: skip
+    assert found["auto"].facts.fingerprint == found["paragraphs"].facts.fingerprint
+    assert len({item.facts.fingerprint for item in found.values()}) == 4
+
+
+def test_a_folder_is_one_set_of_rows(model: ModelFacts, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "b" / ".hidden").mkdir(parents=True)
+    for name in ("b/2.txt", "a.txt", "b/1.md", ".x.txt", "b/.hidden/y.txt", "b/note.json"):
+        (folder / name).write_text(f"this is {name}\n\nand more\n", encoding="utf-8")
+    (folder / "empty.txt").touch()
+    found = load_dataset(DataSpec(train=(str(folder),), validation_share=0), 1, model)
+    assert [Path(row.place.rpartition(":")[0]).relative_to(folder).as_posix() for row in found.train] == [
+        "a.txt", "b/1.md", "b/2.txt"
+    ]  # fmt: skip
+    (facts,) = found.facts.files
+    assert (facts.path, facts.format, facts.rows) == (str(folder), "text", 3)
+    assert any("1 files of other kinds" in problem.message for problem in found.problems)
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    again = load_dataset(DataSpec(train=(str(moved),), validation_share=0), 1, model)
+    assert again.facts.fingerprint == found.facts.fingerprint
+    (moved / "a.txt").write_text("changed", encoding="utf-8")
+    changed = load_dataset(DataSpec(train=(str(moved),), validation_share=0), 1, model)
+    assert changed.facts.fingerprint != found.facts.fingerprint
+
+
+@pytest.mark.parametrize("name", ["cut.json", "cut.jsonl.gz"])
+def test_a_damaged_file_gives_the_rows_before_the_damage_if_bad_rows_are_skipped(
+    model: ModelFacts, tmp_path: Path, name: str
+) -> None:
+    rows = [chat(f"question {random.Random(number).random()}", f"answer {number}") for number in range(3000)]
+    text = json.dumps(rows) if name == "cut.json" else "".join(json.dumps(row) + "\n" for row in rows)
+    blob = gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+    path = tmp_path / name
+    path.write_bytes(blob[: len(blob) * 3 // 4])
+    assert "cut off" in str(refused(model, train=(str(path),)))
+    found = load_dataset(DataSpec(train=(str(path),), bad_rows="skip", validation_share=0), 1, model)
+    assert 1000 < len(found.train) < 3000
+    assert any("rows before that place are used" in problem.message for problem in found.problems)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(model: ModelFacts, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "rows.jsonl", [chat(f"question {number}", "a" * 100) for number in range(5000)]))
+
+    def write_on(done: int, total: int) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(chat("late", "row")) + "\n")
+
+    with pytest.raises(UserError, match="changed while it was read"):
+        load_dataset(DataSpec(train=(str(path),)), 1, model, on_progress=write_on)
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_named(model: ModelFacts, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "rows.jsonl", [chat(f"question {number}", "a" * 100) for number in range(5000)]))
+    with pytest.raises(UserError, match=r"rows\.jsonl: The file cannot be read"):
+        load_dataset(
+            DataSpec(train=(str(path),)), 1, model, on_progress=lambda done, total: path.unlink(missing_ok=True)
+        )

@@ -87,7 +87,7 @@ def _values(kind: Kind, choices: tuple[str, ...]) -> st.SearchStrategy[object]:
         return st.lists(st.sampled_from(["all-linear", "q_proj", "mlp", "lm_head", "embed_tokens", "no"])).map(tuple)
     if kind is Kind.RANKS:
         return st.dictionaries(st.sampled_from(["q_proj", "0.up_proj", "99.up_proj", "x"]), st.integers(-1, 2000))
-    if kind is Kind.MAPPING:
+    if kind in (Kind.MAPPING, Kind.WEIGHTS):
         return st.just({})
     if kind in (Kind.FILES, Kind.PARAGRAPHS):
         return st.lists(st.text(max_size=3), max_size=2).map(tuple)

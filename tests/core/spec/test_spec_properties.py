@@ -44,6 +44,8 @@ def values_of(info: FieldInfo) -> st.SearchStrategy[object]:
         return st.dictionaries(KEYS, TEXTS, max_size=3)
     if kind is Kind.RANKS:
         return st.dictionaries(KEYS, st.integers(-5, 5000), max_size=3)
+    if kind is Kind.WEIGHTS:
+        return st.dictionaries(KEYS, st.floats(-1, 2000), max_size=3)
     return TEXTS
 
 

@@ -37,6 +37,10 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
     ({"model.base": "~/model"}, ERROR, "model.base", "begins with “~”"),
+    ({"data.weights": {"rows.json": 2.0}}, ERROR, "data.weights", "is not among the training files"),
+    ({"data.weights": {"zzz": 2.0}}, ERROR, "data.weights", "Name a training file"),
+    ({"data.train": ("a.jsonl",), "data.weights": {"a.jsonl": 0.0}}, ERROR, "data.weights", "weights lie above 0"),
+    ({"data.train": ("a.jsonl",), "data.weights": {"a.jsonl": 1e9}}, ERROR, "data.weights", "up to 1,000"),
     ({"model.base": "~nobody-here/model"}, ERROR, "model.base", "There is no such user here."),
     ({"model.base": "https://huggingface.co/a/b"}, ERROR, "model.base", "is a web address"),
     ({"model.base": "a\nb"}, ERROR, "model.base", "holds a line break"),

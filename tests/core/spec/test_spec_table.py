@@ -19,6 +19,7 @@ TYPES = {
     Kind.NUMBER: float,
     Kind.MAPPING: Mapping[str, str],
     Kind.RANKS: Mapping[str, int],
+    Kind.WEIGHTS: Mapping[str, float],
     **dict.fromkeys(TEXT_KINDS, str),
     **dict.fromkeys(LIST_KINDS, tuple[str, ...]),
 }
