@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from core import paths
-from core.facts.types import DeviceRecord
+from core.facts.types import DeviceRecord, HardwareFacts
 from core.records import RecordError, from_plain, to_plain
 from core.runs.file_lock import exclusive
 
@@ -57,6 +57,14 @@ def read_records(path: Path | None = None) -> Remembered:
     read = [_record(item) for item in devices]
     whole = tuple(record for record in read if record is not None)
     return Remembered(whole, "" if len(whole) == len(read) else _damaged(path))
+
+
+def known_machine(hardware: HardwareFacts) -> tuple[HardwareFacts, tuple[DeviceRecord, ...]]:
+    """A machine's facts with the records of its devices; what is wrong with them joins the machine's problems."""
+    remembered = read_records()
+    if remembered.problem:
+        hardware = replace(hardware, problems=(*hardware.problems, remembered.problem))
+    return hardware, remembered.records
 
 
 def remember(device: str, measured: Measurement, path: Path | None = None) -> None:

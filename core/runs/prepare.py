@@ -15,6 +15,7 @@ from core.facts.hardware import read_hardware
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
 from core.plan.types import Plan
+from core.runs.device_records import known_machine
 from core.spec.codec import resolve_paths
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec
@@ -54,11 +55,11 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
         raise UserError(*broken)
     spec = resolve_paths(spec, Path.cwd())
     report("Looking at this computer", 0, 0)
-    hardware = read_hardware(_runs_folder(spec))
+    hardware, records = known_machine(read_hardware(_runs_folder(spec)))
     report("Reading the base model’s files", 0, 0)
     model = _read_model(spec)
     if not model.here or not rows_named:
-        return _without_rows(spec, Facts(hardware, model))
+        return _without_rows(spec, Facts(hardware, model, records=records))
     report("Reading the data", 0, 0)
     dataset = load_dataset(
         spec.data,
@@ -66,7 +67,7 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
         model,
         on_progress=lambda done, total: report("Turning rows into tokens", done, total),
     )
-    facts = Facts(hardware, model, dataset.facts)
+    facts = Facts(hardware, model, dataset.facts, records)
     template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
     planned = plan(spec, facts)
     problems = _without_repeats((*planned.problems, *dataset.problems))

@@ -13,6 +13,7 @@ from core.facts.types import Facts
 from core.paths import home
 from core.plan.planner import plan
 from core.plan.types import Choices
+from core.runs.device_records import known_machine
 from core.runs.layout import RunFolder
 from core.runs.results import require_result, result_base
 from core.runs.store import load_plan, load_spec
@@ -94,7 +95,8 @@ def target_of_model(name: str) -> ChatTarget:
         UserError: it is not there, or cannot be loaded here.
     """
     path = find_model(name)
-    facts = Facts(read_hardware(home()), read_model(path))
+    hardware, records = known_machine(read_hardware(home()))
+    facts = Facts(hardware, read_model(path), records=records)
     planned = plan(RunSpec().replace("model.base", str(path)).replace("data.max_length", 128), facts)
     refused = [
         problem

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from core import paths
 from core.errors import Problem
-from core.facts.types import DataFacts, HardwareFacts, ModelFacts
+from core.facts.types import DataFacts, Facts, ModelFacts
 from core.spec.run_spec import RunSpec
 from studio.workers.task import Report
 
@@ -41,11 +41,13 @@ def data_key(spec: RunSpec) -> object:
     return (spec.data, tuple(sorted(spec.data.mapping.items())), spec.training.seed)
 
 
-def read_machine(spec: RunSpec) -> HardwareFacts:
-    """This computer, now."""
+def read_machine(spec: RunSpec) -> Facts:
+    """This computer, now, and what earlier runs measured on it."""
     from core.facts.hardware import read_hardware
+    from core.runs.device_records import known_machine
 
-    return read_hardware(runs_folder(spec))
+    hardware, records = known_machine(read_hardware(runs_folder(spec)))
+    return Facts(hardware, records=records)
 
 
 def read_base(spec: RunSpec) -> ModelFacts:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from core.errors import Edit, Problem, UserError
-from core.facts.types import DataFacts, Facts, HardwareFacts, ModelFacts
+from core.facts.types import DataFacts, DeviceRecord, Facts, HardwareFacts, ModelFacts
 from core.plan.planner import plan
 from core.plan.types import Plan
 from core.spec.run_spec import RunSpec
@@ -42,6 +42,7 @@ class Session(QObject):
     Attributes:
         spec: what the user asks for, now.
         hardware, model, data: the facts, None while nobody knows.
+        records: what earlier runs measured on this computer; read with the hardware.
         model_problems, data_problems: why there are none; data's also hold warnings when there are some.
         plan: what will happen; None until the machine has been looked at.
         busy: what is being read, by "hardware", "model" and "data".
@@ -62,6 +63,7 @@ class Session(QObject):
         self.file: Path | None = None
         self.saved_spec: RunSpec = self.spec
         self.hardware: HardwareFacts | None = None
+        self.records: tuple[DeviceRecord, ...] = ()
         self.model: ModelFacts | None = None
         self.data: DataFacts | None = None
         self.template = ""
@@ -158,7 +160,9 @@ class Session(QObject):
     @property
     def facts(self) -> Facts | None:
         """All that is known; None until the machine has been looked at."""
-        return Facts(self.hardware, self.model, self.data) if self.hardware is not None else None
+        if self.hardware is None:
+            return None
+        return Facts(self.hardware, self.model, self.data, self.records)
 
     def prepared(self) -> "Prepared | None":
         """What a run is created from, when everything is known and nothing is being read."""
@@ -266,7 +270,7 @@ class Session(QObject):
         self._tasks.pop(name, None)
         self.busy.pop(name, None)
         if name == "hardware":
-            self.hardware = result
+            self.hardware, self.records = result.hardware, result.records
             self._replan()
             self.facts_changed.emit("hardware")
         elif name == "model":
