@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.errors import Edit, Severity
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
-from core.plan.solve import Offer, largest, solve
+from core.plan.solve import Offer, Solution, largest, solve
 from core.plan.solve.changes import FEW_CUT
 from core.plan.solve.largest import PATHS
 from core.plan.solve.rows import cut_at, cut_rows
@@ -116,13 +116,17 @@ def short_of_memory(draw: st.DrawFn) -> tuple[RunSpec, Facts]:
 @settings(deadline=None, max_examples=150)
 @given(short_of_memory())
 def test_every_offer_does_what_it_says(drawn: tuple[RunSpec, Facts]) -> None:
-    asked, known = drawn
+    check_offers(*drawn)
+
+
+def check_offers(asked: RunSpec, known: Facts) -> Solution:
+    """Plans every offer again."""
     before = memory_of(asked, known)
     solution = solve(asked, known, BASES)
     assert solution.fits == (before.verdict == "fits")
     if before.verdict in ("fits", "unknown"):
         assert (solution.offers, solution.best) == ((), None)
-        return
+        return solution
     offers = [*solution.offers, *([solution.best] if solution.best else [])]
     for offer in offers:
         again = changed(asked, offer.edits)
@@ -139,6 +143,29 @@ def test_every_offer_does_what_it_says(drawn: tuple[RunSpec, Facts]) -> None:
     assert [offer.fits for offer in solution.offers] == sorted((offer.fits for offer in solution.offers), reverse=True)
     assert (solution.best is not None) >= any(offer.fits for offer in solution.offers)
     assert solution.best is None or solution.best.fits
+    return solution
+
+
+ASKED: tuple[dict[str, object], ...] = (
+    {},
+    {"model__quantization": "none"},
+    {"model__quantization": "int8"},
+    {"adapter__method": "full"},
+    {"adapter__method": "full", "training__optimizer": "adamw", "training__learning_rate": 2e-5},
+    {"adapter__method": "dora", "adapter__rank": 256, "adapter__alpha": 512.0, "adapter__dropout": 0.1},
+    {"model__quantization": "none", "hardware__activation_checkpointing": "off", "training__micro_batch_tokens": 16384},
+    {"model__compute_dtype": "fp32", "hardware__attention": "eager"},
+    {"adapter__modules_to_save": ("embed_tokens", "lm_head")},
+    {"training__micro_batch_tokens": 32768, "training__effective_batch": 128},
+)
+
+
+@pytest.mark.parametrize("machine_name", MACHINES)
+def test_common_wishes_on_common_machines(machine_name: str) -> None:
+    solutions = [check_offers(spec(**asked), facts(machine_name, model)) for asked in ASKED for model in MODELS]
+    short = [solution for solution in solutions if not solution.fits]
+    assert 0.1 < len(short) / len(solutions) < 0.9
+    assert sum(solution.best is not None for solution in short) > len(short) / 2
 
 
 @settings(deadline=None, max_examples=60)
