@@ -1,18 +1,29 @@
-"""What a run and its exports take on disk."""
+"""What a run and its exports take on disk: every tensor to the byte, texts and headers to within a small allowance."""
 
 from core.facts.types import ModelFacts
 from core.plan.gguf_sizes import gguf_sizes
-from core.plan.memory import state_bytes
+from core.plan.memory import Trained
 from core.plan.parameters import embedding_elements, touches_tie
-from core.plan.types import Disk, Parameters, Target
+from core.plan.types import Disk, Target
 from core.spec.run_spec import RunSpec
 from core.units import MIB
 
-# Random state, manifest, event log and samples: small, but never nothing.
-CHECKPOINT_EXTRAS = MIB
+# Measured on checkpoints and adapters of tiny models: the state of all sources of chance, counters and a manifest; and
+# a tensor's line in the header of a safetensors file, whose longest names have some 80 letters.
+CHECKPOINT_TEXTS = 64 * 1024
+HEADER_LINE = 192
+# Event log, samples and engine.log: small, but never nothing.
 RUN_EXTRAS = 8 * MIB
-# Tokenizer, templates and settings that lie beside merged or tuned weights.
-COMPANIONS = 8 * MIB
+# What lies beside merged or tuned weights. A tokenizer.json of 49,152 tokens has 72 bytes for each; files that write
+# their merges as pairs have nearly twice as many.
+COMPANIONS = 4 * MIB
+TOKEN_BYTES = 128
+
+# bitsandbytes/optim/optimizer.py, Optimizer2State.init_state: smaller tensors keep 32-bit states; others have a scale
+# for every block and two books of 256 codes, which the engine saves with each tensor.
+_SMALLEST_8BIT = 4096
+_BLOCK = 256
+_BOOKS = 2 * 256 * 4
 
 WRITTEN_PER_SECOND = 500e6
 """Bytes that a plain SSD (SATA, 6 Gbit/s) takes in a second."""
@@ -21,7 +32,7 @@ _STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2
 
 
 def disk_of(
-    spec: RunSpec, model: ModelFacts, targets: tuple[Target, ...], parameters: Parameters, optimizer: str, free: int
+    spec: RunSpec, model: ModelFacts, targets: tuple[Target, ...], trained: Trained, optimizer: str, free: int
 ) -> Disk:
     """Sizes of one checkpoint, the adapter, a merged model, a GGUF file of each type, and of the run at its fullest.
 
@@ -30,23 +41,48 @@ def disk_of(
     them; a full fine-tuning writes the whole model in the base's own precision, as a merge does. A merge makes two
     matrices of tied embeddings where the adapter changes one of them. A base model that is not here yet comes on top.
     """
-    trained = parameters.trainable
-    checkpoint = 4 * trained + state_bytes(optimizer.removeprefix("paged_"), trained, "cpu") + CHECKPOINT_EXTRAS
     full = spec.adapter.method == "full"
     untied = not full and touches_tie(spec.adapter, targets, model)
-    extra = embedding_elements(model) if untied else 0
-    merged = (model.parameters + extra) * stored_bytes(model) + COMPANIONS
-    adapter = merged if full else 4 * trained
+    weights = _stored_weights(model) + (embedding_elements(model) * stored_bytes(model) if untied else 0)
+    beside = COMPANIONS + TOKEN_BYTES * model.vocab_size
+    checkpoint = checkpoint_bytes(trained, optimizer)
+    adapter = model.parameters * stored_bytes(model) + beside if full else 4 * trained.parameters
     kept = max(1, spec.training.keep_checkpoints) + 1
     return Disk(
         checkpoint_bytes=checkpoint,
         adapter_bytes=adapter,
-        merged_bytes=merged,
+        merged_bytes=adapter if full else weights + beside,
         run_bytes=kept * checkpoint + adapter + RUN_EXTRAS,
         free_bytes=free,
         gguf_bytes=gguf_sizes(model, untied=untied),
         download_bytes=0 if model.here else model.bytes_on_disk,
     )
+
+
+def checkpoint_bytes(trained: Trained, optimizer: str) -> int:
+    """One saved state: the masters, and per tensor what the optimizer keeps of it."""
+    states, tensors = 0, 0
+    for elements, count in trained.tensors:
+        each, pieces = _saved_states(optimizer, elements)
+        states += count * each
+        tensors += count * (1 + pieces)
+    return 4 * trained.parameters + states + HEADER_LINE * tensors + CHECKPOINT_TEXTS
+
+
+def _saved_states(optimizer: str, elements: int) -> tuple[int, int]:
+    """Bytes and number of the tensors that the optimizer keeps for one that is trained."""
+    if optimizer == "adamw":
+        return 8 * elements + 4, 3  # PyTorch's own counts its steps in a tensor
+    if optimizer.endswith("8bit") and elements >= _SMALLEST_8BIT:
+        return 2 * elements + 2 * 4 * -(-elements // _BLOCK) + _BOOKS, 6
+    return 8 * elements, 2
+
+
+def _stored_weights(model: ModelFacts) -> int:
+    """The weights as a merge writes them: each tensor in the format that the base has it in."""
+    if model.prequantized or model.dtype.upper() not in _STORED_BYTES or not model.bytes_on_disk:
+        return model.parameters * stored_bytes(model)
+    return model.bytes_on_disk
 
 
 def stored_bytes(model: ModelFacts) -> int:

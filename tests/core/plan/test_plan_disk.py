@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from core.facts.types import Facts, ModelFacts
-from core.plan.disk import COMPANIONS, disk_of, needed_with
+from core.plan.choices import training_of
+from core.plan.disk import COMPANIONS, TOKEN_BYTES, checkpoint_bytes, disk_of, needed_with
 from core.plan.gguf_sizes import BLOCKS, TYPES, gguf_sizes
-from core.plan.parameters import count_parameters, resolve_targets
 from core.plan.planner import plan
 from core.plan.types import Disk
 from core.units import MIB
@@ -33,29 +33,39 @@ SEVENTY |= {"Q4_K_M": 42_512_532_111, "Q4_0": 39_961_870_991}
 
 def sized(model: ModelFacts, **settings: object) -> Disk:
     asked = spec(**settings)
-    targets = resolve_targets(asked.adapter, model) if asked.adapter.method != "full" else ()
-    return disk_of(asked, model, targets, count_parameters(asked.adapter, targets, model), "adamw", 7)
+    training = training_of(asked, model)
+    return disk_of(asked, model, training.targets, training.trained, "adamw", 7)
 
 
 def test_sizes_of_an_adapter_run() -> None:
     model = MODELS["8b"]
     disk = sized(model, training__keep_checkpoints=3)
     assert disk.adapter_bytes == 4 * 41_943_040
-    assert disk.checkpoint_bytes == 12 * 41_943_040 + MIB
-    assert disk.merged_bytes == 2 * model.parameters + COMPANIONS
+    assert 0 < disk.checkpoint_bytes - 12 * 41_943_040 < MIB  # 2 x 7 tensors in each of 32 layers, and their states
+    assert disk.merged_bytes == 2 * model.parameters + COMPANIONS + TOKEN_BYTES * model.vocab_size
     assert disk.run_bytes > 4 * disk.checkpoint_bytes + disk.adapter_bytes
     assert needed_with(disk, 3, 1) == disk.run_bytes - 2 * disk.checkpoint_bytes
     assert disk.free_bytes == 7
 
 
 def test_sizes_of_a_full_run() -> None:
-    model, asked = MODELS["1b"], spec(adapter__method="full")
-    counted = count_parameters(asked.adapter, (), model)
-    plain, paged = (disk_of(asked, model, (), counted, name, 0) for name in ("adamw", "paged_adamw_8bit"))
-    assert plain.checkpoint_bytes > 12 * model.parameters > paged.checkpoint_bytes > 6 * model.parameters
-    assert plain.adapter_bytes == plain.merged_bytes > 2 * model.parameters
+    model = MODELS["1b"]
+    training = training_of(spec(adapter__method="full"), model)
+    plain, paged = (checkpoint_bytes(training.trained, name) for name in ("adamw", "paged_adamw_8bit"))
+    assert plain > 12 * model.parameters > paged > 6 * model.parameters
+    assert checkpoint_bytes(training.trained, "paged_adamw") == pytest.approx(plain, rel=1e-4)
+    full = sized(model, adapter__method="full")
+    assert full.adapter_bytes == full.merged_bytes > 2 * model.parameters
     single = dataclasses.replace(model, dtype="F32")
     assert sized(single, adapter__method="full").merged_bytes > 4 * model.parameters
+
+
+def test_a_merge_keeps_the_formats_of_the_files() -> None:
+    model = MODELS["1b"]
+    mixed = dataclasses.replace(model, bytes_on_disk=model.bytes_on_disk + 12_345)  # norms in 32 bits, say
+    assert sized(mixed).merged_bytes == sized(model).merged_bytes + 12_345
+    packed = dataclasses.replace(model, bytes_on_disk=7, prequantized="bitsandbytes 4-bit")
+    assert sized(packed).merged_bytes == sized(model).merged_bytes
 
 
 def test_modules_trained_in_full_and_separated_embeddings() -> None:
