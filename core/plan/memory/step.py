@@ -11,7 +11,8 @@ from core.plan.memory.layers import Group, Trained
 from core.plan.memory.passes import PassMemory, Run, Size
 from core.plan.memory.statics import rounded
 from core.plan.memory.trace import evaluate, traced, traced_head
-from core.plan.memory.widths import labels, model_widths
+from core.plan.memory.widths import labels, layer_widths, model_widths
+from core.plan.parameters import head_of
 
 CHUNK_BYTES = 128 * 1024**2  # core.engine.loss
 SMALLEST_CHUNK = 64
@@ -113,8 +114,12 @@ class StepMemory:
         return {"decoded": 1 if decoded else 0, "rebuilt": 1 if size.tokens > LARGEST_FUSED_4BIT else 0}
 
     def _head_widths(self) -> Mapping[str, int]:
-        rank, hidden, words = self.trained.head_rank, self.model.hidden_size, self.model.vocab_size
-        return {"r:lm_head": rank, "A:lm_head": rank * hidden, "B:lm_head": rank * words, "w:lm_head": hidden * words}
+        head = head_of(self.model)
+        if head is None:
+            return {}
+        known = layer_widths((head,), {head.name: self.trained.head_rank})
+        # Whatever it is called, the blocks call it lm_head.
+        return {f"{word.partition(':')[0]}:lm_head": width for word, width in known.items()}
 
 
 def _in_role(group: Group | None, names: Mapping[str, str], role: Role) -> tuple[str, ...]:

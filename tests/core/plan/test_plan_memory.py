@@ -20,14 +20,15 @@ setups = st.builds(
     Setup,
     kind=st.sampled_from(["cuda", "cpu"]),
     quantization=st.sampled_from(QUANTIZATIONS),
-    dtype_bytes=st.sampled_from([2, 4]),
-    varlen=st.booleans(),
-    scores=st.booleans(),
+    number=st.sampled_from(["bf16", "fp16", "fp32"]),
+    kernel=st.sampled_from(["varlen", "flash", "sdpa", "eager"]),
     longest=st.integers(16, 8192),
     optimizer=st.sampled_from(["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]),
     double_quant=st.booleans(),
+    rows=st.integers(1, 64),
+    several=st.booleans(),
 )
-CUDA = Setup("cuda", "none", 2, varlen=True, scores=False, longest=2048, optimizer="adamw", double_quant=True)
+CUDA = Setup("cuda", "none", "bf16", "varlen", longest=2048, optimizer="adamw")
 
 
 def made(setup: Setup, model, **adapter: object) -> Footprint:
@@ -90,10 +91,13 @@ def test_more_rank_never_needs_less(model, setup: Setup, rank: int, more: int, t
 
 
 @settings(deadline=None)
-@given(models, setups, st.integers(1, 8192))
-def test_longer_rows_never_need_less(model, setup: Setup, tokens: int) -> None:
+@given(st.sampled_from(list(MODELS)), setups, st.integers(1, 8192))
+def test_longer_rows_never_need_less(name: str, setup: Setup, tokens: int) -> None:
+    model = MODELS[name]
+    # As many rows in both, because each is padded; two rows are joined, which a single one is not.
+    setup = dataclasses.replace(setup, rows=tokens)
     longer = dataclasses.replace(setup, longest=setup.longest * 2)
-    assert made(setup, model).peak(tokens, 0) <= made(longer, model).peak(tokens, 0)
+    assert made(setup, model).peak(tokens, 0) <= 1.0001 * made(longer, model).peak(tokens, 0)
 
 
 def test_double_quantization_and_eight_bits_lie_in_between() -> None:
@@ -105,23 +109,31 @@ def test_double_quantization_and_eight_bits_lie_in_between() -> None:
     blocks = sum(item.in_features * item.out_features for item in MODELS["8b"].linears if item.layer is not None)
     rest = 2 * (MODELS["8b"].parameters - blocks)
     # 0.5 bytes, one byte for 64 weights and four for 256 of those bytes; without double quantization four for 64.
-    assert sizes[0] == pytest.approx(rest + blocks * (0.5 + 1 / 64 + 4 / 64 / 256))
-    assert sizes[1] == pytest.approx(rest + blocks * 0.5625)
+    assert sizes[0] == pytest.approx(rest + blocks * (0.5 + 1 / 64 + 4 / 64 / 256), rel=2e-4)
+    assert sizes[1] == pytest.approx(rest + blocks * 0.5625, rel=2e-4)
 
 
 def test_the_layer_sums_of_the_literature() -> None:
     """12h + 8m + 4q + 4k + 4a + 14r bytes a token and layer with bf16 adapters everywhere, 16h + … trained in full."""
     model = MODELS["8b"]
     h, m, q, k, a, r = 4096, 14336, 4096, 1024, 32, 16
-    memory = made(CUDA, model)
-    assert memory.kept_above[0] == 32 * (12 * h + 8 * m + 4 * q + 4 * k + 4 * a + 14 * r)
-    assert memory.stored_input == 2 * h
-    full = made(CUDA, model, method="full")
-    assert full.kept_above[0] == 32 * (16 * h + 8 * m + 4 * q + 4 * k + 4 * a)
+    assert each_layer(made(CUDA, model)) == 12 * h + 8 * m + 4 * q + 4 * k + 4 * a + 14 * r + NORMS
+    assert each_layer(made(CUDA, model, method="full")) == 16 * h + 8 * m + 4 * q + 4 * k + 4 * a + NORMS
     dropped = made(CUDA, model, dropout=0.1)
-    assert dropped.kept_above[0] == 32 * (23 * h + 9 * m + 7 * q + 4 * k + 4 * a + 14 * r)
+    assert each_layer(dropped) == 23 * h + 9 * m + 7 * q + 4 * k + 4 * a + 14 * r + NORMS
     few = made(CUDA, model, targets=("q_proj", "v_proj"))
-    assert few.kept_above[0] == 32 * (10 * h + 6 * m + 4 * q + 4 * k + 4 * a + 4 * r)
+    assert each_layer(few) == 10 * h + 6 * m + 4 * q + 4 * k + 4 * a + 4 * r + NORMS
+
+
+NORMS = 2 * 4  # two roots a token, in fp32
+TOKENS = 2048
+
+
+def each_layer(memory: Footprint) -> float:
+    """Bytes a token that one more layer keeps for the backward pass, beside a state of 16 bytes for each."""
+    size = memory.setup.worst(TOKENS)
+    plain = memory._step.of(size).runs[-1].plain
+    return (plain.kept - 512) / TOKENS  # the kernel's random state
 
 
 def test_layers_below_the_first_adapter_keep_nothing() -> None:
@@ -134,22 +146,21 @@ def test_layers_below_the_first_adapter_keep_nothing() -> None:
     assert saving.first == 0
     head_only = made(CUDA, MODELS["8b"], targets=(), modules_to_save=("lm_head",))
     assert head_only.first == 32
-    assert head_only.kept_above[0] == 0
+    assert head_only.peak(2048, 0) == head_only.peak(2048, 32)
 
 
 def test_training_state_bytes() -> None:
-    trained = MODELS["1b"].parameters
+    trained = MODELS["1b"].parameters  # every tensor ends on a multiple of 512 bytes
     half = made(CUDA, MODELS["1b"], method="full")
-    assert (half.base, half.masters, half.gradients, half.optimizer) == (
-        2 * trained,
-        4 * trained,
-        4 * trained,
-        8 * trained,
-    )
-    whole = made(dataclasses.replace(CUDA, dtype_bytes=4), MODELS["1b"], method="full")
-    assert (whole.base, whole.masters, whole.gradients) == (4 * trained, 0, 4 * trained)
+    assert (half.base, half.masters) == (pytest.approx(2 * trained, rel=0.001), pytest.approx(4 * trained, rel=0.001))
+    assert half.gradients == pytest.approx(4 * trained, rel=0.001)
+    assert half.optimizer == pytest.approx(8 * trained, rel=0.001)
+    whole = made(dataclasses.replace(CUDA, number="fp32"), MODELS["1b"], method="full")
+    assert (whole.base, whole.masters) == (pytest.approx(4 * trained, rel=0.001), 0)
     adapter = made(CUDA, MODELS["135m"])
-    assert (adapter.masters, adapter.gradients, adapter.optimizer) == (6 * 4884480, 4 * 4884480, 8 * 4884480)
+    assert adapter.masters == pytest.approx(6 * 4884480, rel=0.01)
+    assert adapter.gradients == pytest.approx(4 * 4884480, rel=0.01)
+    assert adapter.optimizer == pytest.approx(8 * 4884480, rel=0.02)
     assert state_bytes("adamw_8bit", 256_000, "cuda") == 2 * 256_000 + 8 * 1000
     assert state_bytes("paged_adamw", 256_000, "cuda") == 0
     assert state_bytes("paged_adamw", 256_000, "cpu") == 8 * 256_000
@@ -157,8 +168,14 @@ def test_training_state_bytes() -> None:
 
 def test_an_adapter_on_the_head_costs_all_its_scores() -> None:
     plain, wrapped = made(CUDA, MODELS["1b"]), made(CUDA, MODELS["1b"], targets=("all-linear", "lm_head"))
-    assert plain.head_rows * 4 * 128256 <= 128 * 1024**2
     assert wrapped.peak(4096, 16) - plain.peak(4096, 16) > 4096 * 128256 * 10
+    assert plain.peak(4096, 16) - plain.peak(2048, 16) < 2048 * 128256 * 4
+
+
+def test_gradients_of_an_earlier_pass_are_there_where_a_step_can_have_several() -> None:
+    alone = made(dataclasses.replace(CUDA, several=False), MODELS["1b"], method="full")
+    several = made(CUDA, MODELS["1b"], method="full")
+    assert alone.peak(512, 16) < several.peak(512, 16)
 
 
 def test_verdicts_and_band() -> None:

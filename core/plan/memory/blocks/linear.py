@@ -16,7 +16,7 @@ def linear(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tenso
     result = _base(tape, form, x, name, out, bias=bias)
     if name not in form.adapted:
         return result
-    if form.quantization == "nf4":
+    if form.quantization == "nf4" and _is_packed(form, name):
         result = copied(tape, result)
     if form.dora:
         return _with_dora(tape, form, x, result, name, out, bias=bias)
@@ -29,6 +29,11 @@ def linear(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tenso
     return added(tape, result, high)
 
 
+def _is_packed(form: Structure, name: str) -> bool:
+    """Whether the weight is kept in 4 or 8 bits; the head and what is trained in full never are."""
+    return form.quantization != "none" and name != "lm_head" and name not in form.learned
+
+
 def _low(tape: Tape, form: Structure, x: Tensor, name: str) -> Tensor:
     return product(tape, x, f"r:{name}", Weight(f"A:{name}", leaf(tape, f"A:{name}", form.size)))
 
@@ -38,7 +43,7 @@ def _high(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tensor
 
 
 def _base(tape: Tape, form: Structure, x: Tensor, name: str, out: str, *, bias: bool) -> Tensor:
-    if name == "lm_head" or form.quantization == "none" or name in form.learned:
+    if not _is_packed(form, name):
         learns = form.full or name in form.learned
         weight = leaf(tape, f"w:{name}", form.size) if learns else None
         offset = leaf(tape, out, form.size) if learns and bias else None
@@ -127,7 +132,7 @@ def _dora(tape: Tape, form: Structure, x: Tensor, base: Tensor | None, name: str
     eye = tape.tensor("one", f"e:{name}", size)
     low_eye = tape.tensor("one", f"A:{name}", size)
     delta = tape.tensor("one", f"w:{name}", size)
-    weight = tape.constant if form.quantization == "none" else rebuilt(tape, form, name, size)
+    weight = rebuilt(tape, form, name, size) if _is_packed(form, name) else tape.constant
     factor = tape.buffer("one", f"w:{name}", size)
     summed = tape.buffer("one", f"w:{name}", size)
     del factor
