@@ -12,7 +12,7 @@ from tests.simulator.models import CONFIGS
 _SAVED = {
     "llama": ("lm_head", "embed_tokens"), "mistral": ("lm_head", "embed_tokens"), "qwen2": ("lm_head", "embed_tokens"),
     "qwen3": ("lm_head", "embed_tokens"), "phi3": ("lm_head", "embed_tokens"), "olmo2": ("lm_head", "embed_tokens"),
-    "gpt_neox": ("embed_out", "embed_in"),
+    "gpt_neox": ("lm_head", "embed_in"),
 }  # fmt: skip
 _TARGETS = (("all-linear",), ("all-linear",), ("all-linear",), ("attention",), ("mlp",))
 _TARGETS_LLAMA = (("q_proj", "v_proj"), ("o_proj", "down_proj"), ("q_proj", "k_proj", "v_proj", "o_proj"))
