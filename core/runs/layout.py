@@ -6,6 +6,8 @@ from typing import Literal
 
 JobKind = Literal["train", "sample", "merge", "import_gguf", "download", "chat"]
 Request = Literal["stop", "pause", "save", "sample"]
+TRASH = ".trash"
+"""Where deleted runs lie, beside the others."""
 REQUESTS: tuple[Request, ...] = ("stop", "pause", "save", "sample")
 
 

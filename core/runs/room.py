@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.paths import HOME_VARIABLE, cache_dir, existing_parent, home, runs_dir
+from core.runs.layout import TRASH, RunFolder
+from core.runs.outcome import read_outcome
 from core.units import MIB, format_bytes
 
 SPARE_BYTES = 16 * MIB
@@ -71,16 +73,33 @@ def home_advice(room: Room) -> str:
     return f"Free {missing}, or put the data folder on another disk with the variable {HOME_VARIABLE}."
 
 
+def free_advice(room: Room) -> str:
+    """The same for what cannot go anywhere else."""
+    missing, hoard = format_bytes(room.missing), _hoard(room)
+    if hoard is not None:
+        size, folder = hoard
+        return f"Free {missing}, then try again: {size} lie in {folder}."
+    return f"Free {missing}, then try again."
+
+
 def _hoard(room: Room) -> tuple[str, str] | None:
     """The largest of the places whose content can be deleted without losing a result, if that alone would do."""
-    device, runs = _device(room.place), runs_dir()
-    plain = [folder for folder in (cache_dir(), home() / "exports") if _device(folder) == device]
-    found = [(bytes_below(folder), str(folder)) for folder in plain]
-    if _device(runs) == device:
-        states = sum(bytes_below(folder) for folder in runs.glob("*/checkpoints"))
-        found.append((states, str(runs / "*" / "checkpoints")))
+    device = _device(room.place)
+    folders = [cache_dir(), home() / "exports", runs_dir() / TRASH, *_finished_states()]
+    found = [(bytes_below(folder), str(folder)) for folder in folders if _device(folder) == device]
     size, where = max(found, default=(0, ""))
     return (format_bytes(size), where) if size >= room.missing > 0 else None
+
+
+def _finished_states() -> Iterator[Path]:
+    """Saved states of completed runs: nothing goes on from them any more."""
+    for states in runs_dir().glob("*/checkpoints"):
+        try:
+            outcome = read_outcome(RunFolder(states.parent))
+        except OSError:  # what cannot be read is nothing to point at
+            continue
+        if outcome is not None and outcome.kind == "completed":
+            yield states
 
 
 def _elsewhere(room: Room) -> tuple[str, str] | None:

@@ -19,9 +19,10 @@ from core.paths import staged_folder, write_atomic, write_json
 from core.plan.types import Plan
 from core.records import RecordError, from_plain, to_plain
 from core.runs.history import RunSummary, find_run, list_runs
-from core.runs.layout import JobKind, RunFolder
+from core.runs.layout import TRASH, JobKind, RunFolder
 from core.runs.lock import FolderBusy
 from core.runs.process_record import living_process
+from core.runs.run_room import require_room_to_start
 from core.spec.codec import read_spec, to_yaml
 from core.spec.run_spec import RunSpec
 
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-TRASH = ".trash"
 
 _NAME_LENGTH = 80
 _MOST_TRIES = 1000
@@ -68,9 +68,10 @@ def create_run(spec: RunSpec, facts: Facts, plan: Plan) -> RunFolder:
     gets a number behind its name.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: the disk has no room for the run, or the folder cannot be made.
     """
     parent = Path(spec.output.folder).expanduser().absolute() if spec.output.folder.strip() else paths.runs_dir()
+    require_room_to_start(plan.disk, parent)
 
     def fill(folder: RunFolder) -> None:
         write_atomic(folder.spec, to_yaml(spec, full=True))  # in full: a later version may have other defaults

@@ -24,6 +24,8 @@ from core.runs.lock import require_free
 from core.runs.outcome import Outcome, Terminal, outcome_of, read_outcome, summed_up, write_outcome
 from core.runs.process_record import ProcessRecord, log_size, read_process, write_process
 from core.runs.process_tree import family, kill, rebooted_since, terminate
+from core.runs.run_room import require_room_to_go_on
+from core.runs.store import load_plan
 
 POLL_SECONDS = 0.1
 STOP_SECONDS = 120.0
@@ -114,12 +116,14 @@ class Supervisor:
         """Launches the engine on the folder; events of earlier attempts come with the first `poll`.
 
         Raises:
-            UserError: another engine works on the folder, or this one cannot be launched.
+            UserError: another engine works on the folder, its disk is too full, or this one cannot be launched.
         """
         with self._lock:
             self._require_idle()
             try:
                 require_free(self.folder)
+                if self.folder.plan.exists():
+                    require_room_to_go_on(load_plan(self.folder).disk, self.folder)
                 clear_requests(self.folder)
                 self._catch_up(first_seq=None)
                 first_seq, log_start = next_seq(self.folder.events()), log_size(self.folder)

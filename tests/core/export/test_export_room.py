@@ -1,50 +1,22 @@
 """A disk that is too small: seen before the first byte, and nothing half-written where it fills up all the same.
 
-The disk is a real one of a megabyte or so where the system lets the tests make one; else only its answer is made up.
+The disk is a real one of 24 MiB where the system lets the tests make one.
 """
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import psutil
 import pytest
 
 from core.errors import ExitCode, UserError
 from core.export.merge import merge_adapter, merge_bytes
 from core.export.result import copy_result, plan_export
 from core.runs.layout import RunFolder
-from core.runs.room import SPARE_BYTES, Room, home_advice, room_advice, room_for
 from core.spec.codec import to_yaml
 from core.spec.run_spec import RunSpec
 from core.units import GIB, MIB
+from tests.core.disks import tell
 from tests.core.export.tiny_models import Tuned
-
-
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
-def tell(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    """From now on every file system says that it has so many bytes free."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10 * GIB, 10 * GIB - free, free))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB of its own."""
-    folder = tmp_path / "small-disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this system lets the tests mount no disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -60,15 +32,6 @@ def run(tmp_path: Path) -> RunFolder:
 
 def everything_below(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*"))
-
-
-def test_room_is_asked_of_the_disk_that_a_target_will_lie_on(small_disk: Path) -> None:
-    room = room_for(MIB, small_disk / "not" / "yet" / "there")
-    assert room.place == small_disk
-    assert 20 * MIB < room.free <= 24 * MIB
-    assert room.missing == 0
-    assert room_for(30 * MIB, small_disk).missing > 6 * MIB
-    assert room_for(8 * MIB, small_disk).missing == pytest.approx(8 * MIB + SPARE_BYTES - room.free, abs=1)
 
 
 def test_an_export_is_refused_before_the_first_byte(run: RunFolder, small_disk: Path) -> None:
@@ -125,62 +88,3 @@ def test_a_merge_is_counted_to_the_byte_and_leaves_nothing_on_a_full_disk(
     with pytest.raises(OSError, match="No space left"):
         merge_adapter(llama.base, llama.adapter, small_disk / "out")
     assert everything_below(small_disk) == [filler]
-
-
-# ------------------------------------------------------------------------------------------------------------- advice
-
-
-@pytest.fixture
-def crowded(lowrank_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with 3 MiB of downloads and 5 MiB of saved states, and no other disk."""
-    (lowrank_home / "cache" / "downloads").mkdir(parents=True)
-    (lowrank_home / "cache" / "downloads" / "x.whl").write_bytes(bytes(3 * MIB))
-    states = lowrank_home / "runs" / "words" / "checkpoints" / "step-1"
-    states.mkdir(parents=True)
-    (states / "state").write_bytes(bytes(5 * MIB))
-    (lowrank_home / "runs" / "words" / "adapter").mkdir()
-    (lowrank_home / "runs" / "words" / "adapter" / "result").write_bytes(bytes(50 * MIB))
-    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [])
-    monkeypatch.setenv("HOME", str(lowrank_home))
-    return lowrank_home
-
-
-def test_what_can_be_deleted_is_named_if_it_is_enough(crowded: Path) -> None:
-    short = Room(needed=MIB, free=SPARE_BYTES - 3 * MIB, place=crowded)
-    states = crowded / "runs" / "*" / "checkpoints"
-    assert room_advice(short) == f"Free 4.0 MiB (5.0 MiB lie in {states}), or choose a folder on another disk."
-    assert home_advice(short).startswith(f"Free 4.0 MiB (5.0 MiB lie in {states}), or put the data folder on")
-    hopeless = Room(needed=GIB, free=0, place=crowded)
-    assert room_advice(hopeless) == "Free 1.0 GiB, or choose a folder on another disk."
-    assert "lie in" not in home_advice(hopeless)
-
-
-def test_another_disk_with_room_is_named(crowded: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Part(NamedTuple):
-        mountpoint: str
-        fstype: str = "tmpfs"
-        opts: str = "rw"
-
-    def told(*parts: Any) -> None:
-        monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [Part("/no/such"), *parts])
-
-    short = Room(needed=4 * MIB, free=SPARE_BYTES, place=crowded)
-    told(Part(str(small_disk)))
-    free = f"24.0 MiB are free at {small_disk}."
-    assert room_advice(short).endswith(f"checkpoints), or choose a folder on another disk: {free}")
-    shutil.rmtree(crowded / "runs")
-    shutil.rmtree(crowded / "cache")
-    assert room_advice(short) == f"Free 4.0 MiB, or choose a folder on another disk: {free}"
-    assert "24.0 MiB" not in room_advice(Room(needed=9 * MIB, free=0, place=crowded))
-    for part in (Part(str(small_disk), opts="ro,nosuid"), Part(str(small_disk), fstype="squashfs")):
-        told(part)
-        assert room_advice(short) == "Free 4.0 MiB, or choose a folder on another disk."
-    told(Part(str(small_disk)))
-    same = Room(needed=4 * MIB, free=0, place=small_disk)
-    assert str(small_disk) not in room_advice(same)
-
-
-def test_a_plan_names_them_too(run: RunFolder, crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(monkeypatch, 12_000_000 + SPARE_BYTES - 4 * MIB)
-    (problem,) = plan_export(run, "merged", crowded / "out").problems
-    assert "checkpoints)" in problem.advice

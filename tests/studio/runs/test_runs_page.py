@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 
-from core.runs.store import TRASH
+from core.runs.layout import TRASH
 from studio.pages.runs.comparison import differing
 from studio.pages.runs.page import RunsPage
 from studio.pages.runs.table import COLUMNS, RUN_ROLE
