@@ -11,7 +11,6 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.shell.plan_values import Legend, PlanValues
 from studio.shell.plan_words import (
-    VERDICT_MARKS,
     band_words,
     evidence_words,
     memory_parts,
@@ -24,6 +23,7 @@ from studio.widgets.basics import IconLabel, LinkLabel, breakable, button, label
 from studio.widgets.memory_bar import MemoryBar
 from studio.widgets.notes import ProblemNotes
 from studio.widgets.scrolled import ScrolledContent
+from studio.widgets.verdicts import VERDICT_MARKS
 from studio.words import say, tr, tr_count
 
 _ROW = re.compile(r":\d+$")
@@ -56,6 +56,7 @@ class PlanPanel(QWidget):
         top.addWidget(self._verdict, 1)
         self._numbers = label("", "help")
         self._numbers.setObjectName("plan-memory")
+        self._choose = label(tr("Choose a base model to see what a run needs."), "help", wrap=True)
         self.bar = MemoryBar()
         self.bar.setObjectName("plan-bar")
         self._legend = Legend()
@@ -71,7 +72,16 @@ class PlanPanel(QWidget):
         self.start.setMinimumHeight(look().px(tokens.START))
         self._why = label("", "muted", wrap=True)
         self._why.setObjectName("start-blocker")
-        for item in (label(tr("PLAN"), "caption"), top, self._numbers, self.bar, area, self._why, self.start):
+        for item in (
+            label(tr("PLAN"), "caption"),
+            top,
+            self._choose,
+            self._numbers,
+            self.bar,
+            area,
+            self._why,
+            self.start,
+        ):
             if isinstance(item, QWidget):
                 box.addWidget(item, 1 if item is area else 0)
             else:
@@ -114,8 +124,11 @@ class PlanPanel(QWidget):
         icon_name, color = VERDICT_MARKS[verdict]
         self._mark.setPixmap(pixmap(icon_name, color, 20, self.devicePixelRatioF()))
         self._verdict.setText(word)
-        show_figure(self._numbers, numbers)
         memory = plan.memory if plan is not None else None
+        self._choose.setVisible(memory is None)
+        self._numbers.setVisible(memory is not None)
+        if memory is not None:
+            show_figure(self._numbers, numbers)
         parts = memory_parts(memory) if memory is not None else []
         if memory is not None:
             self.bar.show_memory(parts, memory)

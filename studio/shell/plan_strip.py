@@ -7,11 +7,12 @@ from core.errors import Severity
 from core.units import format_count, format_duration, format_share
 from studio.look import tokens
 from studio.look.icons import pixmap
-from studio.shell.plan_words import VERDICT_MARKS, memory_parts, verdict_words
+from studio.shell.plan_words import memory_parts, verdict_words
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
 from studio.widgets.basics import IconLabel, button, label, set_role
 from studio.widgets.memory_bar import MemoryBar
+from studio.widgets.verdicts import VERDICT_MARKS
 from studio.words import say, tr
 
 

@@ -3,25 +3,8 @@
 from core.plan.types import Memory, Plan
 from core.units import format_bytes
 from studio.widgets.memory_bar import Part
+from studio.widgets.verdicts import verdict_word
 from studio.words import say, tr, tr_count
-
-VERDICT_MARKS = {
-    "fits": ("circle-check", "good"),
-    "tight": ("triangle-alert", "warn"),
-    "does_not_fit": ("octagon-x", "bad"),
-    "unknown": ("circle-question-mark", "muted"),
-}
-"""Verdict -> icon and colour."""
-
-
-def verdict_word(verdict: str) -> str:
-    """A verdict in a word or two."""
-    return {
-        "fits": tr("Fits"),
-        "tight": tr("Tight"),
-        "does_not_fit": tr("Does not fit"),
-        "unknown": tr("Unknown"),
-    }[verdict]
 
 
 def verdict_words(plan: Plan | None) -> tuple[str, str, str]:

@@ -14,10 +14,10 @@ from core.units import format_bytes, format_duration
 from studio.look import tokens
 from studio.look.icons import icon
 from studio.look.theme import look
-from studio.shell.plan_words import VERDICT_MARKS, verdict_word
 from studio.state.desk import Desk
 from studio.widgets.basics import Card as CardFrame
 from studio.widgets.basics import label, row
+from studio.widgets.verdicts import VERDICT_MARKS, verdict_word
 from studio.words import say, tr
 
 Index = QModelIndex | QPersistentModelIndex
