@@ -80,7 +80,7 @@ class PlanValues(QWidget):
             value = label("–", "strong")
             value.setObjectName(f"plan-{name}")
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            self._titles[name] = label(title, "help")
+            self._titles[name] = label(title, "help", wrap=True)  # a long value leaves it little room
             grid.addWidget(self._titles[name], number, 0)
             grid.addWidget(value, number, 1, Qt.AlignmentFlag.AlignRight)
             self._values[name] = value

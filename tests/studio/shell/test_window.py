@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QLabel, QWidget
 
 from core.errors import Edit, Severity
 from core.spec.demo import demo_spec
@@ -330,3 +331,16 @@ def test_a_dropped_run_folder_is_shown_with_its_end(qtbot: Any, studio: Any, sta
     qtbot.waitUntil(lambda: run.outcome is not None and run.state.step == 20, timeout=20_000)
     assert run.folder.path == folder.path
     assert studio.window.page == "training"
+
+
+def test_the_panel_is_as_wide_as_its_place_whatever_it_has_shown(qtbot: Any, studio: Any) -> None:
+    """From “choose a model” over a plan for a large one to the longest durations: nothing is cut off at the right."""
+    panel, session = studio.window.plan_panel, studio.desk.session
+    for base, epochs in (("", 1.0), ("meta-llama/Llama-3.1-70B", 1000.0), ("HuggingFaceTB/SmolLM2-135M", 1000.0)):
+        session.set_spec(RunSpec().replace("model.base", base).replace("training.epochs", epochs))
+        settle(qtbot, studio)
+        studio.window.show_page("adapter")
+        qtbot.waitUntil(lambda: panel.minimumSizeHint().width() <= panel.width(), timeout=5_000)
+        body = panel.findChild(QWidget, "planBody")
+        assert body.minimumSizeHint().width() <= body.parentWidget().width()
+        assert panel.findChild(QLabel, "plan-band").isVisible() == bool(base)
