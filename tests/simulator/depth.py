@@ -58,32 +58,40 @@ class _Added:
         }
         self._whole = sum(self.static.values())
         self._kept: dict[int, int] = {}
-        self._left: dict[int, int] = {}
+        left: dict[int, int] = {}
         entered = base.entered
         for number in {int(segment[1]) for segment in entered if len(segment) > 1}:
             kept = entered["pass", number, "forward", first + period] - entered["pass", number, "forward", first]
             before = entered["pass", number, "backward", first + period - 1]
             after = entered["pass", number, "backward", first - 1]
             self._kept[number] = periods * kept
-            self._left[number] = periods * (kept + after - before)
+            left[number] = periods * (kept + after - before)
+        last = max(left)
+        # A pass after the first finds its gradients there, so what it leaves goes with its graph: LLM.int8 holds inputs
+        # as attributes of the graph, and a graph lives until the next pass has its loss.
+        self._held = left[last] if last else 0
+        self._left = {number: size - self._held for number, size in left.items()}
 
     def at(self, place: Place) -> int:
         """Bytes that these layers add to the highest point of a place."""
         if not place:  # before the first pass
             return self._whole
         if place == ("optimizer",):
-            return self._whole + sum(self._left.values())
+            return self._whole + sum(self._left.values()) + self._held
         number = int(place[1])
         earlier = self._whole + sum(left for other, left in self._left.items() if other < number)
+        before = earlier + (self._held if number else 0)
         if place[2] == "start":
-            return earlier
+            return before
         if place[2] == "head":
+            return before + self._kept[number]
+        if place[2] == "loss":
             return earlier + self._kept[number]
         run = int(place[3])
         above = run > self.run or (run == self.run and place[4] == "from the end")  # these layers lie below the place
         if place[2] == "forward":
-            return earlier + (self._kept[number] if above else 0)
-        return earlier + (self._kept[number] if above else self._left[number])
+            return before + (self._kept[number] if above else 0)
+        return earlier + (self._kept[number] if above else self._left[number] + self._held)
 
 
 def _period(config: Any) -> int:

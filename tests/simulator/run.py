@@ -62,12 +62,27 @@ class Simulated:
 
 
 @dataclass(slots=True)
+class FollowedHead:
+    """A head that lets the ledger know when its loss is there and the backward pass begins."""
+
+    head: LossHead
+    ledger: Ledger
+
+    def summed(self, one: Pass) -> torch.Tensor:
+        """The head's own loss."""
+        loss = self.head.summed(one)
+        place = (*self.ledger.segment[:2], "loss")
+        loss.register_hook(lambda _: self.ledger.enter(place))
+        return loss
+
+
+@dataclass(slots=True)
 class Learner:
     """`core.engine.step.Learner` without a run folder."""
 
     device: torch.device
     model: nn.Module
-    head: LossHead
+    head: FollowedHead
     masters: Masters
     optimizer: torch.optim.Optimizer
     scale: LossScale
@@ -112,7 +127,7 @@ def build(case: Case, ledger: Ledger) -> Learner:
     follow_layers(base, ledger)
     model.train()
     optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01)
-    head = make_loss_head(base)
+    head = FollowedHead(make_loss_head(base), ledger)
     return Learner(META, model, head, masters, optimizer, LossScale(enabled=case.compute_dtype == "fp16"), facts)
 
 
