@@ -39,7 +39,8 @@ class ProblemNotes(QWidget):
                 continue
             self._drop(number)
             note = ProblemNote(problem, self._on_fix, compact=self._compact)
-            note.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+            # As high as its texts at the width there is: a maximum would be that of its preferred, wider form.
+            note.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
             self._notes.append(note)
             self._box.addWidget(note)
         self._drop(len(found))
