@@ -31,6 +31,11 @@ def runs_folder(spec: RunSpec) -> Path:
     return Path(spec.output.folder).expanduser() if spec.output.folder.strip() else paths.runs_dir()
 
 
+def machine_key(spec: RunSpec) -> object:
+    """All settings that the computer's facts depend on: which disk a run goes to."""
+    return str(runs_folder(spec))
+
+
 def model_key(spec: RunSpec) -> object:
     """All settings that the model's facts depend on."""
     return (spec.model.base.strip(), spec.model.revision.strip())

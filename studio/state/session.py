@@ -154,7 +154,6 @@ class Session(QObject):
 
     def begin(self) -> None:
         """Reads everything there is to read; called once, after the window is up."""
-        self._read_hardware()
         self._read_stale()
 
     @property
@@ -188,8 +187,6 @@ class Session(QObject):
         """Reads facts again that may have changed outside: "hardware", "model", "data"."""
         for name in names:
             self._read_for.pop(name, None)
-            if name == "hardware":
-                self._read_hardware()
         self._read_stale()
 
     def cancel(self, name: str) -> None:
@@ -203,18 +200,24 @@ class Session(QObject):
             self.plan_changed.emit()
 
     def _read_hardware(self) -> None:
-        self._start("hardware", Busy("Looking at this computer"), lambda _report: readers.read_machine(self.spec))
+        spec = self.spec
+        wanted = readers.machine_key(spec)
+        if self._read_for.get("hardware") != wanted:
+            self._read_for["hardware"] = wanted
+            self._start("hardware", Busy("Looking at this computer"), lambda _report: readers.read_machine(spec))
 
     def _is_stale(self) -> bool:
-        """Whether the spec now names another model or other data than those that were read last."""
+        """Whether the spec now names another disk, another model or other data than those that were read last."""
         model = self._read_for.get("model") != readers.model_key(self.spec)
-        return model or self._read_for.get("data") != self._data_key()
+        machine = self._read_for.get("hardware") != readers.machine_key(self.spec)
+        return model or machine or self._read_for.get("data") != self._data_key()
 
     def _data_key(self) -> object:
         return (readers.data_key(self.spec), self.model.fingerprint if self.model else None)
 
     def _read_stale(self) -> None:
         self._settle.stop()
+        self._read_hardware()
         self._read_model()
         self._read_data()
         self.busy_changed.emit()

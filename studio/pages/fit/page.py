@@ -1,4 +1,4 @@
-"""What fits: the planner's answers to “what can I change, how far can I go, which GPU would do?”."""
+"""What fits: the planner's answers to “what can I change, how far can I go, which GPU would do, and which disk?”."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from core.errors import Edit
 from studio.look import tokens
 from studio.pages.fit.answers import Answers, answer
 from studio.pages.fit.cards_card import CardsCard
+from studio.pages.fit.disk_card import DiskCard
 from studio.pages.fit.limits_card import LimitsCard
 from studio.pages.fit.offers_card import OffersCard
 from studio.pages.page import Page
@@ -33,11 +34,12 @@ class FitPage(Page):
         self._is_in_front = False
         self._is_stale = True
         self.offers, self.limits, self.cards = OffersCard(), LimitsCard(), CardsCard(desk)
+        self.disk = DiskCard()
         self.answers = QWidget()
         box = QVBoxLayout(self.answers)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(tokens.SPACE_4)
-        for card in (self.offers, self.limits, self.cards):
+        for card in (self.offers, self.limits, self.cards, self.disk):
             box.addWidget(card)
         box.addStretch(1)
         go = button(tr("Choose a base model"), lambda: desk.go("model"), role="primary", name="fit-go-model")
@@ -92,6 +94,7 @@ class FitPage(Page):
         self._stack.setCurrentIndex(1 if known and plan is not None and plan.parameters is not None else 0)
         if facts is None or self._stack.currentIndex() == 0:
             return
+        self.disk.show_disk(plan.disk if plan is not None else None)
         spec, cards = session.spec, self.cards.wanted()
         self._asking = start_task(
             lambda report: answer(spec, facts, cards, report),
