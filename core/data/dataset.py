@@ -24,6 +24,9 @@ from core.spec.weights import weight_of
 
 _FINGERPRINT_VERSION = 1
 _BATCH = 512
+_BATCH_CHARACTERS = 500_000
+"""Rows are tokenised in groups of at most so much text: with offsets and Python's lists around them a token of running
+text takes up to 580 bytes while that goes on (measured), which makes this less than a hundred megabytes."""
 
 
 class LoadCancelledError(Exception):
@@ -147,9 +150,8 @@ class _Encoder:
         """The rows that can be learned from; one that is there several times is tokenised once."""
         known: dict[int, Encoded] = {}
         fresh = list({id(sample): sample for sample in samples}.values())
-        for start in range(0, len(fresh), _BATCH):
-            batch = fresh[start : start + _BATCH]
-            spec = self._spec
+        spec = self._spec
+        for batch in _batches(fresh):
             rows = encode_samples(batch, self._tokenizer, self._template, spec.train_on, spec.max_length)
             for sample, row in zip(batch, rows, strict=True):
                 if isinstance(row, Problem):
@@ -193,6 +195,21 @@ class _Encoder:
         learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
         fixes = (learn_all,) if self._spec.train_on == "completions" else ()
         return warning(self._masked[0].place, message, advice, *fixes)
+
+
+def _batches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """The rows in groups that are neither too many nor too long; a very long row makes a group of its own."""
+    batch: list[Sample] = []
+    size = 0
+    for sample in samples:
+        length = len(sample.prompt) + len(sample.completion) + sum(len(turn.content) for turn in sample.messages)
+        if batch and (len(batch) == _BATCH or size + length > _BATCH_CHARACTERS):
+            yield batch
+            batch, size = [], 0
+        batch.append(sample)
+        size += length
+    if batch:
+        yield batch
 
 
 def _nothing_left(encoder: _Encoder, problems: Sequence[Problem]) -> list[Problem]:

@@ -196,7 +196,7 @@ def _cut(spec: DataSpec, text: str, *, in_folder: bool) -> TextCut:
     if spec.text_rows == "separator" and not separator:
         message = "No separator is given, so it is not clear where a row of a text file ends."
         raise UserError(error("data.text_separator", message, "Write what stands between two rows."))
-    return TextCut(spec.text_rows, separator)
+    return TextCut(spec.text_rows, separator if spec.text_rows == "separator" else "")
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:

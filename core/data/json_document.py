@@ -141,7 +141,7 @@ def _list_inside(source: Source, *, first_list: bool, on_bytes: OnBytes | None) 
     if chosen is not None:
         return found.lists[chosen]
     if named:
-        lists = ", ".join(f"“{name}”" for name in named[:_SHOWN])
+        lists = ", ".join(f"“{elide(name)}”" for name in named[:_SHOWN])
         message = f"The file is one object with several lists of rows: {lists}."
         raise UserError(error(str(path), message, "Keep one list, or write the rows as JSONL: one object a line."))
     if found.members and found.only_objects:

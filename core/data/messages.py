@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.data.source import elide
 from core.data.templates import WEIGHT
 from core.data.types import Message
 
@@ -178,7 +179,7 @@ def _to_message(turn: object, what: str) -> Message:
     role = role_of(turn.get(keys[0]))
     if role is None:
         roles = "system, user, assistant or tool"
-        raise MisfitError(f"{what} has the role {json.dumps(turn.get(keys[0]), default=str)}; expected {roles}.")
+        raise MisfitError(f"{what} has the role {_shown(turn.get(keys[0]))}; expected {roles}.")
     extra = {
         name: _without_none(item)
         for name, item in turn.items()
@@ -196,6 +197,15 @@ def _to_message(turn: object, what: str) -> Message:
     if role == "assistant" and not text.strip() and "tool_calls" not in extra:
         raise MisfitError(f"{what} is an empty answer.")
     return Message(role, text, extra)
+
+
+def _shown(value: object) -> str:
+    """A value as a sentence quotes it, whatever it is and however long."""
+    return _plain_text(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def _plain_text(text: str) -> str:
+    return elide(text.encode("utf-8", "replace").decode())
 
 
 def _content(value: object, role: str, extra: dict[str, Any], what: str) -> str:
@@ -227,7 +237,9 @@ def _part(part: object, extra: dict[str, Any], what: str) -> str:
         extra["tool_calls"] = [*extra.get("tool_calls", ()), *_calls(called, what)]
         return ""
     if kind not in ("text", "input_text", "output_text"):
-        raise MisfitError(f"the content of {what} has a part of type “{kind}”; only text can be trained.")
+        raise MisfitError(
+            f"the content of {what} has a part of type “{_plain_text(str(kind))}”; only text can be trained."
+        )
     return to_text(text, f"the content of {what}")
 
 
@@ -257,7 +269,7 @@ def _weight(turn: Mapping[str, Any], what: str) -> int | None:
     value = turn[name]
     if isinstance(value, bool | int | float) and value in (0, 1):
         return int(value)
-    raise MisfitError(f"{what} has the {name} {json.dumps(value, default=str)}; only 0 and 1 are possible.")
+    raise MisfitError(f"{what} has the {name} {_shown(value)}; only 0 and 1 are possible.")
 
 
 def _plain(value: Any) -> Any:

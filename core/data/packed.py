@@ -1,5 +1,7 @@
 """What lies inside a packed file, piece by piece: gzip and Zstandard, and an end to archives that only swell."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Literal
@@ -63,7 +65,9 @@ def byte_chunks(path: Path, packing: Packing, *, on_bytes: OnBytes | None = None
     try:
         with path.open("rb") as raw:
             stream = _stream(raw, packing)
-            while piece := stream.read(CHUNK_BYTES):
+            # Not beyond the size at the start: a file that somebody writes to would never end.
+            most = sys.maxsize if packing else os.fstat(raw.fileno()).st_size
+            while piece := stream.read(min(CHUNK_BYTES, most - total)):
                 total += len(piece)
                 if packing and total > SUSPECT_BYTES and total > SUSPECT_RATIO * raw.tell():
                     raise _swelling(path, raw.tell(), total)

@@ -1,10 +1,11 @@
 """Files to samples: every file recognised by itself, every bad row named."""
 
+import codecs
 import hashlib
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.data.folders import left_out_problem, list_folder
@@ -13,6 +14,7 @@ from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
 from core.data.samples import to_sample
 from core.data.shapes import ROWS_JUDGED, recognise
+from core.data.source import read_head, utf8_chunks
 from core.data.text_rows import TextCut
 from core.data.types import Row, Sample, Shape
 from core.errors import Problem, Severity, UserError, error, warning
@@ -147,7 +149,7 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
     if file.left_out:
         problems.append(left_out_problem(file.path, list_folder(file.path)))
     cut = file.cut if file.format == "text" else TextCut()
-    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, file.fallback)
+    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, _used_fallback(file, progress))
 
 
 def _state(file: DataFile) -> list[tuple[int, int]]:
@@ -254,6 +256,25 @@ def keep_some(samples: list[Sample], most: int, seed: int) -> list[Sample]:
     source = random.Random(seed_number("rows", seed))  # noqa: S311 (a choice, not a secret)
     ranked = sorted((source.random(), index) for index in range(len(samples)))
     return [samples[index] for index in sorted(index for _, index in ranked[:most])]
+
+
+def _used_fallback(file: DataFile, progress: Progress) -> str:
+    """The encoding stated or found for what is no UTF-8; empty where all of it is, so that nothing hangs on it."""
+    if not file.fallback or file.format in ("parquet", "arrow"):
+        return ""
+    for path in file.parts or (file.path,):
+        source = replace(file.source, path=path, packing=read_head(path)[1] if file.parts else file.packing)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            for piece in utf8_chunks(source):
+                decoder.decode(piece)
+                progress.alive()
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return file.fallback
+        except UserError:  # damaged from some place on, which whoever read its rows has said already
+            continue
+    return ""
 
 
 def _sha256(file: DataFile, progress: Progress) -> str:

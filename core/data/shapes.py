@@ -8,6 +8,7 @@ from dataclasses import replace
 from core.data.cells import find_column, is_template, template_columns
 from core.data.messages import is_turn, parsed
 from core.data.samples import to_sample
+from core.data.source import elide
 from core.data.types import Row, Sample, Shape
 from core.errors import Edit, Fix, Problem, Severity, UserError, error, warning
 from core.spec.sections import RecordFormat
@@ -249,9 +250,10 @@ def _notes(rows: Sequence[Row], shape: Shape, columns: Sequence[str], *, is_gues
 
 
 def _single_column_problem(path: str, column: str) -> Problem:
-    message = f"The rows have one column, “{column}”, and its name says nothing about what it holds."
-    fix = Fix(f"Train “{column}” as running text", (Edit(MAPPING, {"text": column}),))
-    return error(path, message, f"Set {MAPPING} to {{text: {column}}} if it holds running text.", fix)
+    name = elide(column)
+    message = f"The rows have one column, “{name}”, and its name says nothing about what it holds."
+    fix = Fix(f"Train “{name}” as running text", (Edit(MAPPING, {"text": column}),))
+    return error(path, message, f"Set {MAPPING} to {{text: {name}}} if it holds running text.", fix)
 
 
 def _unknown_problem(path: str, columns: Sequence[str]) -> Problem:
@@ -267,6 +269,6 @@ def _unknown_problem(path: str, columns: Sequence[str]) -> Problem:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(f"“{column}”" for column in columns[:_SHOWN_COLUMNS])
+    shown = ", ".join(f"“{elide(column)}”" for column in columns[:_SHOWN_COLUMNS])
     more = len(columns) - _SHOWN_COLUMNS
     return (f"{shown} and {more} more" if more > 0 else shown) or "none"

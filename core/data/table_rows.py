@@ -1,7 +1,7 @@
 """Rows from tables: text whose cells are separated by commas, tabs and the like."""
 
 import csv
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from core.errors import Problem, UserError, error
 _DELIMITERS = (",", "\t", ";", "|")
 _SNIFFED_RECORDS = 20
 _MOST_REWINDS = 20
+_LONGEST_NAME = 500
+"""A longer text in the first line is no name but the first row of a table without names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +214,13 @@ def _header(path: Path, record: Sequence[str]) -> list[str]:
     if not names or not all(names):
         message = "The first line must name the columns, and at least one name is missing."
         raise UserError(error(f"{path}:1", message, "Write a first line such as prompt,completion."))
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        message = f"The first line names the column “{double[0]}” twice."
+    longest = max(map(len, names))
+    if longest > _LONGEST_NAME:
+        message = f"The first line must name the columns, but it holds a text of {longest} characters."
+        raise UserError(error(f"{path}:1", message, "Write a first line such as prompt,completion."))
+    double = min((name for name, count in Counter(names).items() if count > 1), default=None)
+    if double is not None:
+        message = f"The first line names the column “{elide(double)}” twice."
         raise UserError(error(f"{path}:1", message, "Give every column its own name."))
     return names
 

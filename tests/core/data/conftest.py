@@ -8,7 +8,7 @@ import pytest
 
 from core.data.tokenizer import Tokenizer
 from core.facts.types import ModelFacts
-from tests.core.data.small_tokenizers import CHATML, write_tokenizer
+from tests.core.data.small_tokenizers import model_of, write_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +33,7 @@ def bos_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 @pytest.fixture(scope="session")
 def model(tokenizer_folder: Path) -> ModelFacts:
     """A model of which only tokenizer and template matter here."""
-    return ModelFacts(
-        path=str(tokenizer_folder), family="llama", architecture="LlamaForCausalLM", parameters=1,
-        embedding_parameters=1, linear_parameters=0, bytes_on_disk=1, dtype="BF16", hidden_size=1,
-        intermediate_size=1, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=1, vocab_size=400,
-        context_length=2048, tied_embeddings=True, linears=(), template=CHATML, template_origin="chat_template.jinja",
-    )  # fmt: skip
+    return model_of(tokenizer_folder)
 
 
 @pytest.fixture(scope="session")

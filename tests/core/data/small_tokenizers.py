@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from core.facts.types import ModelFacts
+
 CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
@@ -91,3 +93,13 @@ NASTY = [
     "word" * 50,
     "# Title\n\n- item\n\t- deeper\n```py\nprint('x')\n```",
 ]
+
+
+def model_of(folder: Path, template: str = CHATML) -> ModelFacts:
+    """A model of which only tokenizer and template matter."""
+    return ModelFacts(
+        path=str(folder), family="llama", architecture="LlamaForCausalLM", parameters=1, embedding_parameters=1,
+        linear_parameters=0, bytes_on_disk=1, dtype="BF16", hidden_size=1, intermediate_size=1, num_layers=1,
+        num_heads=1, num_kv_heads=1, head_dim=1, vocab_size=400, context_length=2048, tied_embeddings=True,
+        linears=(), template=template, template_origin="chat_template.jinja",
+    )  # fmt: skip
