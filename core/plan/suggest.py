@@ -304,7 +304,7 @@ def _warmup(spec: RunSpec, case: _Wish) -> Step:
         reason = f"In a run of {batch.steps:,} steps a tenth of them is few enough for Adam to find its feet."
         yield "training.warmup", SHORT_RUN_WARMUP, reason
     else:
-        reason = f"{USUAL_WARMUP:.0%} of {batch.steps:,} steps are enough for Adam to find its feet."
+        reason = f"{USUAL_WARMUP * 100:.0f} % of {batch.steps:,} steps are enough for Adam to find its feet."
         yield "training.warmup", USUAL_WARMUP, reason
 
 

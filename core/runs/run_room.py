@@ -8,7 +8,7 @@ from pathlib import Path
 from core.errors import ExitCode, UserError, error
 from core.plan.types import Disk
 from core.runs.layout import RunFolder
-from core.runs.room import bytes_below, free_advice, room_advice, room_for
+from core.runs.room import SPARE_BYTES, bytes_below, free_advice, room_advice, room_for
 from core.units import format_bytes
 
 _FOLDER = "output.folder"
@@ -25,8 +25,8 @@ def require_room_to_start(disk: Disk | None, parent: Path) -> None:
     room = room_for(disk.run_bytes, parent)
     if room.missing:
         message = (
-            f"The run needs about {format_bytes(room.needed)} on disk for its checkpoints and its result, but "
-            f"{format_bytes(room.free)} are free at {room.place}."
+            f"The run needs about {format_bytes(room.needed + SPARE_BYTES)} on disk for its checkpoints and its "
+            f"result, but {format_bytes(room.free)} are free at {room.place}."
         )
         raise UserError(error(_FOLDER, message, room_advice(room)), exit_code=ExitCode.DOES_NOT_FIT)
 
@@ -42,7 +42,7 @@ def require_room_to_go_on(disk: Disk | None, folder: RunFolder) -> None:
     room = room_for(disk.run_bytes - min(disk.run_bytes, bytes_below(folder.checkpoints)), folder.path)
     if room.missing:
         message = (
-            f"The run still needs about {format_bytes(room.needed)} on disk for its checkpoints and its result, but "
-            f"{format_bytes(room.free)} are free at {room.place}."
+            f"The run still needs about {format_bytes(room.needed + SPARE_BYTES)} on disk for its checkpoints and its "
+            f"result, but {format_bytes(room.free)} are free at {room.place}."
         )
         raise UserError(error(str(folder.path), message, free_advice(room)), exit_code=ExitCode.DOES_NOT_FIT)

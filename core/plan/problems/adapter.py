@@ -143,7 +143,7 @@ def _dropout(case: Case) -> Iterator[Problem]:
     if share > MOST_DROPOUT:
         yield warning(
             "adapter.dropout",
-            f"Dropout zeroes {share:.0%} of what adapters see, so they learn slowly; up to 10 % is usual.",
+            f"Dropout zeroes {share * 100:.0f} % of what adapters see, so they learn slowly; up to 10 % is usual.",
             "Set it to 0, or to 0.05 for a small set.",
             Fix("Set it to 0.05", (Edit("adapter.dropout", 0.05),)),
         )

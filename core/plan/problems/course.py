@@ -77,7 +77,7 @@ def _many_epochs(case: Case, batch: Batch) -> Iterator[Problem]:
         fixes.append(Fix("Stop when the validation loss no longer falls", edits))
     yield warning(
         path,
-        f"Every row is seen about {case.epochs:,.0f} times, by when it is known by heart rather than understood.",
+        f"Every row is seen about {case.epochs:,.0f} times; by then it is known by heart rather than understood.",
         "Take fewer epochs, or stop early by the validation loss.",
         *fixes,
     )
@@ -181,7 +181,7 @@ def _costly_checkpoints(case: Case) -> Iterator[Problem]:
     yield warning(
         "training.checkpoint_minutes",
         f"Every saved state takes {format_bytes(disk.checkpoint_bytes)}, so saving every {minutes:g} minutes takes "
-        f"about {share:.0%} of the time.",
+        f"about {share * 100:.0f} % of the time.",
         "Save less often.",
         *(fixes if _saving_share(case, calm) <= SAVING_SHARE else ()),
     )

@@ -149,7 +149,7 @@ def _validation(case: Case, data: DataFacts) -> Iterator[Problem]:
         return
     share = math.ceil(100 * FEW_VALIDATION_ROWS / (held + data.train.rows)) / 100
     by_share = not spec.data.validation and spec.data.validation_share < share <= MOST_HELD_BACK
-    more = Fix(f"Hold back {share:.0%}", (Edit("data.validation_share", share),))
+    more = Fix(f"Hold back {share * 100:.0f} %", (Edit("data.validation_share", share),))
     never = Fix("Never stop early", (Edit("training.early_stopping", 0),))
     words = "1 row is" if held == 1 else f"{held} rows are"
     if stopping > 0:

@@ -60,7 +60,7 @@ def _warmup(case: Case, *, judged: bool) -> Iterator[Problem]:
     curve, share = case.curve, case.spec.training.warmup
     if curve is None or curve.steps < 2:
         return
-    usual = Fix(f"Warm up for {USUAL_WARMUP:.0%} of the steps", (Edit("training.warmup", USUAL_WARMUP),))
+    usual = Fix(f"Warm up for {USUAL_WARMUP * 100:.0f} % of the steps", (Edit("training.warmup", USUAL_WARMUP),))
     rate = case.spec.training.learning_rate * _strength(case)
     if share == 0 and judged and rate > BOLD * usual_rate(case.model, full=case.full):
         yield warning(

