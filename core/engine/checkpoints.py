@@ -90,7 +90,8 @@ def save_checkpoint(
         The checkpoint's path and its size in bytes.
 
     Raises:
-        OSError: the disk is full or read-only; nothing half-written stays, older checkpoints are untouched.
+        OSError, SafetensorError: the disk is full or read-only; nothing half-written stays, older checkpoints are
+            untouched.
     """
     from safetensors.torch import save_file
 

@@ -1,11 +1,16 @@
 """From an exception to words: what failed, why, and what to do next."""
 
 import errno
+import re
 import traceback
 
 import torch
 
 from core.errors import Failure, FailureKind, JobError, UserError
+
+# “I/O error: No space left on device (os error 28)”, as Rust's standard library words it.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_WINDOWS_DISK_FULL = 112
 
 
 def describe(error: BaseException) -> Failure:
@@ -26,11 +31,13 @@ def describe(error: BaseException) -> Failure:
             "checkpointing; “lowrank plan” shows what each change saves.",
             detail,
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
+        name = getattr(error, "filename", None)
         return Failure(
             FailureKind.DISK_FULL,
-            f"The disk is full; {error.filename or 'a file'} could not be written.",
-            "Free some space and resume the run: its last checkpoint is whole.",
+            f"The disk is full; {name} could not be written." if name else "The disk is full.",
+            "Free some space, then go on or try again: what was saved before is whole, and nothing half-written is "
+            "left.",
             detail,
         )
     return Failure(
@@ -39,6 +46,14 @@ def describe(error: BaseException) -> Failure:
         "engine.log in the run's folder has the whole story; a report with it is welcome.",
         detail,
     )
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a file found no room; the Rust libraries (safetensors, tokenizers) say so in words alone."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    said = _OS_ERROR.search(str(error))
+    return said is not None and int(said[1]) in (errno.ENOSPC, errno.EDQUOT, _WINDOWS_DISK_FULL)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -95,7 +95,7 @@ def write_adapter(
         FileExistsError: the folder is not empty.
         RecordError: the manifest lacks a field or has one of the wrong type.
         ValueError: there are no tensors.
-        OSError: the disk is full or the folder cannot be written.
+        OSError, SafetensorError: the disk is full or the folder cannot be written; nothing is left behind then.
     """
     from safetensors.torch import save_file
 

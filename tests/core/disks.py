@@ -1,6 +1,10 @@
-"""What a file system says of itself, made up."""
+"""Small file systems, and what one says of itself, made up."""
 
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -17,3 +21,14 @@ class Usage(NamedTuple):
 def tell(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     """From now on every file system says that it has so many bytes free."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10 * GIB, 10 * GIB - free, free))
+
+
+@contextmanager
+def mounted(folder: Path, mebibytes: int) -> Iterator[Path]:
+    """A file system of its own at ``folder``; the test is skipped where none can be mounted."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this system lets the tests mount no disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
