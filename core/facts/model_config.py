@@ -18,6 +18,8 @@ _MAX_HEADS = 65_536
 _MAX_WIDTH = 2**24
 _MAX_NUMBER = 2**40
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+_ACTIVE_EXPERTS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk", "top_k_experts")
 _RESIDUAL_DROPOUT = ("resid_pdrop", "residual_dropout", "resid_dropout", "hidden_dropout")
 _ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attn_dropout")
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
@@ -63,6 +65,9 @@ class ModelConfig:
     context_length: int
     tied: bool | None
     sliding_window: int
+    experts: int
+    active_experts: int
+    expert_size: int
     residual_dropout: float
     attention_dropout: float
     stateful: bool
@@ -196,6 +201,9 @@ def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architect
         context_length=_context(reader),
         tied=_tied(reader, raw),
         sliding_window=_window(reader, family),
+        experts=reader.count(*_EXPERTS, most=_MAX_HEADS),
+        active_experts=reader.count(*_ACTIVE_EXPERTS, most=_MAX_HEADS),
+        expert_size=_expert_size(reader),
         residual_dropout=reader.share(family.dropout, *_RESIDUAL_DROPOUT),
         attention_dropout=reader.share(family.dropout, *_ATTENTION_DROPOUT),
         stateful=_is_stateful(values),
@@ -252,6 +260,14 @@ def _context(reader: _Reader) -> int:
         if isinstance(original, int) and isinstance(factor, int | float) and 1 <= factor < _MAX_NUMBER:
             length = max(length, int(min(original, _MAX_NUMBER) * factor))
     return length
+
+
+def _expert_size(reader: _Reader) -> int:
+    """The inner width of an expert: its own, or that of the layer."""
+    if not reader.count(*_EXPERTS, most=_MAX_HEADS):
+        return 0
+    own = reader.count("moe_intermediate_size", most=_MAX_WIDTH)
+    return own or reader.count("intermediate_size", most=_MAX_WIDTH)
 
 
 def _window(reader: _Reader, family: Family) -> int:

@@ -87,6 +87,8 @@ class ModelFacts:
         bytes_on_disk: size of the weight files.
         dtype: the format most weights are stored in, in safetensors' words: "BF16", "F16", "F32".
         prequantized: the name of a quantization the files already carry; empty for plain weights.
+        experts, active_experts, expert_size: of a mixture of experts, how many there are in a layer, how many a token
+            goes through, and the inner width of one; 0 for other models.
         residual_dropout, attention_dropout: shares that the model's own config drops while it is trained.
         state_leaks: the architecture carries state along a row (Mamba, linear attention), so rows must not be packed.
         template: the chat template's source text; empty where there is none.
@@ -121,6 +123,9 @@ class ModelFacts:
     weight_files: tuple[str, ...] = ()
     prequantized: str = ""
     sliding_window: int = 0
+    experts: int = 0
+    active_experts: int = 0
+    expert_size: int = 0
     residual_dropout: float = 0.0
     attention_dropout: float = 0.0
     state_leaks: bool = False

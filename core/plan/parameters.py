@@ -290,6 +290,13 @@ def _not_adaptable(name: str, model: ModelFacts) -> Problem:
 
 
 def _unknown_target(name: str, model: ModelFacts, shapes: Shapes) -> Problem:
+    if name in ROLES:
+        why = " The experts of a mixture get no adapters." if model.experts else ""
+        return error(
+            "adapter.targets",
+            f"This model has no linear layers in its part “{name}”.{why}",
+            f"It has {_listed(shapes)}; “{ALL_LINEAR}” names them all.",
+        )
     known = [ALL_LINEAR, *ROLES, *shapes.by_short]
     parts = layered_name(name)
     if parts is not None and _meant(parts[2], model, shapes):

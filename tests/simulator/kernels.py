@@ -108,6 +108,11 @@ def _int8_mixed(args: tuple[Any, ...], _: dict[str, Any]) -> int:
     return rounded(4 * values) + (0 if args[0].dtype == torch.float16 else rounded(2 * values))
 
 
+def _int8_dequant(args: tuple[Any, ...], _: dict[str, Any]) -> int:
+    """``int8_vectorwise_dequant`` in bitsandbytes/_ops.py: two products, one after the other, in fp32."""
+    return rounded(FP32 * args[0].numel())
+
+
 def _logsumexp(args: tuple[Any, ...], _: dict[str, Any]) -> int:
     """``logsumexp_out_impl`` in aten/src/ATen/native/ReduceOps.cpp: the shifted input, exponentiated in place."""
     return rounded(args[0].numel() * args[0].element_size())
@@ -120,7 +125,11 @@ def scratch(kind: str) -> dict[Any, Scratch]:
 
     bnb = torch.ops.bitsandbytes
     if kind == "cpu":
-        return {aten.logsumexp.default: _logsumexp, bnb.gemm_4bit.default: _gemm_4bit_cpu}
+        return {
+            aten.logsumexp.default: _logsumexp,
+            bnb.gemm_4bit.default: _gemm_4bit_cpu,
+            bnb.int8_vectorwise_dequant.default: _int8_dequant,
+        }
     return {
         torch.ops.torch_attn._varlen_attn_backward.default: _varlen_backward,
         aten._scaled_dot_product_flash_attention_backward.default: _flash_backward,
@@ -129,6 +138,7 @@ def scratch(kind: str) -> dict[Any, Scratch]:
         bnb.gemm_4bit.default: _gemm_4bit,
         bnb.int8_vectorwise_quant.default: _int8_quant,
         bnb.int8_mixed_scaled_mm.default: _int8_mixed,
+        bnb.int8_vectorwise_dequant.default: _int8_dequant,
     }
 
 

@@ -15,6 +15,7 @@ _SAVED = {
     "gpt_neox": ("lm_head", "embed_in"),
 }  # fmt: skip
 _TARGETS = (("all-linear",), ("all-linear",), ("all-linear",), ("attention",), ("mlp",))
+_TARGETS_EXPERTS = (("all-linear",), ("attention",), ("q_proj", "v_proj"))  # experts are no linear layers
 _TARGETS_LLAMA = (("q_proj", "v_proj"), ("o_proj", "down_proj"), ("q_proj", "k_proj", "v_proj", "o_proj"))
 _HAS_LLAMA_NAMES = frozenset(("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "granite", "smollm3", "olmo2"))
 
@@ -60,6 +61,8 @@ def _adapter(chance: random.Random, config: Any, method: str) -> AdapterSpec:
         return AdapterSpec(method="full")
     family = config["model_type"]
     targets = _TARGETS + (_TARGETS_LLAMA if family in _HAS_LLAMA_NAMES else ())
+    if "num_experts_per_tok" in config:
+        targets = _TARGETS_EXPERTS
     saved: tuple[str, ...] = ()
     if family in _SAVED and not config.get("tie_word_embeddings") and chance.random() < 0.12:
         saved = _SAVED[family][: chance.randint(1, 2)]

@@ -51,11 +51,13 @@ class Setup:
         """The pass of so many tokens that needs most: rows as long as they get, and as many as there can be.
 
         Long rows cost most where scores are written out, many rows where every row is padded; both at once is more
-        than any real pass, by little where flash attention runs.
+        than any real pass, by little where flash attention runs. The longest row is taken to come last but one, where
+        its backward pass meets most of what is kept and what is left.
         """
         tokens = max(1, tokens)
         longest = min(tokens, max(1, self.longest))
         full, rest = divmod(tokens, longest)
+        after = min(1, tokens - longest)
         return Size(
             tokens=tokens,
             kept=max(1, min(tokens, self.supervised)),
@@ -63,6 +65,8 @@ class Setup:
             longest=longest,
             pairs=full * longest**2 + rest**2,
             first=not self.several,
+            after=after,
+            after_pairs=after,
         )
 
 

@@ -211,6 +211,8 @@ def _all_tensors(model: ModelFacts, trainable: int) -> tuple[tuple[int, int], ..
         if linear.bias:
             sizes[linear.out_features] += 1
     sizes[model.embedding_parameters] += 1
+    for matrices in (2, 1) if model.experts else ():  # stacked: gate and up in one, and down
+        sizes[matrices * model.experts * model.expert_size * model.hidden_size] += model.num_layers
     rest = trainable - sum(size * count for size, count in sizes.items())
     width = max(1, model.hidden_size)
     if rest > 0:

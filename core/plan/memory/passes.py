@@ -16,6 +16,8 @@ class Size:
         documents: how many there are.
         longest: tokens of the longest.
         pairs: sum of the squares of their lengths, for scores that are written out.
+        after, after_pairs: tokens and pairs of the documents after the longest.
+        next_before, next_after: tokens of the longest before and after it; as long as they can be where 0.
         first: whether no earlier pass of the step has left gradients.
     """
 
@@ -25,6 +27,15 @@ class Size:
     longest: int
     pairs: int
     first: bool = False
+    after: int = 0
+    after_pairs: int = 0
+    next_before: int = 0
+    next_after: int = 0
+
+    @property
+    def before(self) -> int:
+        """Tokens of the documents before the longest."""
+        return max(0, self.tokens - self.longest - self.after)
 
 
 @dataclass(frozen=True, slots=True)

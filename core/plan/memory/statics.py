@@ -72,11 +72,11 @@ def tensor_state_bytes(optimizer: str, elements: int, kind: DeviceKind) -> int:
     """AdamW's states of one tensor on the device that trains."""
     if optimizer == "adamw":
         return 2 * rounded(4 * elements) + ALLOCATION  # and the number of steps, a tensor of its own
-    if optimizer.startswith("paged") and kind == "cuda" and elements >= SMALLEST_PAGED:
-        return 0
+    paged = optimizer.startswith("paged") and kind == "cuda" and elements >= SMALLEST_PAGED
     if optimizer.endswith("8bit") and elements >= SMALLEST_8BIT:
-        return 2 * rounded(elements) + 2 * rounded(4 * -(-elements // OPTIMIZER_BLOCK))
-    return 2 * rounded(4 * elements)
+        scales = 2 * rounded(4 * -(-elements // OPTIMIZER_BLOCK))  # never paged
+        return scales + (0 if paged else 2 * rounded(elements))
+    return 0 if paged else 2 * rounded(4 * elements)
 
 
 def state_bytes(optimizer: str, parameters: int, kind: DeviceKind) -> int:

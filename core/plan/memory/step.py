@@ -89,6 +89,7 @@ class StepMemory:
         adapted = {"lm_head"} if trained.head_rank else set()
         block = block_name(model, frozenset(names.values())) if group is not None else block_name(model)
         kernel = _kernel(self.setting, model)
+        several = size.documents > 1 and kernel != "varlen"
         return Structure(
             block=block,
             adapted=frozenset(adapted if group is None else (names[name] for name, _ in group.ranks)),
@@ -102,7 +103,8 @@ class StepMemory:
             quantization=self.setting.quantization,
             number=self.setting.number,
             kernel=kernel,
-            documents=1 if kernel == "varlen" else min(2, size.documents),
+            before=several and size.before > 0,
+            after=several and (size.after > 0 or size.before == 0),
             learns_input=learns_input,
             grouped=model.num_heads != model.num_kv_heads,
             residual_dropout=model.residual_dropout > 0,
@@ -142,7 +144,8 @@ def _kernel(setting: Setting, model: ModelFacts) -> str:
 
 def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
     """The numbers behind the ledger's rows."""
-    other = min(size.longest, size.tokens - size.longest)
+    before = min(size.next_before or size.longest, size.before)
+    after = min(size.next_after or size.longest, size.after)
     chunk = max(SMALLEST_CHUNK, CHUNK_BYTES // max(1, 4 * model.vocab_size))
     return {
         "tokens": size.tokens,
@@ -151,13 +154,19 @@ def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
         "again": min(chunk, max(0, size.kept - chunk)),
         "padded": size.tokens + 128 * size.documents,
         "longest": size.longest,
-        "others": size.tokens - size.longest,
-        "other": other,
         "longest_padded": -(-size.longest // 128) * 128,
-        "other_padded": -(-other // 128) * 128,
         "longest_pairs": size.longest**2,
-        "others_pairs": max(0, size.pairs - size.longest**2),
-        "other_pairs": other**2,
+        "before": size.before,
+        "before_once": before,
+        "before_once_padded": -(-before // 128) * 128,
+        "before_pairs": max(0, size.pairs - size.longest**2 - size.after_pairs),
+        "before_once_pairs": before**2,
+        "after": size.after,
+        "after_once": after,
+        "after_once_padded": -(-after // 128) * 128,
+        "after_pairs": size.after_pairs,
+        "after_once_pairs": after**2,
+        "routed": size.tokens * max(1, model.active_experts),
         "one": 1,
         "none": 0,
         "first": 1 if size.first else 0,

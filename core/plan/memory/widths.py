@@ -16,6 +16,13 @@ def model_widths(model: ModelFacts) -> dict[str, int]:
     query, key = heads * width, keys * width
     turned = 2 * int(width * _TURNED.get(model.family, 1.0) / 2)  # columns of a head that are rotated
     return {
+        "experts": model.experts,
+        "active": model.active_experts,
+        "expert": model.expert_size,
+        "expert_both": 2 * model.expert_size,
+        "router": model.experts * model.hidden_size,
+        "gate_up_experts": 2 * model.experts * model.expert_size * model.hidden_size,
+        "down_experts": model.experts * model.expert_size * model.hidden_size,
         "turned_query": heads * turned,
         "turned_key": keys * turned,
         "half_turned_query": heads * turned // 2,

@@ -33,6 +33,8 @@ def setup_of(case: Case) -> Setup:
 def size_of(case: Case) -> Size:
     """The largest pass of a case."""
     lengths = case.passes[0]
+    place = lengths.index(max(lengths))
+    before, after = lengths[:place], lengths[place + 1 :]
     return Size(
         tokens=sum(lengths),
         kept=case.kept(lengths),
@@ -40,4 +42,8 @@ def size_of(case: Case) -> Size:
         longest=max(lengths),
         pairs=sum(length * length for length in lengths),
         first=len(case.passes) == 1,
+        after=sum(after),
+        after_pairs=sum(length * length for length in after),
+        next_before=max(before, default=0),
+        next_after=max(after, default=0),
     )

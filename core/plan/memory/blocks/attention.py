@@ -1,7 +1,8 @@
 """Attention within documents, kernel by kernel; see `core.engine.attention`.
 
-Without varlen every document has a call of its own. However many there are, two stand for them: the longest, whose
-backward pass is taken to come last, on top of the gradients of all others, and the others together.
+Without varlen every document has a call of its own. However many there are, three stand for them: the longest, those
+before it together, and those after it. The backward pass comes to the last document first, so at the longest one there
+is all that was kept for those before it, and beside it the gradients that those after it have left.
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class Part:
 
 
 LONGEST = Part("longest", "longest")
-OTHERS = Part("others", "other")
-WHOLE = Part("tokens", "tokens")
+BEFORE = Part("before", "before_once")
+AFTER = Part("after", "after_once")
 
 
 def attended(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -39,14 +40,16 @@ def attended(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Ten
     if form.kernel == "varlen":
         return _fused(tape, form, query, key, value, "tokens", "padded")
     parts = []
-    for part in (LONGEST,) if form.documents == 1 else (LONGEST, OTHERS):
-        sliced = (_slice(tape, x, part, form.documents) for x in (query, key, value))
+    chosen = (*((BEFORE,) if form.before else ()), LONGEST, *((AFTER,) if form.after else ()))
+    for part in chosen:
+        sliced = (_slice(tape, x, part, len(chosen)) for x in (query, key, value))
         parts.append(_one(tape, form, part, *sliced))
         del sliced
     written_out = form.kernel in ("eager", "capped")
     if len(parts) > 1:
         joined = tape.tensor(query.rows, query.width, query.bytes)
-        joined.node = tape.node(lambda grads: [grads[0], grads[0]], *parts)
+        count = len(parts)
+        joined.node = tape.node(lambda grads: [grads[0]] * count, *parts)
         return copied(tape, joined)
     whole = parts[0]
     return copied(tape, whole) if written_out or form.kernel == "math" else whole
@@ -73,7 +76,7 @@ def _slice(tape: Tape, x: Tensor, part: Part, documents: int) -> Tensor:
 def _fused(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Tensor, rows: str, padded: str) -> Tensor:
     """Flash attention: sums of exponentials are kept; its backward pass takes fp32 scratch of the query's size."""
     size = query.bytes
-    once = "other" if rows == "others" else rows
+    once = rows if rows in ("tokens", "longest") else f"{rows}_once"
     result = tape.tensor(rows, "query", size)
     sums = tape.buffer(rows, "heads", FP32)
     state = tape.buffer("one", "two", 8)

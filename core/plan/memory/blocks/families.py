@@ -13,6 +13,8 @@ _BLOCKS: Mapping[str, tuple[Block, Block]] = {
     "llama": (llama.llama, Layer.rms_norm),
     "granite": (llama.granite, Layer.rms_norm),
     "qwen3": (llama.qwen3, Layer.rms_norm),
+    "mixtral": (llama.mixtral, Layer.rms_norm),
+    "qwen3_moe": (llama.qwen3_moe, Layer.rms_norm),
     "gemma": (llama.gemma, norms.gemma_norm),
     "gemma2": (llama.gemma2, norms.gemma_norm),
     "gemma3": (llama.gemma3, norms.gemma_norm),
@@ -28,6 +30,7 @@ _BLOCKS: Mapping[str, tuple[Block, Block]] = {
 _NONE: frozenset[str] = frozenset()
 _LLAMA = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 _MATRICES: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("mixtral", "qwen3_moe"), frozenset(("q_proj", "k_proj", "v_proj", "o_proj"))),
     **dict.fromkeys(("llama", "granite", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "cohere"), _LLAMA),
     "phi3": frozenset(("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
     "phi": frozenset(("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")),

@@ -1,5 +1,6 @@
 """Llama and its relatives: Mistral, Qwen 2 and 3, Granite, SmolLM3, Gemma 1 to 3, OLMo 2."""
 
+from core.plan.memory.blocks.experts import mixture
 from core.plan.memory.blocks.norms import gemma_norm, olmo_norm
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.ledger import Tensor
@@ -65,6 +66,30 @@ def _head_normed(layer: Layer, x: Tensor) -> Tensor:
     query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
     result = layer.attention(query, key, value)
     return layer.linear(result, "o_proj", "hidden")
+
+
+def mixtral(layer: Layer, x: Tensor) -> Tensor:
+    """MixtralDecoderLayer.forward."""
+    residual = x
+    x = layer.rms_norm(x)
+    x = attended(layer, x)
+    x = layer.added(residual, x)
+    residual = x
+    x = layer.rms_norm(x)
+    x = mixture(layer, x, widened=True)
+    return layer.added(residual, x)
+
+
+def qwen3_moe(layer: Layer, x: Tensor) -> Tensor:
+    """Qwen3MoeDecoderLayer.forward."""
+    residual = x
+    x = layer.rms_norm(x)
+    x = _head_normed(layer, x)
+    x = layer.added(residual, x)
+    residual = x
+    x = layer.rms_norm(x)
+    x = mixture(layer, x, widened=False)
+    return layer.added(residual, x)
 
 
 def gemma(layer: Layer, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class Structure:
         full: every weight learns.
         number: the compute format, "bf16", "fp16" or "fp32".
         kernel: "varlen", "flash", "sdpa" or "eager".
-        documents: 1, 2 or 3 documents a pass; more repeat what three do.
+        before, after: documents with calls of their own before and after the longest one's.
         learns_input: the layer's input wants a gradient.
         grouped: fewer key heads than query heads.
         windowed: attention with a mask of its own, for rows longer than a sliding window.
@@ -35,7 +35,8 @@ class Structure:
     quantization: str = "none"
     number: str = "bf16"
     kernel: str = "varlen"
-    documents: int = 1
+    before: bool = False
+    after: bool = False
     learns_input: bool = True
     grouped: bool = False
     windowed: bool = False
