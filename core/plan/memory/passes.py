@@ -124,7 +124,9 @@ class PassMemory:
         if self.table:
             so_far = self.gradients - (self.table_sum if self.first else 0)
             yield self.waiting + self.table + self.embedded, 0, so_far, "embeddings"
-            yield self.table, 0, self.gradients, "embeddings"
+            # In fp32 the first pass's gradient becomes the master's own.
+            is_own = self.first and self.table == self.table_sum
+            yield 0 if is_own else self.table, 0, self.gradients, "embeddings"
 
 
 def _split(runs: Sequence[Run], checkpointed: int) -> list[tuple[Run, Moments, int]]:
