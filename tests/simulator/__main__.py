@@ -1,4 +1,18 @@
-"""Prints one case: static bytes, and what was live at the peak."""
+"""Prints one case: static bytes, and what was live at the peak.
+
+::
+
+    .venv/bin/python -m tests.simulator --model llama-3-8b --set checkpointed=32 --passes 1024,1024
+
+In a test::
+
+    from tests.simulator.cases import Case
+    from tests.simulator.run import simulate
+
+    simulated = simulate(Case("llama-3-8b", checkpointed=32, passes=((2048,), (2048,))))
+    simulated.peak_bytes, simulated.static, simulated.facts
+    print(simulated.report())
+"""
 
 import argparse
 import time
@@ -12,7 +26,7 @@ from tests.simulator.run import simulate
 
 def main() -> None:
     """Reads a case from the command line and prints it."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description="Prints one case.")
     parser.add_argument("--model", default="llama-3-8b")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a field of Case")
     parser.add_argument("--adapter", action="append", default=[], metavar="FIELD=VALUE", help="a field of AdapterSpec")
