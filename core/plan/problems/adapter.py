@@ -22,8 +22,9 @@ def adapter_problems(case: Case) -> Iterator[Problem]:
     """Ranks, strengths, targets and dropout against the model and the data."""
     if case.full:
         return
-    yield from _wide(case)
-    yield from _room(case)
+    wide = list(_wide(case))
+    yield from wide
+    yield from (problem for problem in _room(case) if not wide or problem.path != wide[0].path)
     yield from _pattern_scales(case)
     yield from _attention_only(case)
     yield from _dropout(case)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import Fix, Problem
+from core.errors import Fix, Problem, Severity
 from core.facts.types import DataFacts, Facts
 from core.plan.planner import plan
 from core.spec.demo import demo_spec
@@ -168,3 +168,10 @@ def test_no_fix_ever_trades_a_warning_for_an_error(
             assert not paths, (problem.message, fix.title, new)
             if problem.path != "hardware.device":
                 assert problem not in now, (problem, fix.title)
+
+
+def test_a_rank_gets_one_piece_of_advice() -> None:
+    rows = data(lengths(rows=300))
+    asked = spec(adapter__rank=512, adapter__alpha=1024.0)
+    found = plan(asked, Facts(MACHINES["rtx4090"], MODELS["135m"], rows)).problems
+    assert [item.severity for item in found if item.path == "adapter.rank"] == [Severity.WARNING]
