@@ -4,11 +4,13 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from core.plan.suggest import Suggestion, apply_suggestions, suggest
+from core.plan.usual import TASKS, USUAL, Task, task_of
 from core.spec.fields import FieldInfo
 from core.spec.run_spec import field_at
 from studio.look import tokens
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, Elided, IconLabel, button, label, row, tool_button
+from studio.widgets.controls import CalmList
 from studio.words import say, tr
 
 _SETTLE_MS = 150
@@ -31,6 +33,14 @@ class AdviceCard(Card):
         self.take_all = button(tr("Take all"), self._take_all, role="primary", name="advice-all")
         self.head.addWidget(self.take_all)
         self.head.addWidget(tool_button("x", tr("Close the suggestions"), self.closed.emit, name="advice-close"))
+        self.task = CalmList()
+        self.task.setObjectName("advice-task")
+        self.task.setAccessibleName(tr("What is to be learned"))
+        self.task.addItem("", None)
+        for task in TASKS:
+            self.task.addItem(say(USUAL[task].title), task)
+        self.task.currentIndexChanged.connect(self.refresh)
+        self.add(row(label(tr("What is to be learned")), self.task, None))
         self._rows = QWidget()
         self.add(self._rows)
         self._grid = QGridLayout(self._rows)
@@ -43,8 +53,11 @@ class AdviceCard(Card):
 
     def refresh(self) -> None:
         """Asks again; rows are made anew only when something is suggested otherwise."""
-        facts = self._session.facts
-        found = suggest(self._session.spec, facts) if facts is not None else ()
+        facts, spec = self._session.facts, self._session.spec
+        guess = task_of(spec, facts.data if facts is not None else None)
+        self.task.setItemText(0, tr("As the data looks: {task}", task=say(USUAL[guess].title)))
+        chosen: Task | None = self.task.currentData()
+        found = suggest(spec, facts, chosen) if facts is not None else ()
         if found == self._found:
             return
         self._found = found

@@ -8,6 +8,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton, QWidget
 
+from core.plan.suggest import suggest
+from core.plan.usual import USUAL
 from core.units import GIB
 from studio.pages.adapter.changes import ChangeLabel, change_words
 from studio.pages.adapter.strength import RANK_STOPS
@@ -202,6 +204,23 @@ def test_suggestions_are_taken_one_by_one_or_all_in_one_step(page_on: PageOn, qt
     assert page.desk.session.spec == asked
     QTest.mouseClick(page.advice.findChild(QWidget, "advice-close"), LEFT)
     assert page.advice is None
+
+
+def test_a_person_can_say_what_is_to_be_learned(page_on: PageOn) -> None:
+    page = page_on(MODELS["8b"], spec())
+    QTest.mouseClick(page.suggest, LEFT)
+    advice = page.advice
+    titles = [advice.task.itemText(number) for number in range(advice.task.count())]
+    assert titles[0] == "As the data looks: Chat and instructions"
+    assert titles[1:] == [usual.title for usual in USUAL.values()]
+    plain = {item.path: item.value for item in advice._found}
+    advice.task.setCurrentIndex(titles.index("New knowledge"))
+    assert {item.path: item.value for item in advice._found} == {
+        item.path: item.value for item in suggest(spec(), page.desk.session.facts, "knowledge")
+    }
+    assert {item.path: item.value for item in advice._found} != plain
+    advice.task.setCurrentIndex(0)
+    assert {item.path: item.value for item in advice._found} == plain
 
 
 # ------------------------------------------------------------------------------------------- without a model, in full
