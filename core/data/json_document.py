@@ -1,4 +1,4 @@
-"""Rows from one JSON document: of the list that it is, of the list inside it, or the one object itself."""
+"""Rows from one JSON document: of the list or the object of named rows that it is, of the list inside, or itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from core.units import format_bytes
 _LIST_NAMES = ("data", "train", "rows", "examples", "samples", "items", "conversations")
 _DEEPEST = 4
 _SHOWN = 12
+_ENOUGH_MEMBERS = 20
+"""So many objects alike are the rows of a long document that nobody wants to read to its end first."""
 
 
 @dataclass(slots=True)
@@ -27,12 +29,20 @@ class _Found:
         has_turns: one of its own lists is a conversation, so the object looks like a row itself.
         only_objects: all its values are objects.
         members: how many values it has.
+        shared: the names that all its values have, where those are objects.
     """
 
     lists: dict[str, int] = field(default_factory=dict)
     has_turns: bool = False
     only_objects: bool = True
     members: int = 0
+    shared: frozenset[str] | None = None
+
+    @property
+    def is_named_rows(self) -> bool:
+        """Whether the object is a list of rows in which each has a name: objects alike, columns with words as names."""
+        columns = [name for name in self.shared or () if not name.isdecimal()]
+        return self.only_objects and self.members > 1 and bool(columns)
 
 
 class _EnoughError(Exception):
@@ -61,7 +71,9 @@ def read_json_document(
             yield from _elements(path, text, whole=True)
             return
         where = _list_inside(source, first_list=first_list, on_bytes=on_bytes) if first == "{" else None
-        if where is None:
+        if where == 0:
+            yield from _members(path, text)
+        elif where is None:
             line = text.line
             value = text.value()
             _check_end(text)
@@ -92,6 +104,35 @@ def _elements(path: Path, text: JsonText, *, whole: bool) -> Iterator[Row | Prob
         _check_end(text)
 
 
+def _members(path: Path, text: JsonText) -> Iterator[Row | Problem]:
+    """The values of the object that begins here; their names only tell them apart."""
+    text.step()
+    while True:
+        _name(text)
+        line = text.line
+        yield as_row(path, line, text.value())
+        if not _goes_on(text, "}"):
+            break
+    text.step()
+    _check_end(text)
+
+
+def _name(text: JsonText) -> str:
+    """The name of a member of an object, passed over with the colon behind it.
+
+    Raises:
+        BrokenJsonError: there is none.
+    """
+    if text.peek() != '"':
+        raise text.broken("Expecting property name enclosed in double quotes")
+    name = str(text.value())
+    if text.peek() != ":":
+        raise text.broken("Expecting ':' delimiter")
+    text.step()
+    text.peek()
+    return name
+
+
 def _goes_on(text: JsonText, end: str) -> bool:
     """Passes over the comma to the next item; False at the end of the list or object.
 
@@ -115,7 +156,7 @@ def _check_end(text: JsonText) -> None:
 
 
 def _list_inside(source: Source, *, first_list: bool, on_bytes: OnBytes | None) -> int | None:
-    """Where the list of rows inside a top-level object begins; None if the object is a row itself.
+    """Where the list of rows inside a top-level object begins, 0 where it is one itself; None if it is a single row.
 
     Raises:
         UserError: several lists might be meant, or there is none and the object is no row.
@@ -144,6 +185,8 @@ def _list_inside(source: Source, *, first_list: bool, on_bytes: OnBytes | None) 
         lists = ", ".join(f"“{elide(name)}”" for name in named[:_SHOWN])
         message = f"The file is one object with several lists of rows: {lists}."
         raise UserError(error(str(path), message, "Keep one list, or write the rows as JSONL: one object a line."))
+    if found.is_named_rows:
+        return 0
     if found.members and found.only_objects:
         message = "The file is one object whose values are objects, so it is not clear what a row is."
         raise UserError(error(str(path), message, "Write the rows as a list, or as JSONL: one object a line."))
@@ -159,32 +202,34 @@ def _preferred(names: list[str]) -> str | None:
     return None
 
 
-def _walk(text: JsonText, found: _Found, prefix: str, depth: int, *, first_list: bool) -> None:
-    """Goes through the object that begins here and notes every list of rows in it."""
+def _walk(text: JsonText, found: _Found, prefix: str, depth: int, *, first_list: bool) -> frozenset[str]:
+    """Goes through the object that begins here and notes every list of rows in it; returns the names in it."""
+    names: list[str] = []
     text.step()
     if text.peek() == "}":
         text.step()
-        return
+        return frozenset()
     while True:
-        if text.peek() != '"':
-            raise text.broken("Expecting property name enclosed in double quotes")
-        name = f"{prefix}{text.value()}"
-        if text.peek() != ":":
-            raise text.broken("Expecting ':' delimiter")
-        text.step()
+        name = _name(text)
+        if depth:
+            names.append(name)
         mark = text.peek()
         if depth == 0:
             found.members += 1
             found.only_objects = found.only_objects and mark == "{"
         if mark == "[":
-            _note_list(text, found, name, first_list=first_list)
+            _note_list(text, found, prefix + name, first_list=first_list)
         elif mark == "{" and depth < _DEEPEST:
-            _walk(text, found, f"{name}.", depth + 1, first_list=first_list)
+            inner = _walk(text, found, f"{prefix}{name}.", depth + 1, first_list=first_list)
+            if depth == 0:
+                found.shared = inner if found.shared is None else found.shared & inner
         else:
             text.value()
+        if first_list and depth == 0 and found.members == _ENOUGH_MEMBERS and found.is_named_rows and not found.lists:
+            raise _EnoughError
         if not _goes_on(text, "}"):
             text.step()
-            return
+            return frozenset(names)
 
 
 def _note_list(text: JsonText, found: _Found, name: str, *, first_list: bool) -> None:

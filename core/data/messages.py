@@ -6,54 +6,11 @@ from typing import Any
 
 from core.data.source import elide
 from core.data.templates import WEIGHT
+from core.data.turns import listed, parsed, role_of, speaker_roles, turn_keys
 from core.data.types import Message
 
-_ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "agent": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "claude": "assistant",
-    "gpt4": "assistant",
-    "gpt-4": "assistant",
-    "gpt-3.5": "assistant",
-    "llm": "assistant",
-    "function_call": "assistant",
-    "function-call": "assistant",
-    "functioncall": "assistant",
-    "tool_call": "assistant",
-    "tool_calls": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "ipython": "tool",
-    "observation": "tool",
-    "tool_response": "tool",
-    "tool_result": "tool",
-    "tool_output": "tool",
-    "function_response": "tool",
-    "function-response": "tool",
-    "function_result": "tool",
-    "usr": "user",
-    "customer": "user",
-    "sys": "system",
-}
 _CALLS = ("function_call", "function-call", "functioncall", "tool_call", "tool_calls")
 _CALL_PARTS = ("tool_call", "tool_calls", "function_call")
-_ROLE_KEYS = ("role", "from")
-_RARE_ROLE_KEYS = ("speaker", "author", "sender")
-_CONTENT_KEYS = ("content", "value", "text")
-_DEEPEST = 100
 _WEIGHTS = ("weight", "loss", "loss_weight", "train")
 _REASONING_PARTS = ("reasoning", "thinking")
 
@@ -93,12 +50,13 @@ def to_messages(value: object, what: str) -> tuple[Message, ...]:
     Raises:
         MisfitError: it is no such list, or one of its turns makes no sense.
     """
-    turns = _listed(parsed(value))
+    turns = listed(parsed(value))
     if not isinstance(turns, list | tuple):
         raise MisfitError(f"{what} is not a list of messages.")
     if not turns:
         raise MisfitError(f"{what} is an empty list.")
-    return tuple(_to_message(turn, f"message {number} of {what}") for number, turn in enumerate(turns, start=1))
+    roles = speaker_roles(turns)
+    return tuple(_to_message(turn, f"message {number} of {what}", roles) for number, turn in enumerate(turns, start=1))
 
 
 def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
@@ -117,69 +75,14 @@ def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(_wrapped(tool if written else _without_none(tool)) for tool in tools)
 
 
-def parsed(value: object) -> object:
-    """What a text that holds a JSON list or object says; anything else as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            found = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return value if is_too_deep(found) else found
-    return value
-
-
-def is_too_deep(value: object) -> bool:
-    """Whether data is nested deeper than any row with a meaning, so deep that what works on it might give up."""
-    level = [value]
-    for _ in range(_DEEPEST):
-        inner = (item.values() if isinstance(item, Mapping) else item for item in level)
-        level = [child for items in inner for child in items if isinstance(child, dict | list | tuple)]  # type: ignore[attr-defined]  # only containers get here
-        if not level:
-            return False
-    return True
-
-
-def is_turn(value: object) -> bool:
-    """Whether something looks like one turn of a conversation."""
-    if not isinstance(value, Mapping):
-        return False
-    return any(key in value for key in _ROLE_KEYS) or (
-        any(key in value for key in _RARE_ROLE_KEYS) and any(key in value for key in _CONTENT_KEYS)
-    )
-
-
-def _turn_keys(turn: Mapping[str, Any]) -> tuple[str, str]:
-    """Where a turn says who speaks, and where it says what."""
-    role = next((key for key in (*_ROLE_KEYS, *_RARE_ROLE_KEYS) if key in turn), "role")
-    usual = "value" if role == "from" else "content"
-    return role, next((key for key in (usual, *_CONTENT_KEYS) if key in turn), usual)
-
-
-def _listed(value: object) -> object:
-    """The turns of columns that hold a list each, as Hugging Face datasets write lists of records; else the value."""
-    if not isinstance(value, Mapping) or not is_turn(value):
-        return value
-    role, content = _turn_keys(value)
-    roles, contents = value.get(role), value.get(content)
-    if not isinstance(roles, list) or not isinstance(contents, list) or len(roles) != len(contents):
-        return value
-    whole = {name: column for name, column in value.items() if isinstance(column, list) and len(column) == len(roles)}
-    return [dict(zip(whole, cells, strict=True)) for cells in zip(*whole.values(), strict=True)]
-
-
-def role_of(name: object) -> str | None:
-    """The role that a word stands for; None for a word that stands for none."""
-    return _ROLES.get(name.strip().lower()) if isinstance(name, str) else None
-
-
-def _to_message(turn: object, what: str) -> Message:
+def _to_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:
     if not isinstance(turn, Mapping):
         raise MisfitError(f"{what} is not an object with a role and a content.")
-    keys = _turn_keys(turn)
-    role = role_of(turn.get(keys[0]))
+    keys = turn_keys(turn)
+    role = role_of(turn.get(keys[0])) or roles.get(str(turn.get(keys[0])))
     if role is None:
-        roles = "system, user, assistant or tool"
-        raise MisfitError(f"{what} has the role {_shown(turn.get(keys[0]))}; expected {roles}.")
+        known = "system, user, assistant or tool"
+        raise MisfitError(f"{what} has the role {_shown(turn.get(keys[0]))}; expected {known}.")
     extra = {
         name: _without_none(item)
         for name, item in turn.items()
@@ -210,7 +113,7 @@ def _plain_text(text: str) -> str:
 
 def _content(value: object, role: str, extra: dict[str, Any], what: str) -> str:
     if value is None and role == "assistant" and "tool_calls" in extra:
-        # Some templates tell a call from an answer by this very null.
+        # Templates tell a call from an answer by a content that is not there.
         extra["content"] = None
         return ""
     if isinstance(value, list | tuple):

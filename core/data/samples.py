@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.data.cells import answer_cell, cell, optional_text, text_cell
-from core.data.messages import MisfitError, is_too_deep, is_turn, parsed, to_messages, to_text, to_tools
+from core.data.messages import MisfitError, to_messages, to_text, to_tools
 from core.data.templates import WEIGHT
 from core.data.transcripts import split_transcript
+from core.data.turns import is_too_deep, is_turn, parsed
 from core.data.types import Message, Row, Sample, Shape
 from core.errors import Problem, error
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from core.data.cells import find_column, is_template, template_columns
-from core.data.messages import is_turn, parsed
 from core.data.samples import to_sample
 from core.data.source import elide
+from core.data.turns import is_turn, listed, parsed, speaker_roles
 from core.data.types import Row, Sample, Shape
 from core.errors import Edit, Fix, Problem, Severity, UserError, error, warning
 from core.spec.sections import RecordFormat
@@ -168,8 +168,8 @@ def _format_of(row: Row) -> RecordFormat | None:
 
 def _turns_of(row: Row, columns: Sequence[str]) -> Sequence[Mapping[str, object]] | None:
     """The conversation that a row holds in a column of its own, if its first turn looks like one."""
-    listed = find_column(columns, _LISTS)
-    turns = parsed(row.value[listed]) if listed else None
+    column = find_column(columns, _LISTS)
+    turns = listed(parsed(row.value.get(column))) if column else None
     if isinstance(turns, list | tuple) and turns and is_turn(turns[0]):
         return turns
     if isinstance(turns, Mapping) and is_turn(turns):  # columns of turns; their first line is judged
@@ -236,6 +236,14 @@ def _notes(rows: Sequence[Row], shape: Shape, columns: Sequence[str], *, is_gues
         fixes = (fix,) if "messages" in shape.columns else ()
         advice = "Nothing has to be done if that is what you want."
         notes.append(Problem(Severity.INFO, path, message, advice, fixes))
+    turns = _turns_of(rows[0], columns) if "messages" in shape.columns else None
+    if turns and speaker_roles(turns):
+        message = (
+            "The speakers have names of their own: whoever speaks first is taken for the user, and the other one’s "
+            "answers are trained."
+        )
+        advice = "Give the turns the roles “user” and “assistant” if it is the other way round."
+        notes.append(Problem(Severity.INFO, path, message, advice))
     media = find_column(columns, _MEDIA)
     if media is not None and any(row.value.get(media) for row in rows):
         message = f"The rows refer to pictures, films or sounds in “{media}”; only their text is trained."

@@ -189,10 +189,13 @@ def _turn_end(template: ChatTemplate) -> str:
 
 
 def _as_mapping(message: Message) -> dict[str, Any]:
-    """A message as templates expect it; reasoning goes by each name that templates know, as in transformers."""
+    """A message as templates expect it, which is as transformers 5 gives it to them.
+
+    Reasoning goes by each name that templates know. What is null is left out: many would fail on it or write “None”.
+    """
     value: dict[str, Any] = {"role": message.role, "content": message.content}
     value.update((key, item) for key, item in message.extra.items() if key != WEIGHT)
     reasoning = next((value[name] for name in _REASONING if value.get(name) is not None), None)
     if reasoning is not None:
         value = {"thinking": reasoning, **value, "reasoning_content": reasoning}
-    return value
+    return {key: item for key, item in value.items() if item is not None}

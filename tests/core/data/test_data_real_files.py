@@ -1,13 +1,6 @@
-"""Every data file of a real trainer's source package: recognised without help, read to the end, and written out.
+"""Every data file of a real trainer's source package: recognised without help, read to the end, and written out."""
 
-The package is fetched once with pip, by its hash, into a cache outside the tree; it keeps its sources' licences and is
-never committed. Without a network these tests are skipped, and say so one by one.
-"""
-
-import hashlib
 import os
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +17,7 @@ from core.errors import Problem, Severity
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from tests.core.data.real_like_templates import THINKING
-
-PACKAGE, VERSION = "llamafactory", "0.9.5"
-ARCHIVE = f"{PACKAGE}-{VERSION}.tar.gz"
-SHA256 = "1702c0bfb864e80577a59521d2edcacd2aab05ec6aee06188fcba335a589681f"
+from tests.core.data.real_packages import LLAMAFACTORY, fetched
 
 FILES = {
     "alpaca_en_demo.json": ("json", "alpaca", 999),
@@ -54,32 +44,14 @@ NO_DATA = {"dataset_info.json", "README.md", "README_zh.md", "v1_sft_demo.yaml",
 @pytest.fixture(scope="session")
 def files() -> Path:
     """The folder with the package's data files."""
-    cache = Path(os.environ.get("LOWRANK_TEST_CACHE") or Path.home() / ".cache" / "lowrank-tests")
-    folder = cache / f"{PACKAGE}-{SHA256[:12]}"
-    archive = folder / ARCHIVE
-    if not archive.is_file():
-        _download(folder)
-    if hashlib.sha256(archive.read_bytes()).hexdigest() != SHA256:
-        pytest.fail(f"{archive} is not the file that these tests were written for")
-    data = folder / "data"
+    archive = fetched(LLAMAFACTORY)
+    data = archive.parent / "data"
     if not data.is_dir():
-        staged = folder / f"part-{os.getpid()}"
+        staged = archive.parent / f"part-{os.getpid()}"
         with tarfile.open(archive) as packed:
             packed.extractall(staged, [item for item in packed if "/data/" in item.name], filter="data")
-        os.replace(staged / f"{PACKAGE}-{VERSION}" / "data", data)
+        os.replace(staged / f"{LLAMAFACTORY.name}-{LLAMAFACTORY.version}" / "data", data)
     return data
-
-
-def _download(folder: Path) -> None:
-    """Fetches the source package alone; pip checks the hash before anything in the archive is run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}\n", encoding="ascii")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", PACKAGE, "-d", folder]
-    asked = subprocess.run([*command, "--require-hashes", "-r", wanted], capture_output=True, text=True, timeout=300)
-    if asked.returncode:
-        reason = (asked.stderr.strip().splitlines() or ["pip says nothing"])[-1]
-        pytest.skip(f"{len(FILES)} real data files are not looked at: {ARCHIVE} could not be fetched: {reason}")
 
 
 def test_no_file_of_the_package_is_forgotten(files: Path) -> None:

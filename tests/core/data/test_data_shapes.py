@@ -424,3 +424,34 @@ def test_depths_without_a_meaning_are_refused() -> None:
     assert "nested too deeply" in misfit({"messages": CHAT, "tools": deep})
     text = "[" * 400 + "]" * 400
     assert "tools" in misfit({"messages": CHAT, "tools": text}, {"messages": CHAT, "tools": ""})
+
+
+def said(sender: str, *texts: str) -> list[dict[str, str]]:
+    return [{"sender": sender, "text": text, "timestamp": "now"} for text in texts]
+
+
+def test_speakers_with_names_of_their_own_take_turns() -> None:
+    talk = {"messages": [*said("Ann", "q"), *said("7f3a", "a"), *said("Ann", "q2")], "start": "now"}
+    found = sample(talk)
+    assert [(turn.role, turn.content) for turn in found.messages] == [("user", "q"), ("assistant", "a"), ("user", "q2")]
+    (note,) = understood(talk).notes
+    assert note.severity is Severity.INFO
+    assert "speaks first" in note.message
+    assert understood({"messages": [{"speaker": "user", "text": "q"}, {"speaker": "bot", "text": "a"}]}).notes == ()
+
+
+def test_what_one_speaker_says_in_several_messages_is_one_turn() -> None:
+    talk = {"messages": [said("Ann", "q", "q?"), said("Bo", "a"), said("Ann", "q2")]}
+    found = sample(talk)
+    assert [(turn.role, turn.content) for turn in found.messages] == [
+        ("user", "q\nq?"), ("assistant", "a"), ("user", "q2")
+    ]  # fmt: skip
+
+
+def test_three_speakers_and_unknown_roles_are_not_guessed() -> None:
+    good = {"messages": CHAT}
+    crowd = {"messages": [*said("Ann", "q"), *said("Bo", "a"), *said("Cy", "b")]}
+    assert 'has the role "Ann"' in misfit(crowd, good)
+    assert 'has the role "narrator"' in misfit({"messages": [{"role": "narrator", "content": "q"}]}, good)
+    mixed = {"messages": [said("Ann", "q"), [*said("Bo", "a"), *said("Ann", "b")]]}
+    assert "not an object" in misfit(mixed, good)
