@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
-from core.facts.types import LinearFacts, ModelFacts
-from core.plan.memory.widths import layer_widths
-from core.plan.parameters import embedding_name, head_of, matching, saved_elements
-from core.plan.shapes import shapes_of
+from core.facts.types import ModelFacts
+from core.plan.memory.kinds import Kind, Layers, adapter_widths, layers_of
+from core.plan.parameters import embedding_name, head_of, saved_elements
 from core.plan.types import Target
 from core.spec.sections import AdapterSpec
 
@@ -20,22 +20,25 @@ class Group:
     """Neighbouring layers with the same matrices and the same adapters.
 
     Attributes:
+        kind: the matrices of one of them.
         count: how many layers.
         alive: whether gradients flow through them; layers below everything that learns keep nothing.
-        linears: the matrices of one of them.
-        ranks: name of a matrix -> rank of its adapter.
-        learned: names of matrices trained in full.
+        ranks: label of a matrix -> rank of its adapter.
+        learned: labels of matrices trained in full.
     """
 
+    kind: Kind
     count: int
     alive: bool
-    linears: tuple[LinearFacts, ...]
     ranks: tuple[tuple[str, int], ...] = ()
     learned: frozenset[str] = frozenset()
 
     def widths(self) -> dict[str, int]:
         """The numbers of one layer's matrices and adapters."""
-        return layer_widths(self.linears, dict(self.ranks))
+        found = dict(self.kind.widths)
+        for label, rank in self.ranks:
+            found |= adapter_widths(label, self.kind.linears[label], rank)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +74,39 @@ class Trained:
 
 def trained_of(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts, trainable: int) -> Trained:
     """What ``targets`` and the modules trained in full come to."""
-    layers = _matrices(model)
+    layers = layers_of(model)
     if adapter.method == "full":
         groups = _grouped(layers, {}, {}, first=0)
         return Trained(trainable, groups, "trained", 0, model.embedding_parameters, _all_tensors(model, trainable))
-    by_name = shapes_of(model).by_name
     ranks: dict[int, list[tuple[str, int]]] = {}
-    head_rank = 0
+    outside: list[Target] = []
+    where = layers.where
     for target in targets:
-        linear = by_name[target.module]
-        if linear.layer is None:
-            head_rank = target.rank
+        place = where.get(target.module)
+        if place is None:
+            outside.append(target)
+        elif place[0] in ranks:
+            ranks[place[0]].append((place[1], target.rank))
         else:
-            ranks.setdefault(linear.layer, []).append((linear.name, target.rank))
-    saved = _saved(adapter, model)
-    embeddings = sum(saved_elements(name, model) or 0 for name in saved if name.rpartition(".")[2] in _inputs(model))
-    first = 0 if embeddings else min([*ranks, *_learned(saved, model)], default=model.num_layers)
-    groups = _grouped(layers, ranks, _learned(saved, model), first=min(max(first, 0), len(layers)))
+            ranks[place[0]] = [(place[1], target.rank)]
     head = head_of(model)
+    head_rank = next((target.rank for target in outside if head is not None and target.module == head.name), 0)
+    saved = _saved(adapter, model)
+    learned = _learned(saved, layers)
+    embeddings = sum(saved_elements(name, model) or 0 for name in saved if name.rpartition(".")[2] in _inputs(model))
+    first = 0 if embeddings else min([*ranks, *learned], default=model.num_layers)
+    groups = _grouped(layers, ranks, learned, first=first)
     wrapped = head_rank > 0 or (head is not None and any(_means(name, head.name) for name in saved))
+    sizes = _adapter_tensors(groups, outside, dora=adapter.method == "dora")
+    sizes.update(saved_elements(name, model) or 0 for name in saved)
     return Trained(
         trainable,
         groups,
         "wrapped" if wrapped else "plain",
         head_rank,
         embeddings,
-        _adapter_tensors(adapter, targets, saved, model),
-        min(first, model.num_layers),
+        tuple(sizes.items()),
+        first,
         adapter.dropout > 0,
         adapter.method == "dora",
     )
@@ -115,90 +124,44 @@ def _means(name: str, full: str) -> bool:
     return full == name or full.endswith("." + name)
 
 
-def _learned(saved: tuple[str, ...], model: ModelFacts) -> dict[int, frozenset[str]]:
-    """Layer -> names of its matrices that are trained in full."""
+def _learned(saved: tuple[str, ...], layers: Layers) -> dict[int, frozenset[str]]:
+    """Layer -> labels of its matrices that are trained in full."""
     found: dict[int, frozenset[str]] = {}
-    shapes = shapes_of(model)
-    for name in saved:
-        for linear in matching(name, shapes):
-            if linear.layer is not None:
-                found[linear.layer] = found.get(linear.layer, frozenset()) | {linear.name}
+    for full, (layer, label) in layers.where.items() if saved else ():
+        if any(full.endswith(name) for name in saved):  # as PEFT takes modules, with or without a dot before the name
+            found[layer] = found.get(layer, frozenset()) | {label}
     return found
 
 
 def _grouped(
-    layers: tuple[tuple[LinearFacts, ...], ...],
-    ranks: Mapping[int, list[tuple[str, int]]],
-    learned: Mapping[int, frozenset[str]],
-    *,
-    first: int,
+    layers: Layers, ranks: Mapping[int, list[tuple[str, int]]], learned: Mapping[int, frozenset[str]], *, first: int
 ) -> tuple[Group, ...]:
-    groups: list[Group] = []
-    before: object = None
-    start = 0
-    for layer, linears in enumerate(layers):
-        own, whole = ranks.get(layer, []), learned.get(layer, frozenset())
-        key = (
-            layer >= first,
-            layer == first,
-            [(one.short_name, one.in_features, one.out_features) for one in linears],
-            [(name.rpartition(f".{layer}.")[2], rank) for name, rank in own],
-            {name.rpartition(f".{layer}.")[2] for name in whole},
-        )
-        if key != before:
-            if layer:
-                groups.append(_group(layers, ranks, learned, start, layer, first))
-            start, before = layer, key
-    if layers:
-        groups.append(_group(layers, ranks, learned, start, len(layers), first))
-    return tuple(groups)
-
-
-def _group(
-    layers: tuple[tuple[LinearFacts, ...], ...],
-    ranks: Mapping[int, list[tuple[str, int]]],
-    learned: Mapping[int, frozenset[str]],
-    start: int,
-    end: int,
-    first: int,
-) -> Group:
-    return Group(
-        end - start, start >= first, layers[start], tuple(ranks.get(start, ())), learned.get(start, frozenset())
+    """Neighbours that are alike; the first layer through which gradients flow stands alone, its input needs none."""
+    none: list[tuple[str, int]] = []
+    keys = [
+        (kind, layer >= first, layer == first, ranks.get(layer, none), learned.get(layer, frozenset()))
+        for layer, kind in enumerate(layers.kinds)
+    ]
+    return tuple(
+        Group(kind, len(list(alike)), alive, tuple(own), whole) for (kind, alive, _, own, whole), alike in groupby(keys)
     )
 
 
-_layers: dict[int, tuple[ModelFacts, tuple[tuple[LinearFacts, ...], ...]]] = {}
-
-
-def _matrices(model: ModelFacts) -> tuple[tuple[LinearFacts, ...], ...]:
-    """The matrices of each layer; remembered for the models seen last, as `shapes_of` does."""
-    known = _layers.get(id(model))
-    if known is not None and known[0] is model:
-        return known[1]
-    sorted_in: list[list[LinearFacts]] = [[] for _ in range(max(0, model.num_layers))]
-    for linear in model.linears:
-        if linear.layer is not None and 0 <= linear.layer < len(sorted_in):
-            sorted_in[linear.layer].append(linear)
-    made = tuple(tuple(linears) for linears in sorted_in)
-    if len(_layers) >= 8:
-        _layers.clear()
-    _layers[id(model)] = (model, made)
-    return made
-
-
-def _adapter_tensors(
-    adapter: AdapterSpec, targets: tuple[Target, ...], saved: tuple[str, ...], model: ModelFacts
-) -> tuple[tuple[int, int], ...]:
-    shapes = Counter((target.rank, target.in_features, target.out_features) for target in targets)
+def _adapter_tensors(groups: tuple[Group, ...], outside: list[Target], *, dora: bool) -> Counter[int]:
+    """Elements of a tensor -> how many tensors of that size the adapters have."""
     sizes: Counter[int] = Counter()
-    for (rank, width, height), count in shapes.items():
+    shapes = [(target.rank, target.in_features, target.out_features, 1) for target in outside]
+    for group in groups:
+        linears = group.kind.linears
+        shapes += [
+            (rank, linears[label].in_features, linears[label].out_features, group.count) for label, rank in group.ranks
+        ]
+    for rank, width, height, count in shapes:
         sizes[rank * width] += count
         sizes[rank * height] += count
-        if adapter.method == "dora":
+        if dora:
             sizes[height] += count
-    for name in saved:
-        sizes[saved_elements(name, model) or 0] += 1
-    return tuple(sizes.items())
+    return sizes
 
 
 def _all_tensors(model: ModelFacts, trainable: int) -> tuple[tuple[int, int], ...]:

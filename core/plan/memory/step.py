@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from core.facts.types import DeviceKind, ModelFacts, Role
+from core.facts.types import DeviceKind, ModelFacts
 from core.plan.memory.blocks.families import block_name
 from core.plan.memory.blocks.structure import Structure
 from core.plan.memory.head import HeadForm
+from core.plan.memory.kinds import adapter_widths, matrix_widths
 from core.plan.memory.layers import Group, Trained
 from core.plan.memory.passes import PassMemory, Run, Size
 from core.plan.memory.statics import rounded
 from core.plan.memory.trace import evaluate, traced, traced_head
-from core.plan.memory.widths import labels, layer_widths, model_widths
+from core.plan.memory.widths import model_widths
 from core.plan.parameters import head_of
 
 CHUNK_BYTES = 128 * 1024**2  # core.engine.loss
 SMALLEST_CHUNK = 64
+_NONE: frozenset[str] = frozenset()
+_HEAD = frozenset(("lm_head",))
 LARGEST_FUSED_4BIT = 4  # bitsandbytes/backends/cuda/ops.py, _GEMM_4BIT_CUSTOM_FLOOR_M
 
 
@@ -85,18 +88,17 @@ class StepMemory:
 
     def _form(self, group: Group | None, size: Size, *, learns_input: bool) -> Structure:
         trained, model = self.trained, self.model
-        names: Mapping[str, str] = {} if group is None else labels(group.linears)
-        adapted = {"lm_head"} if trained.head_rank else set()
-        block = block_name(model, frozenset(names.values())) if group is not None else block_name(model)
+        kind = None if group is None else group.kind
+        block = block_name(model, None if kind is None else kind.linears.keys())
         kernel = _kernel(self.setting, model)
         several = size.documents > 1 and kernel != "varlen"
         return Structure(
             block=block,
-            adapted=frozenset(adapted if group is None else (names[name] for name, _ in group.ranks)),
-            learned=frozenset() if group is None else frozenset(names[name] for name in group.learned),
-            biased=frozenset() if group is None else frozenset(names[one.name] for one in group.linears if one.bias),
-            attention=_in_role(group, names, "attention") if block == "other" else (),
-            mlp=_in_role(group, names, "mlp") if block == "other" else (),
+            adapted=frozenset([label for label, _ in group.ranks]) if group else _HEAD if trained.head_rank else _NONE,
+            learned=group.learned if group else _NONE,
+            biased=kind.biased if kind else _NONE,
+            attention=kind.in_role("attention") if kind and block == "other" else (),
+            mlp=kind.in_role("mlp") if kind and block == "other" else (),
             full=trained.full,
             dropout=trained.dropout,
             dora=trained.dora,
@@ -119,13 +121,8 @@ class StepMemory:
         head = head_of(self.model)
         if head is None:
             return {}
-        known = layer_widths((head,), {head.name: self.trained.head_rank})
         # Whatever it is called, the blocks call it lm_head.
-        return {f"{word.partition(':')[0]}:lm_head": width for word, width in known.items()}
-
-
-def _in_role(group: Group | None, names: Mapping[str, str], role: Role) -> tuple[str, ...]:
-    return () if group is None else tuple(names[linear.name] for linear in group.linears if linear.role == role)
+        return matrix_widths("lm_head", head) | adapter_widths("lm_head", head, self.trained.head_rank)
 
 
 def _kernel(setting: Setting, model: ModelFacts) -> str:

@@ -21,7 +21,7 @@ class Trace:
     """The events of a block's forward and backward pass.
 
     Attributes:
-        sizes: the symbolic sizes, as (rows, width, bytes).
+        rows, widths, bytes: the symbolic sizes: what they are counted in, and bytes of a number.
         events: indices into them; an inverted one is a free.
         forward: events until the block has returned.
         kept: events until its result is somebody else's as well.
@@ -31,7 +31,9 @@ class Trace:
         learned: widths of the parameters that get a gradient.
     """
 
-    sizes: tuple[tuple[str, str, int], ...]
+    rows: tuple[str, ...]
+    widths: tuple[str, ...]
+    bytes: tuple[int, ...]
     events: tuple[int, ...]
     forward: int
     kept: int
@@ -101,12 +103,17 @@ def _record(make: Callable[[Tape], Callable[[list[Tensor]], Tensor]], form: Stru
     keeps = ~tape.sizes[("tokens", INPUT, form.size)] not in events[:kept]
     sizes = tuple(tape.sizes)
     learned = tuple(sizes[event][1] for event in events if event >= 0 and sizes[event][0] == "first")
-    return Trace(sizes, events, forward, kept, end, len(events), keeps, learned)
+    rows_of, widths_of, bytes_of = zip(*sizes, strict=True)
+    return Trace(rows_of, widths_of, bytes_of, events, forward, kept, end, len(events), keeps, learned)
 
 
 def evaluate(trace: Trace, rows: Mapping[str, int], widths: Mapping[str, int]) -> Moments:
     """The moments of a trace for one pass; ``rows`` and ``widths`` are the numbers that its sizes name."""
-    table = [-(-rows[row] * widths[width] * size // ALLOCATION) * ALLOCATION for row, width, size in trace.sizes]
+    heights, lengths = map(rows.__getitem__, trace.rows), map(widths.__getitem__, trace.widths)
+    table = [
+        (row * width * size + ALLOCATION - 1) // ALLOCATION * ALLOCATION
+        for row, width, size in zip(heights, lengths, trace.bytes, strict=True)
+    ]
     table += [-size for size in reversed(table)]
     running = list(accumulate(map(table.__getitem__, trace.events)))
     kept, forward = running[trace.kept - 1], max(running[: trace.forward])

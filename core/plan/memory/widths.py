@@ -1,11 +1,7 @@
-"""The numbers behind the ledger's words: how wide “hidden”, “query” or “A:q_proj” are in one model."""
+"""The numbers behind the ledger's words: how wide “hidden” or “query” are in one model."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from core.facts.types import ModelFacts
 
-from core.facts.types import LinearFacts, ModelFacts
-
-NF4_BLOCK = 64
 # Phi 2 and Pythia rotate a part of each head: partial_rotary_factor and rotary_pct of their published configs.
 _TURNED = {"phi": 0.4, "gpt_neox": 0.25}
 
@@ -47,33 +43,6 @@ def model_widths(model: ModelFacts) -> dict[str, int]:
         "words": model.vocab_size,
         "vocabulary": model.vocab_size * model.hidden_size,
     }
-
-
-def labels(linears: Sequence[LinearFacts]) -> dict[str, str]:
-    """Full name -> what the blocks call a matrix: its last part, or the last two where a layer has two of that name."""
-    counts = Counter(linear.short_name for linear in linears)
-    return {
-        linear.name: linear.short_name if counts[linear.short_name] == 1 else ".".join(linear.name.split(".")[-2:])
-        for linear in linears
-    }
-
-
-def layer_widths(linears: Sequence[LinearFacts], ranks: Mapping[str, int]) -> dict[str, int]:
-    """Widths of one layer's matrices and of their adapters, by label; ``ranks`` is by full name."""
-    found: dict[str, int] = {}
-    named = labels(linears)
-    for linear in linears:
-        name, rank = named[linear.name], ranks.get(linear.name, 0)
-        found[f"i:{name}"] = linear.in_features
-        found[f"o:{name}"] = linear.out_features
-        found[f"w:{name}"] = linear.in_features * linear.out_features
-        found[f"e:{name}"] = linear.in_features**2
-        found[f"s:{name}"] = -(-linear.in_features * linear.out_features // NF4_BLOCK)
-        if rank:
-            found[f"r:{name}"] = rank
-            found[f"A:{name}"] = rank * linear.in_features
-            found[f"B:{name}"] = rank * linear.out_features
-    return found
 
 
 def flash_width(width: int) -> int:

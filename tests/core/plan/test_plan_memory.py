@@ -26,7 +26,6 @@ setups = st.builds(
     optimizer=st.sampled_from(["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]),
     double_quant=st.booleans(),
     rows=st.integers(1, 64),
-    several=st.booleans(),
 )
 CUDA = Setup("cuda", "none", "bf16", "varlen", longest=2048, optimizer="adamw")
 

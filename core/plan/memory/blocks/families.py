@@ -1,6 +1,7 @@
 """Which block, and which last norm, describes which family."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 from core.facts.types import ModelFacts
 from core.plan.memory.blocks import cohere, gpt, llama, norms, other, phi
@@ -40,7 +41,15 @@ _MATRICES: Mapping[str, frozenset[str]] = {
 }
 _FAMILIES: Mapping[str, str] = {
     **{family: family for family in _BLOCKS if family != "other"},
+    "cohere2": "cohere",
+    "ernie4_5": "llama",
+    "exaone4": "olmo2",
     "gemma3_text": "gemma3",
+    "helium": "llama",
+    "hunyuan_v1_dense": "qwen3",
+    "ministral3": "llama",
+    "olmo": "llama",
+    "olmo3": "olmo2",
     "mistral": "llama",
     "qwen2": "llama",
     "smollm3": "llama",
@@ -57,7 +66,7 @@ def norm_of(name: str) -> Block:
     return _BLOCKS[name][1]
 
 
-def block_name(model: ModelFacts, matrices: frozenset[str] | None = None) -> str:
+def block_name(model: ModelFacts, matrices: AbstractSet[str] | None = None) -> str:
     """The block that describes a model's layers; "other" where there is none, or where ``matrices`` lack one of its."""
     name = _FAMILIES.get(model.family, "other")
     return "other" if matrices is not None and not _MATRICES.get(name, _NONE) <= matrices else name
