@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.facts.types import Facts, ModelFacts
 from core.plan.ground import Ground
-from core.plan.memory import FITS_SHARE, Footprint, Setup, Trained, footprint
+from core.plan.memory import FITS_SHARE, Footprint, Setup, Trained, experience_of, footprint
 from core.spec.run_spec import RunSpec
 
 CUDA_PASS_TOKENS = 4096
@@ -69,10 +69,11 @@ def search(spec: RunSpec, facts: Facts, ground: Ground, trained: Trained) -> Set
     assert model is not None, "memory needs a model"
     longest = longest_row(spec, facts)
     budgets = _budgets(spec, ground, longest)
+    known = experience_of(facts.records, ground.gpu.name if ground.gpu else facts.hardware.cpu.name)
     tried: list[Settings] = []
     for quantization, optimizer in itertools.product(quantizations(spec, model), optimizers(spec, ground)):
         if not (tried and tried[-1].fits):
-            setup = _setup(spec, ground, quantization, optimizer, longest)
+            setup = dataclasses.replace(_setup(spec, ground, quantization, optimizer, longest), experience=known)
             tried.append(_settle(spec, ground, footprint(setup, trained, model), budgets, longest))
     chosen = tried[-1] if tried[-1].fits else min(tried, key=lambda settings: settings.peak)
     return dataclasses.replace(chosen, refused_peak=0 if chosen is tried[0] else tried[0].peak)
@@ -143,12 +144,14 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
     packing = ground.packing.value
     best: tuple[float, int, int, int] | None = None
     smallest = largest_pass(spec, budgets[-1], longest, packing=packing)
-    hopeless = memory.peak(smallest, fixed if fixed is not None else memory.layers) > allowed
-    for budget in () if hopeless else budgets:
+    most = fixed if fixed is not None else memory.layers
+    for budget in budgets:
         tokens = largest_pass(spec, budget, longest, packing=packing)
-        count = fixed if fixed is not None else _fewest_layers(memory, tokens, allowed)
-        if memory.peak(tokens, count) > allowed:
+        if memory.peak(tokens, most) > allowed:
+            if memory.peak(smallest, most) > allowed:
+                break  # nothing in between has to be tried
             continue
+        count = fixed if fixed is not None else _fewest_layers(memory, tokens, allowed)
         share = max(0, count - memory.first) / max(1, memory.layers - memory.first)
         cost = (1 + RECOMPUTE_COST * share) * (1 + overhead / budget)
         if best is None or cost < best[0]:

@@ -1,5 +1,6 @@
 """Peak memory of our engine in closed form."""
 
+from core.plan.memory.experience import experience_of
 from core.plan.memory.footprint import Footprint, Setup, footprint
 from core.plan.memory.layers import Trained, trained_of
 from core.plan.memory.record import BASIS, FITS_SHARE, memory_of, shortage, verdict_of
@@ -11,6 +12,7 @@ __all__ = [
     "Footprint",
     "Setup",
     "Trained",
+    "experience_of",
     "footprint",
     "memory_of",
     "shortage",

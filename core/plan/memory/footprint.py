@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from core.facts.types import DeviceKind, ModelFacts
+from core.plan.memory.experience import NO_EXPERIENCE, Experience
 from core.plan.memory.layers import Trained
 from core.plan.memory.outside import context_bytes, slack_bytes
 from core.plan.memory.passes import Highest, Size
@@ -29,6 +30,7 @@ class Setup:
         rows: most rows that share a pass: those of a step.
         supervised: most positions of a pass that can carry loss.
         several: whether a step can take more than one pass, so that gradients are there from the start.
+        experience: what earlier runs on the same device measured.
     """
 
     kind: DeviceKind
@@ -41,6 +43,7 @@ class Setup:
     rows: int = 1
     supervised: int = 2**62
     several: bool = True
+    experience: Experience = NO_EXPERIENCE
 
     @property
     def dtype_bytes(self) -> int:
@@ -106,16 +109,22 @@ class Footprint:
         most = self._enveloped(size, checkpointed)
         moving = most.total - most.gradients + self._inputs(size)
         static = self.static + self.gradients
-        return static + moving + slack_bytes(self.setup.kind, static, moving) + self.context
+        moving += self._taught_tensors(static, moving)
+        slack = self._slack(static, moving, most, size)
+        return static + moving + slack + self.context + self._taught_outside(static, moving, slack)
 
     def parts(self, tokens: int, checkpointed: int) -> tuple[MemoryPart, ...]:
         """The components of `peak`, which they sum to."""
         size = self.setup.worst(tokens)
         most = self._enveloped(size, checkpointed)
         inputs = self._inputs(size)
-        workspace = max(0, most.total - most.gradients - most.kept)
         moving = most.total - most.gradients + inputs
         static = self.static + self.gradients
+        moving += self._taught_tensors(static, moving)
+        workspace = min(moving, max(0, most.total - most.gradients - most.kept))
+        slack = self._slack(static, moving, most, size)
+        taught = self._taught_outside(static, moving, slack)
+        context = self.context + min(0, slack + taught)
         cuda = self.setup.kind == "cuda"
         paged = self.setup.optimizer.startswith("paged") and cuda
         sizes = (
@@ -130,10 +139,32 @@ class Footprint:
                 f"{tokens:,} tokens, {checkpointed} layers recomputed",
             ),
             ("workspace", "Workspace", workspace, "the loss head or the backward pass of one layer"),
-            ("context", "CUDA context" if cuda else "Program and libraries", self.context, ""),
-            ("slack", "Allocator slack", slack_bytes(self.setup.kind, static, moving), ""),
+            ("context", "CUDA context" if cuda else "Program and libraries", context, ""),
+            ("slack", "Allocator slack", max(0, slack + taught), self._taught_detail()),
         )
         return tuple(MemoryPart(name, title, size, detail) for name, title, size, detail in sizes)
+
+    def _taught_tensors(self, static: int, moving: int) -> int:
+        """What earlier runs add to the tensors on a GPU, where those alone are measured; never below what stays."""
+        if self.setup.kind != "cuda":
+            return 0
+        return max(-moving, round(self.setup.experience.shift * (static + moving)))
+
+    def _taught_outside(self, static: int, moving: int, slack: int) -> int:
+        """What earlier runs add to the process on the processor, whose measured peak is all of its resident memory."""
+        if self.setup.kind == "cuda":
+            return 0
+        counted = static + moving + slack + self.context
+        return max(-slack - self.context, round(self.setup.experience.shift * counted))
+
+    def _slack(self, static: int, moving: int, most: Highest, size: Size) -> int:
+        if self.setup.kind == "cpu":
+            moving = most.moving + self._inputs(size)
+        return slack_bytes(self.setup.kind, static, moving)
+
+    def _taught_detail(self) -> str:
+        runs = self.setup.experience.runs
+        return f"as {runs} earlier runs on this device were measured" if runs else ""
 
     def _highest(self, size: Size, checkpointed: int) -> Highest:
         return self._step.of(size).highest(min(max(0, checkpointed), self.layers))

@@ -28,6 +28,11 @@ def slack_bytes(kind: DeviceKind, static: int, moving: int) -> int:
     return round((static + moving) * CUDA_SLACK) if kind == "cuda" else round(moving * CPU_SLACK)
 
 
-def shown_bytes(kind: DeviceKind, allocated: int, peak: int) -> int:
-    """What the system's monitor shows at most: on a GPU with the allocator's cache, which it gives up when needed."""
-    return max(peak, round(allocated * CUDA_SHOWN)) if kind == "cuda" else peak
+def shown_bytes(kind: DeviceKind, allocated: int, peak: int, outside: int = 0) -> int:
+    """What the system's monitor shows at most: on a GPU with the allocator's cache, which it gives up when needed.
+
+    ``outside`` is what earlier runs on the device showed beyond their tensors; 0 while there were none.
+    """
+    if kind != "cuda":
+        return peak
+    return max(peak, allocated + outside if outside else round(allocated * CUDA_SHOWN))

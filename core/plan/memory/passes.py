@@ -59,12 +59,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Highest:
-    """The highest point of a pass beside the static bytes: all of it, and of that what was kept and the gradients."""
+    """The highest point of a pass beside the static bytes: all of it, and of that what was kept and the gradients.
+
+    Attributes:
+        moving: the most bytes at any point but for gradients; what a process keeps of a pass depends on it.
+    """
 
     total: int
     kept: int
     gradients: int
     where: str
+    moving: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,9 @@ class PassMemory:
 
     def highest(self, checkpointed: int) -> Highest:
         """The highest point with the first ``checkpointed`` layers recomputed."""
-        total, kept, gradients, where = max(self._spots(checkpointed), key=lambda spot: spot[0] + spot[2])
-        return Highest(total + gradients, kept, gradients, where)
+        spots = list(self._spots(checkpointed))
+        total, kept, gradients, where = max(spots, key=lambda spot: spot[0] + spot[2])
+        return Highest(total + gradients, kept, gradients, where, max(spots)[0])
 
     def _spots(self, checkpointed: int) -> Iterator[tuple[int, int, int, str]]:
         """Moments that can be the highest: bytes, what is kept, gradients; first and last layer of each run."""

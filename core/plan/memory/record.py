@@ -21,7 +21,8 @@ def memory_of(
     """The record of a peak with its band and verdict against ``free`` of ``limit`` bytes."""
     parts = plan.parts(tokens, checkpointed)
     peak = sum(part.bytes for part in parts)
-    width = margin(parts, model)
+    experience = plan.setup.experience
+    width = experience.margin(peak, margin(parts, model))
     allocated = sum(part.bytes for part in parts if part.name not in ("context", "slack"))
     return Memory(
         device=device,
@@ -32,8 +33,9 @@ def memory_of(
         limit_bytes=limit,
         free_bytes=free,
         verdict=verdict_of(peak, free),
-        shown_bytes=shown_bytes(plan.setup.kind, allocated, peak),
+        shown_bytes=shown_bytes(plan.setup.kind, allocated, peak, experience.outside_bytes),
         moment="step",
+        measured_runs=experience.runs,
     )
 
 
