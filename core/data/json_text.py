@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from core.data.encodings import is_utf8
 from core.data.packed import BrokenFileError, OnBytes
 from core.data.source import MAX_LINE_BYTES, Source, not_utf8, utf8_chunks, wrong_encoding
 
-_SPACE = " \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]*")
 _TAIL = len("\\ud83d\\ude00")
 """So near the end of what has been read a complaint may only mean that the rest is still missing."""
 
@@ -59,12 +60,10 @@ class JsonText:
     def peek(self) -> str:
         """The next character that is no white space, which is passed over; empty at the end."""
         while True:
-            text, at = self._text, self._at
-            while at < len(text) and text[at] in _SPACE:
-                at += 1
-            self._at = at
-            if at < len(text):
-                return text[at]
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space is not None else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
             if not self._fill():
                 return ""
 
@@ -115,7 +114,8 @@ class JsonText:
         self._count(position)
         begin = self._text.rfind("\n", 0, position)
         column = position - begin if begin >= 0 else self._column + position + 1
-        at_end = self._ended and position >= len(self._text.rstrip())
+        open_string = failure.msg.startswith("Unterminated string")
+        at_end = self._ended and (open_string or position >= len(self._text.rstrip()))
         return BrokenJsonError(failure, self._lines, column, at_end=at_end)
 
     def _is_at_the_end(self, failure: json.JSONDecodeError) -> bool:

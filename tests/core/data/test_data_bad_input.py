@@ -1,0 +1,219 @@
+"""Bad input, kind after kind: a clear message, the rest of the file where it is wanted, bounded time and memory."""
+
+import gzip
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from core.data.dataset import load_dataset
+from core.data.preview import open_preview
+from core.errors import UserError
+from core.facts.types import ModelFacts
+from core.spec.sections import DataSpec
+from core.units import MIB
+from tests.core.data.fuzz.trials import MOST_SECONDS
+
+ROW = {"prompt": "What is two and two, und wie heißt das?", "completion": "Four: vier."}
+LINE = json.dumps(ROW, ensure_ascii=False)
+GOOD = f"{LINE}\n"
+
+ROOT = Path(__file__).parents[3]
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from core.data.preview import open_preview
+from core.data.reading import Progress, collect_samples
+from core.errors import UserError
+from core.spec.sections import DataSpec
+from tests.core.data.fuzz.trials import peak_bytes
+path = sys.argv[1]
+before = peak_bytes()
+said, rows, times = [], 0, []
+for action in (
+    lambda: open_preview(Path(path), DataSpec(bad_rows="skip")),
+    lambda: collect_samples(DataSpec(train=(path,), bad_rows="skip"), Progress(None))[0][0],
+):
+    began = time.monotonic()
+    try:
+        found = action()
+        said += [str(problem) for problem in found.problems]
+        rows = len(getattr(found, "samples", ()))
+    except UserError as failure:
+        said += [str(problem) for problem in failure.problems]
+    times.append(time.monotonic() - began)
+grown = peak_bytes() - before
+print(json.dumps({"said": said, "rows": rows, "look": times[0], "read": times[1], "grown": grown}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a process of its own made of a file.
+
+    Attributes:
+        said: all problems, of the look at it and of reading it all.
+        rows: how many could be used.
+        look, read: seconds for each.
+        grown: bytes that it took beyond what the program takes anyway.
+    """
+
+    said: tuple[str, ...]
+    rows: int
+    look: float
+    read: float
+    grown: int
+
+
+def seen(path: Path) -> Seen:
+    ran = subprocess.run([sys.executable, "-c", CHILD, path], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    return Seen(tuple(told["said"]), told["rows"], told["look"], told["read"], told["grown"])
+
+
+def loaded(path: Path, model: ModelFacts) -> tuple[int, list[str]]:
+    """Rows and problems where the spec says to go on without bad rows; and that nothing is loaded where it says not."""
+    strict = DataSpec(train=(str(path),), validation_share=0)
+    with pytest.raises(UserError):
+        load_dataset(strict, 1, model)
+    found = load_dataset(replace(strict, bad_rows="skip"), 1, model)
+    return len(found.train), [str(problem) for problem in found.problems]
+
+
+def write(path: Path, *parts: str | bytes) -> Path:
+    path.write_bytes(b"".join(part.encode() if isinstance(part, str) else part for part in parts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"prompt": "a", "completion": "b"', "a comma was expected"),
+        ('{"prompt": "a" "completion": "b"}', "a comma was expected"),
+        ('{"prompt": "a", "completion": }', "a value was expected"),
+        ('{"prompt": "a", "completion": "b}', "no closing quotation mark"),
+        ('{"prompt": "a", completion: "b"}', "double quotes"),
+        ("[1, 2]", "must be an object"),
+        ('{"prompt": "a", "completion": "\0"}', "NUL byte"),
+        ('{"prompt": "a", "completion": null}', "is missing (null)"),
+        ('{"prompt": null, "completion": "b"}', "is missing (null)"),
+        ('{"prompt": "a", "completion": ["b"]}', "is a list, and a text was expected"),
+        ('{"prompt": "a"}', "is missing"),
+        ('{"text": "another shape"}', "is missing"),
+        ('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}', "is missing"),
+        ('{"prompt": "a", "completion": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
+        ('{"prompt": "a", "completion": ' + "[" * 90_000 + "]" * 90_000 + "}", "nested too deeply"),
+    ],
+)
+def test_a_broken_line_is_named_and_the_rest_loads(tmp_path: Path, model: ModelFacts, line: str, expected: str) -> None:
+    path = write(tmp_path / "rows.jsonl", GOOD * 2, line, "\n", GOOD)
+    rows, said = loaded(path, model)
+    assert rows == 3
+    (told,) = [problem for problem in said if problem.startswith(f"{path}:3:")]
+    assert expected in told
+
+
+def test_numbers_and_truth_values_are_read_as_text(tmp_path: Path, model: ModelFacts) -> None:
+    rows = [
+        {"prompt": 12, "completion": 1.5},
+        {"prompt": True, "completion": 10**30},
+        {"prompt": "x", "completion": "y"},
+    ]
+    path = write(tmp_path / "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    shown = open_preview(path, DataSpec()).rows
+    found = [(row.sample.prompt, row.sample.completion) for row in shown if row.sample]
+    assert found == [("12", "1.5"), ("true", "1" + "0" * 30), ("x", "y")]
+    assert len(load_dataset(DataSpec(train=(str(path),), validation_share=0), 1, model).train) == 3
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_other_forms_of_unicode_are_read(tmp_path: Path, codec: str) -> None:
+    path = write(tmp_path / "rows.jsonl", (GOOD * 3).encode(codec))
+    found = open_preview(path, DataSpec())
+    assert found.problems == ()
+    assert [row.value for row in found.rows] == [ROW] * 3
+
+
+def test_a_line_in_latin_1_is_named_with_the_setting_that_reads_it(tmp_path: Path, model: ModelFacts) -> None:
+    path = write(tmp_path / "rows.jsonl", GOOD, LINE.encode("latin-1"), "\n", GOOD)
+    rows, said = loaded(path, model)
+    assert rows == 2
+    assert any(f"{path}:2" in problem and "Latin-1" in problem for problem in said)
+    spec = DataSpec(train=(str(path),), encoding="windows_1252", validation_share=0)
+    assert len(load_dataset(spec, 1, model).train) == 3
+
+
+def test_text_cut_off_inside_a_character_says_so(tmp_path: Path, model: ModelFacts) -> None:
+    path = write(tmp_path / "rows.jsonl", GOOD, '{"prompt": "a", "completion": "hei', "ß".encode()[:1])
+    rows, said = loaded(path, model)
+    assert rows == 1
+    assert any(f"{path}:2" in problem and "cut off" in problem for problem in said)
+
+
+def test_a_line_of_a_hundred_megabytes_costs_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with path.open("wb") as file:
+        file.write(GOOD.encode() + b'{"prompt": "a", "completion": "')
+        for _ in range(100):
+            file.write(b"x" * 1024 * 1024)
+        file.write(b'"}\n' + GOOD.encode())
+    found = seen(path)
+    assert found.rows == 2
+    assert any(problem.startswith(f"{path}:2:") and "longer than 32.0 MiB" in problem for problem in found.said)
+    assert found.look < MOST_SECONDS
+    assert found.read < 5 * MOST_SECONDS
+    assert found.grown < 150 * MIB
+
+
+def test_an_array_of_125_megabytes_that_is_cut_off_gives_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    row = json.dumps({"prompt": "p" * 2000, "completion": "c" * 2000}) + ",\n"
+    count = 125_000_000 // len(row)
+    with path.open("wb") as file:
+        file.write(b"[" + row.encode() * count + row.encode()[:1500])
+    found = seen(path)
+    assert found.rows == count
+    assert any(f"{path}:{count + 1}" in problem and "cut off" in problem for problem in found.said)
+    assert found.look < MOST_SECONDS
+    assert found.grown < 100 * MIB + 3 * 125_000_000, "the rows themselves are held, and not much more"
+
+
+@pytest.mark.parametrize("name", ["bomb.jsonl.gz", "bomb.csv.gz", "bomb.txt.gz", "bomb.json.gz", "bomb.jsonl.zst"])
+def test_an_archive_that_swells_to_ten_gigabytes_is_given_up(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+
+    piece = b" " * (16 * MIB)
+    member = gzip.compress(piece, 9) if name.endswith("gz") else pa.Codec("zstd").compress(piece, asbytes=True)
+    path = write(tmp_path / name, member * (10_000 // 16))
+    found = seen(path)
+    assert found.rows == 0
+    assert any("swells without end" in problem or "does not end within" in problem for problem in found.said)
+    assert found.look < MOST_SECONDS
+    assert found.read < 5 * MOST_SECONDS
+    assert found.grown < 200 * MIB
+
+
+def test_a_zip_archive_is_named_not_opened(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "rows.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("rows.jsonl", GOOD)
+    with pytest.raises(UserError, match="ZIP archive"):
+        open_preview(path, DataSpec())
+
+
+@pytest.mark.parametrize(("others", "warned"), [(20, False), (35, True)])
+def test_a_file_of_mixed_shapes_names_the_rows_that_do_not_fit(tmp_path: Path, others: int, warned: bool) -> None:
+    different = ['{"text": "running text"}\n', '{"question": "q", "answer": "a"}\n', '{"x": 1}\n']
+    lines = [GOOD] * (60 - others) + [different[number % 3] for number in range(others)]
+    found = open_preview(write(tmp_path / "rows.jsonl", *lines), DataSpec())
+    assert found.shape is not None
+    assert found.shape.name == "prompt_completion"
+    assert found.shape.confidence == pytest.approx((60 - others) / 60)
+    assert sum(row.problem is not None for row in found.rows) == others
+    assert any("may be the wrong one" in problem.message for problem in found.problems) is warned
