@@ -7,10 +7,11 @@ from typing import Any
 from core.cli.console import Console
 from core.cli.progress import sparkline
 from core.events.run_state import RunState
+from core.events.types import MemoryMeasured
 from core.records import to_plain
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
-from core.units import format_duration
+from core.units import format_bytes, format_duration
 
 _COLOURS = {"completed": "green", "stopped": "yellow"}
 
@@ -43,6 +44,30 @@ def print_losses(console: Console, state: RunState) -> None:
         first, last = state.evaluations[0].loss, state.evaluations[-1].loss
         share = f"{abs(fall):.0%} {'lower' if fall >= 0 else 'higher'}"
         console.line(f"Validation loss  {first:.3f} → {last:.3f}  {share}")
+
+
+def print_memory(console: Console, state: RunState) -> None:
+    """The peak as it was planned and as it was measured, and what it was at other moments than a step."""
+    memory = state.memory
+    if memory is None:
+        return
+    residual = memory.residual
+    if residual is None:
+        console.line(f"Memory           {format_bytes(memory.peak_bytes)} measured; the plan had no prediction")
+    else:
+        planned, measured = format_bytes(memory.predicted_bytes), format_bytes(memory.peak_bytes)
+        difference = f"{abs(residual):.1%} {'more' if residual >= 0 else 'less'}"
+        console.line(f"Memory           {planned} planned, {measured} measured ({difference})")
+    console.line(f"  peaks          {_moments(memory)}")
+    if memory.reserved_bytes:
+        console.line(
+            f"  on the GPU     {format_bytes(memory.reserved_bytes)} held by the allocator, "
+            f"{format_bytes(memory.shown_bytes)} shown by its driver, other programs included"
+        )
+
+
+def _moments(memory: MemoryMeasured) -> str:
+    return ", ".join(f"{moment} {format_bytes(peak)}" for moment, peak in memory.peaks.items())
 
 
 def validation_fall(state: RunState) -> float | None:
@@ -99,6 +124,7 @@ def run_record(folder: RunFolder, state: RunState, outcome: Outcome | None) -> d
         "seconds": state.seconds,
         "seconds_left": to_plain(state.seconds_left),
         "memory_peak_bytes": state.memory_peak,
+        "memory": {**to_plain(state.memory), "residual": state.memory.residual} if state.memory is not None else None,
         "evaluations": [to_plain(item) for item in state.evaluations],
         "samples": [to_plain(item) for item in state.samples],
         "notices": [to_plain(item) for item in state.notices],

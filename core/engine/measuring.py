@@ -2,7 +2,7 @@
 
 from core.engine.session import Session
 from core.events.types import MemoryMeasured, Notice
-from core.plan.hindsight import uncorrected
+from core.plan.hindsight import measurable_bytes, uncorrected
 from core.runs.device_records import Measurement, remember
 
 FIRST_REPORT = 3
@@ -16,7 +16,7 @@ def report_memory(session: Session) -> MemoryMeasured:
     body = MemoryMeasured(
         step=session.counters.step,
         device=_device_name(session),
-        predicted_bytes=planned.peak_bytes if planned is not None else 0,
+        predicted_bytes=measurable_bytes(planned) if planned is not None else 0,
         peak_bytes=max((peak for moment, peak in peaks.items() if moment != "saving"), default=0),
         peaks=peaks,
         reserved_bytes=meter.reserved,
@@ -35,7 +35,8 @@ def remember_run(session: Session, measured: MemoryMeasured) -> None:
         return  # nothing was trained, or in smaller passes than planned because memory ended before its peak
     plan = uncorrected(order.spec, order.facts, order.plan.choices, measured.pass_tokens)
     memory, duration = plan.memory, plan.duration
-    residual = measured.peak_bytes / memory.peak_bytes - 1 if memory is not None and memory.peak_bytes else None
+    expected = measurable_bytes(memory) if memory is not None else 0
+    residual = measured.peak_bytes / expected - 1 if expected else None
     speed = None
     if duration is not None and duration.tokens_per_second and measured.token_seconds:
         speed = measured.token_seconds * duration.tokens_per_second

@@ -102,7 +102,7 @@ class MemoryMeasured:
 
     Attributes:
         device: the GPU's name as the driver says it, or the processor's.
-        predicted_bytes: the plan's most likely peak.
+        predicted_bytes: the plan's most likely peak, as far as it is measured: without context and slack on CUDA.
         peak_bytes: the highest of ``peaks``, the saving left out: what the plan's peak is about.
         peaks: the peak while "loading", in a "step", an "evaluation", while "sampling" or "saving", as far as each has
             happened: allocated by tensors on CUDA, resident in RAM on the CPU.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from core import paths
 from core.facts.types import DeviceRecord, HardwareFacts
+from core.plan.hindsight import FORMULA
 from core.records import RecordError, from_plain, to_plain
 from core.runs.file_lock import exclusive
 
@@ -41,7 +42,10 @@ def records_file() -> Path:
 
 
 def read_records(path: Path | None = None) -> Remembered:
-    """All that is remembered; never raises. What cannot be read counts as not there, with a sentence about it."""
+    """All that is remembered; never raises. What cannot be read counts as not there, with a sentence about it.
+
+    What was measured against predictions that are made in another way by now counts as not there as well.
+    """
     path = path or records_file()
     try:
         plain = json.loads(path.read_text("utf-8"))
@@ -54,6 +58,8 @@ def read_records(path: Path | None = None) -> Remembered:
     devices = plain.get("devices") if isinstance(plain, dict) else None
     if not isinstance(devices, list):
         return Remembered(problem=_damaged(path))
+    if plain.get("formula") != FORMULA:
+        return Remembered()
     read = [_record(item) for item in devices]
     whole = tuple(record for record in read if record is not None)
     return Remembered(whole, "" if len(whole) == len(read) else _damaged(path))
@@ -84,7 +90,7 @@ def remember(device: str, measured: Measurement, path: Path | None = None) -> No
             speeds=_newest(old.speeds, _finite(measured.speed)),
         )
         newest = list(known.values())[-MOST_DEVICES:]
-        paths.write_json(path, {"devices": to_plain(newest)})
+        paths.write_json(path, {"formula": FORMULA, "devices": to_plain(newest)})
 
 
 def _newest(values: tuple[T, ...], value: T | None) -> tuple[T, ...]:

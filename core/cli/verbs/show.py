@@ -64,7 +64,14 @@ def _show_new(folder: "RunFolder", options: argparse.Namespace, console: Console
 
 def _print(supervisor: "Supervisor", folder: "RunFolder", console: Console) -> None:
     from core.cli.progress import progress_line
-    from core.cli.run_report import print_after_run, print_commands, print_losses, print_outcome, program
+    from core.cli.run_report import (
+        print_after_run,
+        print_commands,
+        print_losses,
+        print_memory,
+        print_outcome,
+        program,
+    )
     from core.units import format_bytes, format_duration
 
     state, name = supervisor.run_state, folder.path.name
@@ -84,6 +91,7 @@ def _print(supervisor: "Supervisor", folder: "RunFolder", console: Console) -> N
         speed = f", {state.speed:,.0f} tokens a second" if state.speed else ""
         console.line(f"{format_duration(state.seconds)}{speed}, {format_bytes(state.memory_peak)} at most")
     print_losses(console, state)
+    print_memory(console, state)
     for notice in state.notices:
         console.paragraph(f"{'Warning: ' if notice.level == 'warning' else ''}{notice.message}", "  ", "")
     if supervisor.outcome is not None:

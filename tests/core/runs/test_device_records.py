@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.facts.types import DeviceRecord
-from core.runs.device_records import MOST_DEVICES, NEWEST, Measurement, read_records, records_file, remember
+from core.plan.hindsight import FORMULA
+from core.runs.device_records import MOST_DEVICES, NEWEST, Measurement, Remembered, read_records, records_file, remember
 
 GPU = "NVIDIA GeForce RTX 4090"
 
@@ -51,9 +52,11 @@ def test_a_value_that_is_no_number_is_left_out(tmp_path: Path, value: float) -> 
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{", "[]", "null", '{"devices": {}}', '{"devices": [3]}', '{"devices": [{"residuals": [0.1]}]}',
-        '{"devices": [{"device": "x", "residuals": ["a"]}]}', '{"devices": [{"device": "x", "speeds": [-1.0]}]}',
-        '{"devices": [{"device": "x", "residuals": ["nan"]}]}', "[" * 100_000, "\x00\x01",
+        "", "{", "[]", "null", '{"devices": {}}', "[" * 100_000, "\x00\x01",
+        *(f'{{"formula": {FORMULA}, "devices": [{device}]}}' for device in (
+            "3", '{"residuals": [0.1]}', '{"device": "x", "residuals": ["a"]}', '{"device": "x", "speeds": [-1.0]}',
+            '{"device": "x", "residuals": ["nan"]}',
+        )),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_told_and_written_anew(tmp_path: Path, text: str) -> None:
@@ -72,10 +75,20 @@ def test_what_is_whole_beside_a_damaged_record_stays(tmp_path: Path) -> None:
     path = tmp_path / "records.json"
     remember(GPU, Measurement(0.1), path)
     plain = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({"devices": [7, *plain["devices"]]}), encoding="utf-8")
+    path.write_text(json.dumps({**plain, "devices": [7, *plain["devices"]]}), encoding="utf-8")
     read = read_records(path)
     assert read.records == (DeviceRecord(GPU, (0.1,)),)
     assert read.problem
+
+
+def test_what_was_measured_against_another_formula_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "records.json"
+    remember(GPU, Measurement(0.1), path)
+    old = {**json.loads(path.read_text("utf-8")), "formula": FORMULA - 1}
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert read_records(path) == Remembered()
+    remember(GPU, Measurement(0.2), path)
+    assert read_records(path).records == (DeviceRecord(GPU, (0.2,)),)
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
