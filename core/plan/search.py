@@ -145,7 +145,8 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
     best: tuple[float, int, int, int] | None = None
     smallest = largest_pass(spec, budgets[-1], longest, packing=packing)
     most = fixed if fixed is not None else memory.layers
-    for budget in budgets:
+    hopeless = memory.static + memory.gradients > allowed
+    for budget in () if hopeless else budgets:
         tokens = largest_pass(spec, budget, longest, packing=packing)
         if memory.peak(tokens, most) > allowed:
             if memory.peak(smallest, most) > allowed:
