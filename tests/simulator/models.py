@@ -117,6 +117,41 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "model_type": "smollm3", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 11008,
         "num_hidden_layers": 36, "num_attention_heads": 16, "num_key_value_heads": 4, "tie_word_embeddings": True,
     },
+    "olmo-7b": {
+        "model_type": "olmo", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 50304, "max_position_embeddings": 2048,
+        "tie_word_embeddings": False,
+    },
+    "olmo-3-7b": {
+        "model_type": "olmo3", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "vocab_size": 100278, "max_position_embeddings": 65536,
+        "tie_word_embeddings": False, "sliding_window": 4096,
+    },
+    "command-r7b": {
+        "model_type": "cohere2", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 256000,
+        "max_position_embeddings": 132096, "tie_word_embeddings": True, "sliding_window": 4096,
+    },
+    "exaone-4-32b": {
+        "model_type": "exaone4", "hidden_size": 5120, "intermediate_size": 27392, "num_hidden_layers": 64,
+        "num_attention_heads": 40, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 102400,
+        "max_position_embeddings": 131072, "tie_word_embeddings": False, "sliding_window": 4096,
+    },
+    "helium-2b": {
+        "model_type": "helium", "hidden_size": 2560, "intermediate_size": 7040, "num_hidden_layers": 24,
+        "num_attention_heads": 20, "num_key_value_heads": 20, "head_dim": 128, "vocab_size": 48000,
+        "max_position_embeddings": 4096, "tie_word_embeddings": False,
+    },
+    "ernie-0.3b": {
+        "model_type": "ernie4_5", "hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 18,
+        "num_attention_heads": 16, "num_key_value_heads": 2, "head_dim": 128, "vocab_size": 103424,
+        "max_position_embeddings": 131072, "tie_word_embeddings": True,
+    },
+    "hunyuan-7b": {
+        "model_type": "hunyuan_v1_dense", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 128167,
+        "max_position_embeddings": 32768, "tie_word_embeddings": True,
+    },
     "mixtral-8x7b": {
         "model_type": "mixtral", "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
         "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "num_local_experts": 8,
