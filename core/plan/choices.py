@@ -97,7 +97,7 @@ def _paging_without_gpu(spec: RunSpec, ground: Ground) -> Iterator[Problem]:
 
 # Most edits leave what is trained as it is, and looking up a large model's modules takes longer than all the rest.
 _trainings: dict[tuple[AdapterSpec, int], tuple[ModelFacts, Training]] = {}
-_KEPT_TRAININGS = 32
+_KEPT_TRAININGS = 128
 
 
 def training_of(spec: RunSpec, model: ModelFacts) -> Training:
@@ -114,7 +114,7 @@ def training_of(spec: RunSpec, model: ModelFacts) -> Training:
     parameters = count_parameters(spec.adapter, targets, model)
     training = Training(targets, parameters, trained_of(spec.adapter, targets, model, parameters.trainable))
     if len(_trainings) >= _KEPT_TRAININGS:
-        _trainings.clear()
+        del _trainings[next(iter(_trainings))]
     _trainings[key] = (model, training)
     return training
 

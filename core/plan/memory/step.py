@@ -1,7 +1,7 @@
 """One training step in bytes: traces of its layers and its head, evaluated for a pass, put on top of each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from core.facts.types import DeviceKind, ModelFacts
 from core.plan.memory.blocks.families import block_name
@@ -46,14 +46,18 @@ class StepMemory:
     trained: Trained
     model: ModelFacts
     gradients: int
-    _known: dict[Size, PassMemory] = field(default_factory=dict, compare=False, repr=False)
 
     def of(self, size: Size) -> PassMemory:
-        """A pass in bytes; remembered, because settings are tried one after another on the same pass."""
-        known = self._known.get(size)
-        if known is None:
-            known = self._known[size] = self._pass(size)
-        return known
+        """A pass in bytes; remembered, because most edits change nothing of it, and settings are tried one by one."""
+        key = (self.setting, id(self.trained), id(self.model), size)
+        known = _known.get(key)
+        if known is not None:
+            return known[2]
+        made = self._pass(size)
+        if len(_known) >= _KEPT_PASSES:
+            del _known[next(iter(_known))]
+        _known[key] = (self.trained, self.model, made)  # which keeps the two alive, and so their ids their own
+        return made
 
     def _pass(self, size: Size) -> PassMemory:
         trained, model, number = self.trained, self.model, self.setting.bytes
@@ -123,6 +127,10 @@ class StepMemory:
             return {}
         # Whatever it is called, the blocks call it lm_head.
         return matrix_widths("lm_head", head) | adapter_widths("lm_head", head, self.trained.head_rank)
+
+
+_known: dict[tuple[Setting, int, int, Size], tuple[Trained, ModelFacts, PassMemory]] = {}
+_KEPT_PASSES = 512
 
 
 def _kernel(setting: Setting, model: ModelFacts) -> str:
