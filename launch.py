@@ -38,6 +38,7 @@ from launcher.environment import PYTHON, ROOT, prepare
 from launcher.words import SetupError, say
 
 # import-linter has no “python -m” of its own, and its script's name differs between systems
+MOST_TEST_PROCESSES = 4  # each may load torch and a model: about 2 GiB
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as main; main(['--no-logo'])"
 FAILED, INTERRUPTED = 4, 130
 
@@ -116,7 +117,11 @@ def test(arguments: Sequence[str]) -> int:
             "installed. On Debian and Ubuntu: sudo apt install xvfb xdotool."
         )
     skip_qt = ["-p", "no:pytest-qt"] if missing else []
-    status = subprocess.run([str(PYTHON), "-m", "pytest", *skip_qt, *arguments], cwd=ROOT, check=False).returncode
+    # Everything at once goes file by file to as many processes as there are cores; a choice of tests to this one.
+    cores = min(os.cpu_count() or 1, MOST_TEST_PROCESSES)
+    spread = ["-n", str(cores), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 and not arguments else []
+    command = [str(PYTHON), "-m", "pytest", *skip_qt, *spread, *arguments]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if failed:
         print(f"The tests {'failed' if status else 'passed'}, but not every check did: {', '.join(failed)}.")
     return status or int(bool(failed))

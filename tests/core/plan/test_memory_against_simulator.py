@@ -1,9 +1,11 @@
 """The closed form of a step's memory against the engine's real step on tensors without content.
 
 Two hundred settings, drawn once and for all: every setting that moves memory, over the published shapes of all families
-that have a block of their own, mixtures of experts among them. What the issue of this model asks for is what is asserted.
+that have a block of their own, mixtures of experts among them. They take minutes, so that a usual run of the tests
+looks at the first of them, which have every shape once; `LOWRANK_ALL_SETTINGS=1` looks at all.
 """
 
+import os
 from collections.abc import Sequence
 
 import pytest
@@ -16,12 +18,13 @@ from tests.simulator.cases import Case
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.slow,
+    pytest.mark.timeout(1800),  # three minutes of one core
     # PEFT says that it sets what GPT-2's transposed matrices need, and LLM.int8 that it rounds to float16.
     pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning"),
 ]
 
 SEED = 20261126
-CASES = 200
+ALL, EVERYDAY = 200, 36
 FAMILIES = 10
 MEDIAN, NEARLY_ALL, UNDER = 0.001, 0.01, 0.02
 
@@ -30,20 +33,21 @@ def test_the_closed_form_agrees_with_the_simulator(capsys: pytest.CaptureFixture
     from tests.simulator.depth import simulate_deep
     from tests.simulator.random_cases import random_cases
 
+    count = ALL if os.environ.get("LOWRANK_ALL_SETTINGS") else EVERYDAY
     errors: list[tuple[float, Case]] = []
     families: set[str] = set()
-    for case in random_cases(SEED, CASES):
+    for case in random_cases(SEED, ALL)[:count]:
         simulated = simulate_deep(case)
         families.add(simulated.facts.family)
         counted = counted_bytes(case, simulated.facts)
         errors.append((counted / simulated.peak_bytes - 1, case))
     with capsys.disabled():
         print(f"\n{report(errors)}; {len(families)} families")  # noqa: T201
-    assert len(errors) == CASES
+    assert len(errors) == count
     assert len(families) >= FAMILIES
     sizes = sorted(abs(error) for error, _ in errors)
-    assert sizes[CASES // 2] < MEDIAN
-    assert sizes[int(0.95 * CASES)] < NEARLY_ALL
+    assert sizes[count // 2] < MEDIAN
+    assert sizes[int(0.95 * count)] < NEARLY_ALL
     assert [case for error, case in errors if error < -UNDER] == []
 
 
