@@ -140,7 +140,7 @@ class Footprint:
             ),
             ("workspace", "Workspace", workspace, "the loss head or the backward pass of one layer"),
             ("context", "CUDA context" if cuda else "Program and libraries", context, ""),
-            ("slack", "Allocator slack", max(0, slack + taught), self._taught_detail()),
+            ("slack", "Allocator slack", max(0, slack + taught), self._slack_detail()),
         )
         return tuple(MemoryPart(name, title, size, detail) for name, title, size, detail in sizes)
 
@@ -162,9 +162,9 @@ class Footprint:
             moving = most.moving + self._inputs(size)
         return slack_bytes(self.setup.kind, static, moving)
 
-    def _taught_detail(self) -> str:
-        runs = self.setup.experience.runs
-        return f"as {runs} earlier runs on this device were measured" if runs else ""
+    def _slack_detail(self) -> str:
+        taught = self.setup.kind == "cpu" and self.setup.experience.runs > 0
+        return "corrected by what earlier runs on this device took" if taught else ""
 
     def _highest(self, size: Size, checkpointed: int) -> Highest:
         return self._step.of(size).highest(min(max(0, checkpointed), self.layers))
