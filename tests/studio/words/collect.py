@@ -32,6 +32,7 @@ CATALOGUES: Mapping[str, tuple[str, ...]] = {
     "export": ("studio/pages/export",),
     "runs": ("studio/pages/runs",),
     "settings_page": ("studio/pages/settings",),
+    "fit": ("studio/pages/fit",),
 }
 """Catalogue -> the sources whose texts it holds. A text that several need stands in the first of them only."""
 
@@ -65,7 +66,7 @@ _SILENT = (
     r"^(the event log |the (merge|export) was cancelled|optimizer state \{0\} is)",
     r"^(x has to rise|a weight of|\{0\} x and \{1\} y)",
     # Patterns, formats, types, styles and code.
-    r"[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
+    r"<td |[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
     r"\| None$|^(folder|adapter) = |^[a-z_ 0-9.-]*_[a-z_ 0-9.-]*$|^\[[^“]*\]$|^\{[a-z][^“]*\}$",
     r"^\{0\} (min|h|d) \{1\}|^model (list|import|entries|search|place)$|^(no|preset) \{0\}$",
 )
