@@ -68,7 +68,7 @@ _SILENT = (
     r"^(the event log |the (merge|export) was cancelled|optimizer state \{0\} is)",
     r"^(x has to rise|a weight of|\{0\} x and \{1\} y)",
     # Patterns, formats, types, styles and code.
-    r"<td |[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
+    r"^\{#|<td |[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
     r"\| None$|^(folder|adapter) = |^[a-z_ 0-9.-]*_[a-z_ 0-9.-]*$|^\[[^“]*\]$|^\{[a-z][^“]*\}$",
     r"^\{0\} (min|h|d) \{1\}|^model (list|import|entries|search|place)$|^(no|preset) \{0\}$",
 )
