@@ -23,6 +23,11 @@ from studio.words import say, tr, tr_count
 _SETTLE_MS = 200
 _HEIGHT = 380
 _LEAST_WIDTH, _NARROW = 300, 600
+_READ_BY = frozenset(
+    ("data.format", "data.mapping", "data.bad_rows", "data.encoding", "data.text_rows", "data.text_separator")
+)
+"""The settings that decide how a file is read and understood."""
+
 _FORMATS = {
     "jsonl": "JSON Lines", "json": "JSON", "csv": "CSV", "tsv": "TSV", "parquet": "Parquet", "text": "Plain text file"
 }  # fmt: skip
@@ -111,7 +116,7 @@ class RowsCard(Card):
         self.reader.close()
 
     def _spec_changed(self, paths: frozenset[str]) -> None:
-        if paths & {"data.format", "data.mapping", "data.bad_rows"}:
+        if paths & _READ_BY:
             self._timer.start()
         if paths & {"data.max_length", "data.train_on", "data.template"}:
             self._read_sample()

@@ -241,6 +241,39 @@ def test_settings_are_edited_where_they_stand(qtbot: Any, desk: Any, page: DataP
     assert desk.session.spec.data.template == "none"
 
 
+def test_weights_of_files_are_written_as_pairs(qtbot: Any, desk: Any, page: DataPage, tmp_path: Path) -> None:
+    paths = [write_rows(tmp_path / name, 3) for name in ("a.jsonl", "b.jsonl")]
+    desk.session.edit("data.train", tuple(map(str, paths)))
+    click(qtbot, page.findChild(QWidget, "more-data"))
+    field: Any = page.findChild(QWidget, "data.weights")
+    assert field.isVisible()
+
+    def write(text: str) -> None:
+        field.setFocus()
+        field.selectAll()
+        qtbot.keyClicks(field, text)
+        qtbot.keyClick(field, Qt.Key.Key_Return)
+
+    write("a.jsonl: 2, b.jsonl: 0.5")
+    assert desk.session.spec.data.weights == {"a.jsonl": 2, "b.jsonl": 0.5}
+    write("a.jsonl: many")
+    assert field.property("state") == "bad"
+    assert "a.jsonl: many" in field.toolTip()
+    assert desk.session.spec.data.weights == {"a.jsonl": 2, "b.jsonl": 0.5}, "what makes no sense changes nothing"
+    write(f"{paths[0]}: 3")
+    assert desk.session.spec.data.weights == {str(paths[0]): 3}
+
+
+def test_another_encoding_reads_the_file_again(qtbot: Any, desk: Any, page: DataPage, tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    path.write_bytes('{"prompt": "Grüße", "completion": "schön"}\n'.encode("cp1252") * 3)
+    desk.session.edit("data.train", (str(path),))
+    qtbot.waitUntil(lambda: any("not UTF-8" in item.message for item in page.rows.problems), timeout=WAIT_MS)
+    desk.session.edit("data.encoding", "windows_1252")
+    qtbot.waitUntil(lambda: not page.rows.problems, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "schön" in texts(page.rows.sample), timeout=WAIT_MS)
+
+
 def test_a_template_file_is_chosen_and_refused_when_the_dialog_is_left(
     qtbot: Any, desk: Any, page: DataPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
