@@ -178,14 +178,15 @@ def tensors_of(
 
     Args:
         config: the settings as numbers; its family must be one of `BLUEPRINTS`.
-        raw: the same settings as config.json has them.
+        raw: the same settings as config.json has them; without a vision_config the text part is listed alone.
         blocks: how many of its blocks are listed; they are all alike.
         dtype: the format the weights are stored in, in safetensors' words.
         element_bytes: bytes of one number in that format.
     """
     blueprint = BLUEPRINTS[config.model_type]
-    settings = raw.get("text_config", raw)
-    sizes = _sizes(config, settings) | _vision_sizes(raw)
+    nested, vision = raw.get("text_config"), raw.get("vision_config")
+    settings = nested if isinstance(nested, Mapping) else raw
+    sizes = _sizes(config) | (_vision_sizes(vision) if vision else {})
     flags = {name for name, value in settings.items() if value is True}
     flags |= {name for name in blueprint.flags if name not in settings}
     if "attention_bias" in flags and config.model_type not in _PLAIN_OUTPUT:
@@ -198,8 +199,8 @@ def tensors_of(
     for number in range(blocks):
         prefix = f"{config.family.blocks}.{number}."
         shapes += [(prefix + name, shape) for name, shape in one]
-    if config.model_type == "gemma3":
-        shapes += _vision(raw["vision_config"], sizes)
+    if vision:
+        shapes += _vision(vision, sizes)
     if not (config.family.tied if config.tied is None else config.tied):
         shapes.append((f"{config.family.head}.weight", (sizes["V"], sizes["W"])))
     if blueprint.head_bias:
@@ -217,14 +218,13 @@ def tensors_of(
 _PLAIN_OUTPUT = frozenset(("qwen2", "glm", "glm4"))
 
 
-def _sizes(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(config: ModelConfig) -> dict[str, int]:
     hidden = config.hidden_size
     head = config.head_dim or hidden // config.num_heads
     queries, keys = config.num_heads * head, config.num_kv_heads * head
     inner = config.intermediate_size or 4 * hidden
-    expert = settings.get("moe_intermediate_size") or config.intermediate_size
+    expert = config.expert_size or config.intermediate_size
     positions = config.context_length
-    experts = settings.get("num_experts") or settings.get("num_local_experts") or 0
     return {
         "1": 1,
         "V": config.vocab_size,
@@ -238,7 +238,7 @@ def _sizes(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, int]:
         "QKV": queries + 2 * keys,
         "I": inner,
         "II": 2 * inner,
-        "E": experts,
+        "E": config.experts,
         "M": expert,
         "MM": 2 * expert,
         "heads": config.num_heads,
@@ -246,10 +246,7 @@ def _sizes(config: ModelConfig, settings: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def _vision_sizes(raw: Mapping[str, Any]) -> dict[str, int]:
-    vision = raw.get("vision_config")
-    if vision is None:
-        return {}
+def _vision_sizes(vision: Mapping[str, Any]) -> dict[str, int]:
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
     return {
         "VH": vision["hidden_size"],

@@ -192,7 +192,7 @@ def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architect
         family=family,
         hidden_size=hidden,
         embedding_size=reader.count("word_embed_proj_dim") or hidden,
-        intermediate_size=reader.count("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "d_ff"),
+        intermediate_size=_inner_size(reader),
         num_layers=reader.count(*_LAYERS, least=1, most=_MAX_LAYERS),
         num_heads=heads,
         num_kv_heads=kv_heads,
@@ -211,6 +211,11 @@ def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architect
         remote_code=isinstance(raw.get("auto_map"), Mapping) and bool(raw["auto_map"]),
         keys=reader.keys,
     )
+
+
+def _inner_size(reader: _Reader) -> int:
+    """Width of the MLP; where a file has both, the classes that know “ffn_dim” (OPT, XGLM) go by that."""
+    return reader.count("ffn_dim") or reader.count("intermediate_size", "n_inner", "ffn_hidden_size", "d_ff")
 
 
 def _check_heads(reader: _Reader, hidden: int, heads: int, kv_heads: int) -> None:

@@ -137,7 +137,8 @@ def check_shapes(folder: Path, config: ModelConfig, raw: Mapping[str, Any], layo
         return
     inside = f"{config.family.blocks}.0."
     problems = []
-    for wanted in tensors_of(config, raw, 1, "", 0):
+    alone = {**raw, "vision_config": None}
+    for wanted in tensors_of(config, alone, 1, "", 0):
         if not wanted.name.endswith(".weight") or len(wanted.shape) != 2 or _varies(wanted.name):
             continue
         name = wanted.name.removeprefix(inside)

@@ -146,5 +146,5 @@ def test_one_part_of_a_split_model_is_refused(tmp_path, build):
 
 def test_metadata_that_contradicts_the_tensors_is_refused(tmp_path, build):
     blob = build.gguf({**build.gguf_llama, "llama.block_count": 5}, build.gguf_llama_shapes())
-    with pytest.raises(UserError, match="promises 5 layers, the weights hold 2"):
+    with pytest.raises(UserError, match="says num_hidden_layers = 5, but the weights hold 2"):
         read_model(write(tmp_path, blob))

@@ -82,7 +82,7 @@ def test_a_tied_head_counts_once_and_a_different_one_twice(tmp_path, build):
     other = read_model(build.model(tmp_path / "other", config, contents={"lm_head.weight": bytes(500) + b"\1"}))
     assert same.parameters == without.parameters == other.parameters - 32 * 8
     assert (same.tied_embeddings, without.tied_embeddings, other.tied_embeddings) == (True, True, False)
-    assert "two different ones" in other.assumptions[0]
+    assert "“lm_head.weight” in model.safetensors differs from" in other.assumptions[0]
     assert other.linear_parameters == same.linear_parameters + 32 * 8
     assert without.linears == same.linears
 
@@ -136,7 +136,9 @@ def test_heads_come_from_the_shapes_when_the_config_is_silent(tmp_path, build):
     config = {key: value for key, value in build.llama.items() if "heads" not in key} | {"head_dim": 4}
     facts = read_model(build.model(tmp_path / "m", config))
     assert (facts.num_heads, facts.num_kv_heads, facts.head_dim) == (2, 1, 4)
-    assert "attention heads" in facts.assumptions[0]
+    assert facts.assumptions == ()  # the size of a head and the shapes leave nothing open
+    odd = {**config, "model_type": "llamoid", "architectures": ["LlamoidForCausalLM"]}
+    assert any("attention heads" in text for text in read_model(build.model(tmp_path / "o", odd)).assumptions)
 
 
 def test_an_unknown_family_is_found_by_discovery_and_says_so(tmp_path, build):
@@ -148,7 +150,7 @@ def test_an_unknown_family_is_found_by_discovery_and_says_so(tmp_path, build):
     assert facts.architecture == "LlamoidForCausalLM"
     assert "llamoid" in facts.assumptions[0]
     lying = read_model(build.model(tmp_path / "l", {**config, "num_hidden_layers": 7}))
-    assert "promises 7 layers" in lying.assumptions[0]
+    assert any("says num_hidden_layers = 7" in text and "are believed" in text for text in lying.assumptions)
 
 
 def test_state_is_recognised_by_family_config_and_tensors(tmp_path, build):
@@ -176,7 +178,7 @@ def test_experts_are_counted_but_not_offered(tmp_path, build):
         "down_proj",
     }
     assert facts.parameters == plain.parameters + 6 * 16 * 8 + 2 * 3 * 8
-    assert "experts" in facts.assumptions[0]
+    assert "experts" in facts.notes[0]
 
 
 def test_layers_that_predict_further_tokens_are_left_out(tmp_path, build):
@@ -188,7 +190,11 @@ def test_layers_that_predict_further_tokens_are_left_out(tmp_path, build):
 
 def test_pictures_are_left_alone(tmp_path, build):
     text = {key: value for key, value in build.llama.items() if key not in ("model_type", "architectures")}
-    config = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text}
+    config = {
+        "model_type": "gemma3",
+        "architectures": ["Gemma3ForConditionalGeneration"],
+        "text_config": text | {"head_dim": 4},
+    }
     shapes = {f"language_model.{name}": shape for name, shape in build.llama_shapes().items()}
     shapes["vision_tower.vision_model.encoder.layers.0.self_attn.q_proj.weight"] = (8, 8)
     shapes["multi_modal_projector.mm_input_projection_weight"] = (8, 8)
@@ -204,6 +210,7 @@ def test_pictures_are_left_alone(tmp_path, build):
 def test_conv1d_and_fused_parts(tmp_path, build):
     config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 32, "n_positions": 16}
     shapes = {"wte.weight": (32, 8), "wpe.weight": (16, 8), "ln_f.weight": (8,), "h.0.attn.c_attn.weight": (8, 24)}
+    shapes["h.0.attn.c_proj.weight"] = (8, 8)
     shapes |= {"h.0.attn.c_attn.bias": (24,), "h.0.mlp.c_fc.weight": (8, 32), "h.0.mlp.c_proj.weight": (32, 8)}
     facts = read_model(build.model(tmp_path / "m", config, shapes))
     attention = facts.linears[0]
@@ -303,7 +310,7 @@ def test_licence_from_its_own_file(tmp_path, build):
 def test_a_missing_tokenizer_is_noted(tmp_path, build):
     folder = build.model(tmp_path / "m")
     (folder / "tokenizer.json").unlink()
-    assert "tokenizer.json" in read_model(folder).assumptions[0]
+    assert "tokenizer.json" in read_model(folder).notes[0]
 
 
 def test_code_of_its_own_counts_only_where_transformers_has_no_class(tmp_path, build):
@@ -388,13 +395,26 @@ def test_a_config_that_is_not_text(tmp_path, build):
 
 
 def test_every_lie_of_the_config_is_told_at_once(tmp_path, build):
-    lies = {"num_hidden_layers": 3, "vocab_size": 33, "hidden_size": 9}
+    lies = {"num_hidden_layers": 3, "vocab_size": 33, "hidden_size": 10}
     with pytest.raises(UserError) as failure:
         read_model(build.model(tmp_path / "m", {**build.llama, **lies}))
     messages = [problem.message for problem in failure.value.problems]
-    assert "promises 3 layers, the weights hold 2" in messages[0]
-    assert "promises 33 tokens in its vocabulary, the weights hold 32" in messages[1]
-    assert "promises 9 values a token (hidden size), the weights hold 8" in messages[2]
+    assert "says num_hidden_layers = 3, but the weights hold 2 layers" in messages[0]
+    assert "says vocab_size = 33, but “model.embed_tokens.weight” in model.safetensors has 32 rows" in messages[1]
+    assert "says hidden_size = 10, but “model.embed_tokens.weight” in model.safetensors has 8 columns" in messages[2]
+
+
+def test_heads_that_no_attention_can_be_built_from(tmp_path, build):
+    text = sentence(build.model(tmp_path / "m", {**build.llama, "hidden_size": 9}))
+    assert "hidden_size = 9 and num_attention_heads = 2, but the first is no multiple of the second" in text
+
+
+def test_matrices_of_another_shape_and_missing_ones_are_named(tmp_path, build):
+    wide = build.model(tmp_path / "w", {**build.llama, "intermediate_size": 24})
+    assert "By the config “model.layers.0.mlp.gate_proj.weight” has 24 × 8 values" in sentence(wide)
+    shapes = build.llama_shapes()
+    del shapes["model.layers.1.self_attn.o_proj.weight"]
+    assert "lack “model.layers.1.self_attn.o_proj.weight”" in sentence(build.model(tmp_path / "l", shapes=shapes))
 
 
 def test_a_gap_in_the_layers_is_named(tmp_path, build):

@@ -260,5 +260,5 @@ def test_a_wrong_config_is_no_match_for_the_weights(tmp_path):
     make("llama", tmp_path)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "num_hidden_layers": 3}))
-    with pytest.raises(UserError, match="promises 3 layers, the weights hold 2"):
+    with pytest.raises(UserError, match="says num_hidden_layers = 3, but the weights hold 2"):
         read_model(tmp_path)
