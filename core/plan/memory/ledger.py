@@ -28,13 +28,18 @@ class Size(NamedTuple):
 
 
 class Buffer:
-    """A storage: it notes its size when it comes and, inverted, when its last reference goes."""
+    """A storage: it notes its size when it comes and, inverted, when its last reference goes.
 
-    __slots__ = ("_events", "_size")
+    Attributes:
+        is_view: a gradient that came through a view: autograd does not add others to it in place.
+    """
+
+    __slots__ = ("_events", "_size", "is_view")
 
     def __init__(self, events: list[int], size: int) -> None:
         self._events = events
         self._size = size
+        self.is_view = False
         events.append(size)
 
     def __del__(self) -> None:
@@ -246,7 +251,7 @@ def _add(slots: Grads, slot: int, given: Buffer | None) -> None:
     old = slots[slot]
     if old is None:
         slots[slot] = given
-    elif given is not None and sys.getrefcount(old) > 3:  # the inbox, `old`, and the call's own argument
+    elif given is not None and (old.is_view or sys.getrefcount(old) > 3):  # the inbox, `old`, the call's own argument
         events, size = old._events, old._size  # noqa: SLF001
         slots[slot] = Buffer(events, size)
 

@@ -194,6 +194,8 @@ def product(tape: Tape, x: Tensor, out: str, weight: Weight) -> Tensor:
 
     def gradient(_: Grads) -> Grads:
         given = tape.buffer(rows, inner, size) if wants else None
+        if given is not None:
+            given.is_view = True  # tokens and batch are one dimension in the product and two outside
         made = tape.buffer("one", full, size) if learns else None
         summed = tape.buffer("one", row, size) if has_bias else None
         return [given, made, summed]

@@ -34,7 +34,9 @@ def gpt_neox(layer: Layer, x: Tensor) -> Tensor:
     """GPTNeoXLayer.forward with ``use_parallel_residual``."""
     first = _neox_attended(layer, [layer_norm(layer, x)])
     first = layer.dropped(first)
-    second = layer.plain(layer_norm(layer, x), "dense_h_to_4h", "dense_4h_to_h", activated)
+    normal = layer_norm(layer, x)  # an argument, which a module's call holds until it returns
+    second = layer.plain(normal, "dense_h_to_4h", "dense_4h_to_h", activated)
+    del normal
     second = layer.dropped(second)
     return layer.added(layer.added(second, first), x)
 

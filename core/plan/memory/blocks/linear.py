@@ -171,5 +171,10 @@ def _same(tape: Tape, x: Tensor) -> Tensor:
 
 def _plain(tape: Tape, x: Tensor, out: str, weight: Buffer) -> Tensor:
     rows, inner, size = x.rows, x.width, x.bytes
-    node = tape.node(lambda _: [tape.buffer(rows, inner, size)], x, saved=(weight,))
-    return tape.tensor(rows, out, size, node)
+
+    def gradient(_: Grads) -> Grads:
+        given = tape.buffer(rows, inner, size)
+        given.is_view = True  # as in `product`
+        return [given]
+
+    return tape.tensor(rows, out, size, tape.node(gradient, x, saved=(weight,)))
