@@ -49,8 +49,13 @@ class Desk(QObject):
         super().__init__()
         self.session = session
         self.runs = runs
+        runs.current_ended.connect(self._look_again)
         self.preferences = preferences
         self.memory: dict[str, object] = {}
+
+    def _look_again(self) -> None:
+        """After a run its memory is free again, and what it measured belongs into the next plan."""
+        self.session.refresh("hardware")
 
     def go(self, page: str) -> None:
         """Shows a page: model, data, adapter, training, try, export, runs or settings."""

@@ -242,6 +242,17 @@ def test_what_is_really_in_use_and_health_are_told(page: TrainingPage, begin: Be
     ended(page, qtbot, run)
 
 
+def test_the_computer_is_looked_at_again_when_a_run_ends(page: TrainingPage, begin: Begin, qtbot: Any) -> None:
+    session = page.desk.session
+    session._read_for["hardware"] = "the disk of before"
+    asked: list[bool] = []
+    session._read_stale = lambda: asked.append("hardware" in session._read_for)
+    run = begin("ok")
+    assert False not in asked
+    ended(page, qtbot, run)
+    assert asked[-1:] == [False]
+
+
 def test_a_page_that_is_behind_draws_nothing_and_catches_up(page: TrainingPage, begin: Begin, qtbot: Any) -> None:
     page.hide()
     page.hidden()
