@@ -55,9 +55,9 @@ def main() -> None:
     model = ensure_starter()
     print(f"{'setting':16} {'predicted':>10} {'measured':>10} {'ratio':>7}  pass    peaks of moments, MiB", flush=True)
     ratios = []
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["LOWRANK_HOME"] = home  # neither reads nor writes what this computer remembers
-        for name in names:
+    for name in names:
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["LOWRANK_HOME"] = home  # neither reads nor writes what earlier runs measured
             finished = run(model, output__folder=str(Path(home) / "runs"), **{**USUAL, **SETTINGS[name]})
             measured = finished.state.memory
             planned = load_plan(finished.folder).memory
