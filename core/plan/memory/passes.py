@@ -1,7 +1,8 @@
 """One pass through the model and back, layer by layer: how high memory gets with so many layers recomputed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from core.plan.memory.trace import Moments
 
@@ -38,23 +39,27 @@ class Size:
         return max(0, self.tokens - self.longest - self.after)
 
 
-@dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring layers that are alike, in bytes.
+    """Neighbouring layers that are alike, in bytes: each way of running them is evaluated when it is asked for.
 
     Attributes:
         count: how many.
-        plain, checkpointed: one of them, kept or recomputed; the same where no gradient flows through it.
     """
 
-    count: int
-    plain: Moments
-    checkpointed: Moments
+    def __init__(self, count: int, evaluated: Callable[[str], Moments], *, alive: bool) -> None:
+        self.count = count
+        self._evaluated = evaluated
+        self._alive = alive
 
-    @property
-    def gradients(self) -> int:
-        """Bytes of one layer's gradients."""
-        return self.plain.gradients
+    @cached_property
+    def plain(self) -> Moments:
+        """One of them, with all that it keeps."""
+        return self._evaluated("plain" if self._alive else "dead")
+
+    @cached_property
+    def checkpointed(self) -> Moments:
+        """One of them, recomputed; the same where no gradient flows through it."""
+        return self._evaluated("checkpointed") if self._alive else self.plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +110,15 @@ class PassMemory:
         """Moments that can be the highest: bytes, what is kept, gradients; first and last layer of each run."""
         parts = _split(self.runs, checkpointed)
         # The graph of a pass lives until the next one has its loss, with what attributes of its nodes hold.
-        held = sum(moments.held * count for _, moments, count in parts)
+        held = sum(moments.held * count for moments, count in parts)
         earlier = 0 if self.first else held
         done = 0 if self.first else self.gradients
-        above = sum(run.gradients * count for run, _, count in parts)
+        above = sum(moments.gradients * count for moments, count in parts)
         others = self.gradients - above - self.table_sum
-        apart = 0 if parts and parts[0][1].keeps_input else self.embedded
+        apart = 0 if parts and parts[0][0].keeps_input else self.embedded
         below = 0
-        for run, moments, count in parts:
-            above -= run.gradients * count
+        for moments, count in parts:
+            above -= moments.gradients * count
             held -= moments.held * count
             for index in (0, count - 1) if count > 1 else (0,):
                 base = below + index * moments.kept
@@ -121,7 +126,7 @@ class PassMemory:
                 yield base + beside + moments.forward, base, done, "forward"
                 if moments.backward:
                     left = count - 1 - index
-                    grown = done if not self.first else others + above + run.gradients * left
+                    grown = done if not self.first else others + above + moments.gradients * left
                     waiting = self.waiting + held + moments.held * left
                     yield base + waiting + moments.backward, base + moments.kept, grown, "backward"
             below += moments.kept * count
@@ -135,15 +140,15 @@ class PassMemory:
             yield 0 if is_own else self.table, 0, self.gradients, "embeddings"
 
 
-def _split(runs: Sequence[Run], checkpointed: int) -> list[tuple[Run, Moments, int]]:
-    """The runs with the moments of each, the one that is recomputed in part as two."""
-    parts: list[tuple[Run, Moments, int]] = []
+def _split(runs: Sequence[Run], checkpointed: int) -> list[tuple[Moments, int]]:
+    """The moments of the runs and how many layers have them; the run that is recomputed in part is two."""
+    parts: list[tuple[Moments, int]] = []
     left = checkpointed
     for run in runs:
         recomputed = min(left, run.count)
         left -= recomputed
         if recomputed > 0:
-            parts.append((run, run.checkpointed, recomputed))
+            parts.append((run.checkpointed, recomputed))
         if run.count > recomputed:
-            parts.append((run, run.plain, run.count - recomputed))
+            parts.append((run.plain, run.count - recomputed))
     return parts

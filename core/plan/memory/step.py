@@ -179,9 +179,4 @@ def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
 
 
 def _run(group: Group, form: Structure, rows: Mapping[str, int], widths: Mapping[str, int]) -> Run:
-    if not group.alive:
-        dead = evaluate(traced(form, "dead"), rows, widths)
-        return Run(group.count, dead, dead)
-    plain = evaluate(traced(form, "plain"), rows, widths)
-    checkpointed = evaluate(traced(form, "checkpointed"), rows, widths)
-    return Run(group.count, plain, checkpointed)
+    return Run(group.count, lambda mode: evaluate(traced(form, mode), rows, widths), alive=group.alive)
