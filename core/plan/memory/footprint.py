@@ -7,7 +7,7 @@ from core.facts.types import DeviceKind, ModelFacts
 from core.plan.memory.experience import NO_EXPERIENCE, Experience
 from core.plan.memory.layers import Trained
 from core.plan.memory.outside import context_bytes, slack_bytes
-from core.plan.memory.passes import Highest, Size
+from core.plan.memory.passes import Highest, PassMemory, Size
 from core.plan.memory.statics import base_bytes, gradient_bytes, master_bytes, optimizer_bytes, rounded
 from core.plan.memory.step import Setting, StepMemory
 from core.plan.types import MemoryPart
@@ -89,6 +89,7 @@ class Footprint:
         self.context = context_bytes(setup.kind)
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind)
         self._step = StepMemory(setting, trained, model, self.gradients)
+        self._passes: dict[int, tuple[Size, PassMemory, int]] = {}
 
     @cached_property
     def static(self) -> int:
@@ -97,7 +98,8 @@ class Footprint:
 
     def allocated(self, size: Size, checkpointed: int) -> int:
         """Peak bytes of all tensors in a step whose largest pass has this size."""
-        return self.static + self._highest(size, checkpointed).total + self._inputs(size)
+        most = self._step.of(size).highest(min(max(0, checkpointed), self.layers))
+        return self.static + most.total + self._inputs(size)
 
     def peak(self, tokens: int, checkpointed: int) -> int:
         """Peak bytes of the process with the worst pass of ``tokens`` tokens, the first layers being recomputed.
@@ -105,9 +107,8 @@ class Footprint:
         Recomputing more layers never needs more: where it would by a hair (the last layer recomputed holds its input
         as well), the larger of the two counts for both.
         """
-        size = self.setup.worst(tokens)
-        most = self._enveloped(size, checkpointed)
-        moving = most.total - most.gradients + self._inputs(size)
+        size, most, inputs = self._enveloped(tokens, checkpointed)
+        moving = most.total - most.gradients + inputs
         static = self.static + self.gradients
         moving += self._taught_tensors(static, moving)
         slack = self._slack(static, moving, most, size)
@@ -115,9 +116,7 @@ class Footprint:
 
     def parts(self, tokens: int, checkpointed: int) -> tuple[MemoryPart, ...]:
         """The components of `peak`, which they sum to."""
-        size = self.setup.worst(tokens)
-        most = self._enveloped(size, checkpointed)
-        inputs = self._inputs(size)
+        size, most, inputs = self._enveloped(tokens, checkpointed)
         moving = most.total - most.gradients + inputs
         static = self.static + self.gradients
         moving += self._taught_tensors(static, moving)
@@ -166,12 +165,15 @@ class Footprint:
         taught = self.setup.kind == "cpu" and self.setup.experience.runs > 0
         return "corrected by what earlier runs on this device took" if taught else ""
 
-    def _highest(self, size: Size, checkpointed: int) -> Highest:
-        return self._step.of(size).highest(min(max(0, checkpointed), self.layers))
-
-    def _enveloped(self, size: Size, checkpointed: int) -> Highest:
-        own, all_of_them = self._highest(size, checkpointed), self._highest(size, self.layers)
-        return own if own.total >= all_of_them.total else all_of_them
+    def _enveloped(self, tokens: int, checkpointed: int) -> tuple[Size, Highest, int]:
+        """The worst pass of so many tokens, its highest point, and the bytes of its inputs."""
+        known = self._passes.get(tokens)
+        if known is None:
+            size = self.setup.worst(tokens)
+            known = self._passes[tokens] = (size, self._step.of(size), self._inputs(size))
+        size, one, inputs = known
+        own, all_of_them = one.highest(min(max(0, checkpointed), self.layers)), one.highest(self.layers)
+        return size, own if own.total >= all_of_them.total else all_of_them, inputs
 
     def _inputs(self, size: Size) -> int:
         """Ids, positions, targets and the rotary tables of a pass, and a few single numbers."""

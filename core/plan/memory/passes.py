@@ -1,7 +1,7 @@
 """One pass through the model and back, layer by layer: how high memory gets with so many layers recomputed."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from core.plan.memory.trace import Moments
@@ -99,12 +99,17 @@ class PassMemory:
     waiting: int = 0
     table: int = 0
     table_sum: int = 0
+    _known: dict[int, Highest] = field(default_factory=dict, compare=False, repr=False)
 
     def highest(self, checkpointed: int) -> Highest:
-        """The highest point with the first ``checkpointed`` layers recomputed."""
-        spots = list(self._spots(checkpointed))
-        total, kept, gradients, where = max(spots, key=lambda spot: spot[0] + spot[2])
-        return Highest(total + gradients, kept, gradients, where, max(spots)[0])
+        """The highest point with the first ``checkpointed`` layers recomputed; remembered, trials ask again."""
+        known = self._known.get(checkpointed)
+        if known is None:
+            spots = list(self._spots(checkpointed))
+            total, kept, gradients, where = max(spots, key=lambda spot: spot[0] + spot[2])
+            known = Highest(total + gradients, kept, gradients, where, max(spots)[0])
+            self._known[checkpointed] = known
+        return known
 
     def _spots(self, checkpointed: int) -> Iterator[tuple[int, int, int, str]]:
         """Moments that can be the highest: bytes, what is kept, gradients; first and last layer of each run."""
