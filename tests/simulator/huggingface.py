@@ -18,11 +18,13 @@ from torch.nn import functional
 
 from core.engine import bootstrap
 from tests.simulator.kernels import emulated
-from tests.simulator.ledger import Ledger, Peak
+from tests.simulator.ledger import Peak
 from tests.simulator.models import config_of
 from tests.simulator.quantized import quantize
 
 LEARNING_RATE = 2e-5
+RANK = 16
+SDPA = "scaled_dot_product_attention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,13 @@ class HuggingFaceCase:
         upcast: what is turned into float32 after loading: "nothing", "norms" (TRL's `peft_module_casting_to_bf16`), or
             "all" that is not quantized (PEFT's `prepare_model_for_kbit_training`).
         number: "bf16" or "fp16".
+        dropout: of the adapters.
         rope_positions: transformers before 4.42 kept tables of cosines and sines in every layer, for so many positions.
+        repeats_heads: keys and values are repeated for all heads before attention, as ``MistralFlashAttention2`` did up
+            to transformers 4.47; ``LlamaFlashAttention2`` never did.
+        keeps_inputs: ``MatMul4Bit`` kept its input whatever checkpointing said, as bitsandbytes did up to 0.43.1.
+        narrow_adapters: adapters of a base that is not quantized have its number, as PEFT had before
+            ``autocast_adapter_dtype``.
     """
 
     model: str
@@ -46,13 +54,15 @@ class HuggingFaceCase:
     upcast: Literal["nothing", "norms", "all"] = "nothing"
     number: str = "bf16"
     dropout: float = 0.1
-    rank: int = 16
     rope_positions: int = 0
+    repeats_heads: bool = False
+    keeps_inputs: bool = False
+    narrow_adapters: bool = False
 
 
 def simulate_huggingface(case: HuggingFaceCase) -> Peak:
     """The highest point of the second step of such a run."""
-    with emulated("cuda") as ledger, _autocast(case) as region:
+    with emulated("cuda") as ledger, _autocast(case) as region, _older_libraries(case):
         model = _model(case)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, foreach=True)
@@ -108,13 +118,17 @@ def _with_adapters(model: Any, case: HuggingFaceCase) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=case.rank,
+        r=RANK,
         lora_alpha=16,
         lora_dropout=case.dropout,
         target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, config)
+    attached = get_peft_model(model, config)
+    for parameter in attached.parameters():
+        if case.narrow_adapters and parameter.requires_grad:
+            parameter.data = parameter.data.to(bootstrap.torch_dtype(case.number))
+    return attached
 
 
 def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -173,7 +187,7 @@ def _autocast(case: HuggingFaceCase) -> Iterator[Any]:
 
     with ExitStack() as stack:
         if case.quantized:
-            for where, name, inputs in ((functional, "linear", 3), (torch, "matmul", 2), (_SDPA, _SDPA_NAME, 3)):
+            for where, name, inputs in ((functional, "linear", 3), (torch, "matmul", 2), (functional, SDPA, 3)):
                 stack.enter_context(_casting(where, name, inputs, cast))
             enabled = torch.is_autocast_enabled
             torch.is_autocast_enabled = lambda *_: True  # type: ignore[assignment]
@@ -181,7 +195,36 @@ def _autocast(case: HuggingFaceCase) -> Iterator[Any]:
         yield region
 
 
-_SDPA, _SDPA_NAME = functional, "scaled_dot_product_attention"
+@contextmanager
+def _older_libraries(case: HuggingFaceCase) -> Iterator[None]:
+    """What `HuggingFaceCase.repeats_heads` and `HuggingFaceCase.keeps_inputs` say, in the libraries of today."""
+    from bitsandbytes.autograd._functions import MatMul4Bit
+
+    attend, multiply = functional.scaled_dot_product_attention, MatMul4Bit.forward
+
+    def repeating(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        times = query.shape[1] // key.shape[1]
+        return attend(query, _repeated(key, times), _repeated(value, times), *rest, **options)
+
+    def keeping(context: Any, inputs: torch.Tensor, *rest: Any) -> Any:
+        context.kept_by_the_graph = inputs
+        return multiply(context, inputs, *rest)
+
+    if case.repeats_heads:
+        setattr(functional, SDPA, repeating)
+    if case.keeps_inputs:
+        MatMul4Bit.forward = staticmethod(keeping)
+    try:
+        yield
+    finally:
+        setattr(functional, SDPA, attend)
+        MatMul4Bit.forward = staticmethod(multiply)
+
+
+def _repeated(heads: torch.Tensor, times: int) -> torch.Tensor:
+    """``repeat_kv`` of transformers: heads side by side, in new memory."""
+    batch, count, length, width = heads.shape
+    return heads[:, :, None].expand(batch, count, times, length, width).reshape(batch, count * times, length, width)
 
 
 @contextmanager
@@ -196,6 +239,3 @@ def _casting(where: Any, name: str, inputs: int, cast: Any) -> Iterator[None]:
         yield
     finally:
         setattr(where, name, original)
-
-
-assert Ledger

