@@ -12,6 +12,7 @@ Sources: torch/csrc/autograd/engine.cpp and input_buffer.cpp, torch/utils/checkp
 import contextlib
 import heapq
 import sys
+import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class Node:
         frame: the recomputation that has its saved buffers, and the number of the first.
     """
 
-    __slots__ = ("first", "frame", "gradient", "held", "order", "outputs", "parents", "saved")
+    __slots__ = ("__weakref__", "first", "frame", "gradient", "held", "order", "outputs", "parents", "saved")
 
     def __init__(
         self,
@@ -111,13 +112,16 @@ class Stopped(Exception):  # noqa: N818 (not an error: recomputation ends early 
 
 
 class Frame:
-    """One checkpointed call: how to run it again, how many buffers it saved, and those that are there again."""
+    """One checkpointed call: how to run it again, who saved buffers in it, and those that are there again.
 
-    __slots__ = ("again", "count", "found", "packed")
+    A node that is gone when the call runs again (a side graph whose result was detached) gets nothing back.
+    """
+
+    __slots__ = ("again", "count", "found", "holders")
 
     def __init__(self, again: Callable[[], object]) -> None:
         self.again = again
-        self.packed = 0
+        self.holders: list[weakref.ref[Node]] = []
         self.count = 0
         self.found: dict[int, Buffer] | None = None
 
@@ -171,8 +175,8 @@ class Tape:
 
     def _save(self, node: Node, saved: tuple[Buffer, ...]) -> None:
         if self.packing is not None:
-            node.frame, node.first = self.packing, self.packing.packed
-            self.packing.packed += len(saved)
+            node.frame, node.first = self.packing, len(self.packing.holders)
+            self.packing.holders += [weakref.ref(node)] * len(saved)
             # The number of what is saved is all that stays; `take` finds the buffers again.
             node.outputs |= len(saved) << 8
             return
@@ -180,9 +184,10 @@ class Tape:
             frame = self.replaying
             assert frame.found is not None
             for buffer in saved:
-                frame.found[frame.count] = buffer
+                if frame.holders[frame.count]() is not None:
+                    frame.found[frame.count] = buffer
                 frame.count += 1
-                if frame.count == frame.packed:
+                if frame.count == len(frame.holders):
                     raise Stopped
         node.saved = saved
 

@@ -46,7 +46,7 @@ def _neox_attended(layer: Layer, given: list[Tensor]) -> Tensor:
     qkv = layer.linear(x, "query_key_value", "o:query_key_value")
     query, key, value = split(layer, qkv, "query", "key", "value")
     query, key = rotated_in_part(layer, query, "query"), rotated_in_part(layer, key, "key")
-    result = layer.attention(query, key, value, loose="qkv")
+    result = layer.attention(query, key, value, loose="qkv", by_head=True)
     result = layer.linear(result, "dense", "hidden")
     del qkv
     return result

@@ -127,11 +127,16 @@ def _with_dora(tape: Tape, form: Structure, x: Tensor, result: Tensor, name: str
 
 
 def _dora(tape: Tape, form: Structure, x: Tensor, base: Tensor | None, name: str, out: str, *, bias: bool) -> Tensor:
-    """DoraLinearLayer.forward; its variables keep A times B, and the graph of that, until it returns."""
+    """DoraLinearLayer.forward; its variables keep A times B, and the graph of that, until it returns.
+
+    The product is made by sending an identity matrix through both, which the graph keeps as it does any input.
+    """
     size = x.bytes
     eye = tape.tensor("one", f"e:{name}", size)
-    low_eye = tape.tensor("one", f"A:{name}", size)
-    delta = tape.tensor("one", f"w:{name}", size)
+    low_eye = product(tape, eye, f"A:{name}", Weight(f"A:{name}", leaf(tape, f"A:{name}", size)))
+    del eye
+    delta = product(tape, low_eye, f"w:{name}", Weight(f"B:{name}", leaf(tape, f"B:{name}", size)))
+    del low_eye
     weight = rebuilt(tape, form, name, size) if _is_packed(form, name) else tape.constant
     factor = tape.buffer("one", f"w:{name}", size)
     summed = tape.buffer("one", f"w:{name}", size)
@@ -152,7 +157,7 @@ def _dora(tape: Tape, form: Structure, x: Tensor, base: Tensor | None, name: str
     right = times_row(tape, high, magnitude)
     right = scaled(tape, right)
     both = added(tape, left, right)
-    del eye, low_eye, delta, weight
+    del delta, weight
     return both
 
 

@@ -129,7 +129,7 @@ class Layer:
         del turned
         return added(tape, straight, crossed)
 
-    def attention(self, query: Tensor, key: Tensor, value: Tensor, *, loose: str = "") -> Tensor:
+    def attention(self, query: Tensor, key: Tensor, value: Tensor, *, loose: str = "", by_head: bool = False) -> Tensor:
         """Attention by document with the kernel of the setting.
 
         Args:
@@ -137,6 +137,8 @@ class Layer:
             key: see above.
             value: see above.
             loose: which of "qkv" do not lie token by token, so that one call for all documents copies them.
+            by_head: the queries lie head by head; flash attention's result for a single document lies as they do, and
+                has to be copied.
         """
         if self.form.kernel == "varlen" and loose:
             # The copies are arguments of the kernel alone; the originals stay variables of the caller.
@@ -144,7 +146,9 @@ class Layer:
                 copied(self.tape, x) if name in loose else x for name, x in zip("qkv", (query, key, value), strict=True)
             ]
             return attended(self.tape, self.form, *copies)
-        return attended(self.tape, self.form, query, key, value)
+        result = attended(self.tape, self.form, query, key, value)
+        alone = not (self.form.before or self.form.after)
+        return copied(self.tape, result) if by_head and alone and self.form.kernel == "flash" else result
 
     def plain(self, x: Tensor, first: str, second: str, activation: Callable[[Tape, Tensor], Tensor]) -> Tensor:
         """``second(activation(first(x)))``, each a new value of one variable."""

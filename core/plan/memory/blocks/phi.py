@@ -24,7 +24,7 @@ def _phi3_attended(layer: Layer, x: Tensor) -> Tensor:
     qkv = layer.linear(x, "qkv_proj", "o:qkv_proj")
     query, key, value = sliced(layer, qkv, "query", "key", "value")
     query, key = rotated_in_part(layer, query, "query"), rotated_in_part(layer, key, "key")
-    result = layer.attention(query, key, value, loose="qkv")
+    result = layer.attention(query, key, value, loose="qkv", by_head=True)
     result = layer.linear(result, "o_proj", "hidden")
     del qkv
     return result
@@ -54,5 +54,5 @@ def _phi_attended(layer: Layer, x: Tensor) -> Tensor:
     key = layer.linear(x, "k_proj", "key")
     value = layer.linear(x, "v_proj", "value")
     query, key = rotated_in_part(layer, query, "query"), rotated_in_part(layer, key, "key")
-    result = layer.attention(query, key, value, loose="qk")
+    result = layer.attention(query, key, value, loose="qk", by_head=True)
     return layer.linear(result, "dense", "hidden")
