@@ -89,12 +89,18 @@ class Ledger(TorchDispatchMode):
         segment: the part of the step that is running, such as the backward pass of one layer.
         highest: the highest point of each segment since `watch`.
         entered: what was live when each segment began.
+        device: the kind of device whose tensors are counted; "cpu" counts a step that is really taken.
     """
 
     def __init__(
-        self, kind: str, scratch: dict[Any, Scratch] | None = None, answers: dict[Any, Answer] | None = None
+        self,
+        kind: str,
+        scratch: dict[Any, Scratch] | None = None,
+        answers: dict[Any, Answer] | None = None,
+        device: str = "meta",
     ) -> None:
         super().__init__()
+        self.device = device
         self.live = 0
         self.moment = "build"
         self.segment: Segment = ()
@@ -114,6 +120,12 @@ class Ledger(TorchDispatchMode):
         self._watch = _Watch(dict(self._held), [], Peak(self.live), 0)
         self.highest = {}
         self.entered = {}
+
+    def see(self, tensors: Any) -> None:
+        """Counts tensors made from lists, which on the meta device come into being without an operation."""
+        for tensor in tree_iter(tensors):
+            if isinstance(tensor, torch.Tensor):
+                self._record(tensor, "made from a list")
 
     def enter(self, segment: Segment) -> None:
         """Begins another part of the step."""
@@ -136,7 +148,7 @@ class Ledger(TorchDispatchMode):
         """Names allocations that are there for good; returns their bytes. What has a name already keeps it."""
         total = 0
         for tensor in tree_iter(tensors):
-            if not isinstance(tensor, torch.Tensor) or not tensor.is_meta:
+            if not isinstance(tensor, torch.Tensor) or tensor.device.type != self.device:
                 continue
             key = tensor.untyped_storage()._cdata
             held = self._held.get(key)
@@ -183,7 +195,7 @@ class Ledger(TorchDispatchMode):
         return result
 
     def _record(self, tensor: torch.Tensor, op: str) -> None:
-        if not tensor.is_meta:
+        if tensor.device.type != self.device:
             return
         storage = tensor.untyped_storage()
         size, key = storage.nbytes(), storage._cdata
@@ -238,13 +250,13 @@ class Ledger(TorchDispatchMode):
         dense = first.numel() == first.untyped_storage().nbytes() // first.element_size()
         return (
             counts == self._exclusive and dense and first.dtype == second.dtype and first.shape == second.shape
-            and first.is_meta
+            and first.device.type == self.device
         )  # fmt: skip
 
     def probe(self) -> None:
         """Learns what reference counts a gradient has that nobody else holds; call it once, inside the mode."""
         self._probing = True
-        leaf = torch.zeros(2, 2, device="meta", requires_grad=True)
+        leaf = torch.zeros(2, 2, device=self.device, requires_grad=True)
         middle = leaf * 2
         (middle.sin() + middle.cos()).sum().backward()
         self._probing = False

@@ -3,7 +3,7 @@
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -25,8 +25,6 @@ from tests.simulator.facts import LAYER, facts_of_model
 from tests.simulator.ledger import Ledger, Peak, Segment
 from tests.simulator.models import config_of
 from tests.simulator.quantized import quantize, state_tensors
-
-META = torch.device("meta")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +90,32 @@ class Learner:
 def simulate(case: Case) -> Simulated:
     """The peak of one training step, at the case's own depth."""
     with kernels.emulated(case.kind) as ledger:
-        learner = build(case, ledger)
-        _have_states(learner)
-        gc.collect()
-        static, by_layer = components(learner, ledger)
-        ledger.watch()
-        _step(learner, ledger, case.rows())
-        return Simulated(
-            case,
-            ledger.peak(),
-            static,
-            learner.facts,
-            ledger.operations,
-            dict(ledger.highest),
-            dict(ledger.entered),
-            by_layer,
-        )
+        return _simulated(case, ledger)
+
+
+def take(case: Case) -> Simulated:
+    """The same step with content, really taken on this processor; the proof of `simulate` for a small model."""
+    with kernels.counted() as ledger:
+        return _simulated(case, ledger)
+
+
+def _simulated(case: Case, ledger: Ledger) -> Simulated:
+    learner = build(case, ledger)
+    _have_states(learner)
+    gc.collect()
+    static, by_layer = components(learner, ledger)
+    ledger.watch()
+    _step(learner, ledger, case.rows())
+    return Simulated(
+        case,
+        ledger.peak(),
+        static,
+        learner.facts,
+        ledger.operations,
+        dict(ledger.highest),
+        dict(ledger.entered),
+        by_layer,
+    )
 
 
 def _have_states(learner: Learner) -> None:
@@ -128,7 +136,15 @@ def build(case: Case, ledger: Ledger) -> Learner:
     model.train()
     optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01)
     head = FollowedHead(make_loss_head(base), ledger)
-    return Learner(META, model, head, masters, optimizer, LossScale(enabled=case.compute_dtype == "fp16"), facts)
+    return Learner(
+        torch.device(ledger.device),
+        model,
+        head,
+        masters,
+        optimizer,
+        LossScale(enabled=case.compute_dtype == "fp16"),
+        facts,
+    )
 
 
 def build_base(case: Case) -> tuple[Any, ModelFacts]:
@@ -154,7 +170,10 @@ def _step(learner: Learner, ledger: Ledger, rows: Sequence[Sequence[Encoded]]) -
     def passes() -> Iterator[Pass]:
         for number, group in enumerate(rows):
             ledger.enter(("pass", number, "start"))
-            yield make_pass(group, META)
+            made = make_pass(group, learner.device)
+            ledger.see([getattr(made, one.name) for one in fields(made)] + [made.documents.offsets])
+            yield made
+            del made
         ledger.enter(("optimizer",))
 
     with ledger.during("forward"):
