@@ -39,11 +39,11 @@ class HuggingFaceCase:
         number: "bf16" or "fp16".
         dropout: of the adapters.
         rope_positions: transformers before 4.42 kept tables of cosines and sines in every layer, for so many positions.
-        repeats_heads: keys and values are repeated for all heads before attention, as ``MistralFlashAttention2`` did up
-            to transformers 4.47; ``LlamaFlashAttention2`` never did.
+        repeats_heads: keys and values are repeated for all heads before attention, as ``MistralFlashAttention2`` of
+            transformers did then; ``LlamaFlashAttention2`` did not.
         keeps_inputs: ``MatMul4Bit`` kept its input whatever checkpointing said, as bitsandbytes did up to 0.43.1.
-        narrow_adapters: adapters of a base that is not quantized have its number, as PEFT had before
-            ``autocast_adapter_dtype``.
+        narrow_adapters: adapters of a base that is not quantized have its number, as before PEFT's pull request
+            1706 (May 2024).
     """
 
     model: str
