@@ -222,7 +222,7 @@ def test_a_packed_file_that_swells_is_given_up(tmp_path: Path, monkeypatch: pyte
         ("broken.json", b"{", "not valid JSON"),
         ("latin.json", '[{"text": "café"}]'.encode("latin-1"), "Latin-1"),
         ("sheet.csv", b"PK\x03\x04....", "ZIP archive"),
-        ("cut.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 9)[:12], "damaged or cut off"),
+        ("cut.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 9, mtime=0)[:12], "damaged or cut off"),
         ("named.parquet", b"text\n", "says Parquet"),
         ("twice.csv", b"a,a\n1,2\n", "twice"),
     ],
@@ -267,7 +267,7 @@ def test_what_comes_before_a_break_is_shown(tmp_path: Path) -> None:
     assert "not valid JSON" in found.problems[-1].message
     assert (found.total_rows, found.is_whole) == (None, False)
     packed = tmp_path / "cut.jsonl.gz"
-    whole = gzip.compress("".join(json.dumps({**PAIR, "n": n}) + "\n" for n in range(90_000)).encode())
+    whole = gzip.compress("".join(json.dumps({**PAIR, "n": n}) + "\n" for n in range(90_000)).encode(), mtime=0)
     packed.write_bytes(whole[: len(whole) // 2])
     assert len(open_preview(packed, DataSpec()).rows) == 500
     with RowPages(open_preview(packed, DataSpec())) as pages, pytest.raises(UserError, match="cut off"):
@@ -286,7 +286,7 @@ def test_pages_are_the_rows_of_the_file(tmp_path: Path, ending: str) -> None:
         "txt": "".join(f"row {n}\n\n" for n in range(count)),
     }[ending.removesuffix(".gz")]
     path = tmp_path / f"rows.{ending}"
-    path.write_bytes(gzip.compress(text.encode()) if ending.endswith("gz") else text.encode())
+    path.write_bytes(gzip.compress(text.encode(), mtime=0) if ending.endswith("gz") else text.encode())
     found = open_preview(path, DataSpec())
     with RowPages(found) as pages:
         for start, size in ((0, 100), (450, 100), (500, 500), (1000, 500), (2200, 500), (700, 10), (5000, 5), (0, 1)):
