@@ -7,7 +7,7 @@ from core.facts.types import Facts
 from core.plan.batch import batch_of
 from core.plan.choices import decide
 from core.plan.disk import disk_of
-from core.plan.memory import BASIS
+from core.plan.memory import basis_of
 from core.plan.problems import Case, early_problems, late_problems
 from core.plan.schedule import curve_of
 from core.plan.solve import memory_problems, paging_problems
@@ -50,7 +50,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         disk=disk,
         duration=duration,
         problems=_merged(broken, _found(case)),
-        notes={"memory": BASIS},
+        notes={"memory": basis_of(model)},
     )
 
 

@@ -11,7 +11,7 @@ ATTENTION_OUTPUT = 2
 MLP_INPUT = 4
 MLP_OUTPUT = 8
 
-_OUTPUT_NAMES = frozenset(("o_proj", "out_proj", "c_proj", "dense", "wo", "o"))
+OUTPUT_NAMES = frozenset(("o_proj", "out_proj", "c_proj", "dense", "wo", "o"))
 _KEPT_INDEXES = 8
 
 
@@ -73,7 +73,7 @@ def _index(model: ModelFacts) -> Shapes:
 
 def _input_of(linear: LinearFacts, model: ModelFacts) -> int:
     if linear.role == "attention":
-        return ATTENTION_OUTPUT if linear.short_name in _OUTPUT_NAMES else ATTENTION_INPUT
+        return ATTENTION_OUTPUT if linear.short_name in OUTPUT_NAMES else ATTENTION_INPUT
     if linear.role == "mlp" and linear.out_features == model.hidden_size != linear.in_features:
         return MLP_OUTPUT
     return MLP_INPUT

@@ -3,7 +3,7 @@
 from core.plan.memory.experience import experience_of
 from core.plan.memory.footprint import Footprint, Setup, footprint
 from core.plan.memory.layers import Trained, trained_of
-from core.plan.memory.record import BASIS, FITS_SHARE, memory_of, shortage, verdict_of
+from core.plan.memory.record import BASIS, FITS_SHARE, basis_of, memory_of, shortage, verdict_of
 from core.plan.memory.statics import state_bytes
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Footprint",
     "Setup",
     "Trained",
+    "basis_of",
     "experience_of",
     "footprint",
     "memory_of",

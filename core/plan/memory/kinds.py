@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.facts.types import LinearFacts, ModelFacts, Role
+from core.plan.shapes import OUTPUT_NAMES
 
 NF4_BLOCK = 64
 _KEPT = 8
@@ -27,8 +28,9 @@ class Kind:
     widths: Mapping[str, int]
 
     def in_role(self, role: Role) -> tuple[str, ...]:
-        """Labels of the matrices in attention or in the MLP."""
-        return tuple(label for label, linear in self.linears.items() if linear.role == role)
+        """Labels of the matrices in attention or in the MLP, the one that leads out of it last."""
+        found = [label for label, linear in self.linears.items() if linear.role == role]
+        return tuple(sorted(found, key=lambda label: _leads_out(self.linears[label])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +44,12 @@ class Layers:
 
     kinds: tuple[Kind, ...]
     where: Mapping[str, tuple[int, str]]
+
+
+def _leads_out(linear: LinearFacts) -> bool:
+    if linear.role == "attention":
+        return linear.short_name in OUTPUT_NAMES
+    return linear.out_features < linear.in_features
 
 
 # Facts never change, and a plan is made with every click on the same ones.

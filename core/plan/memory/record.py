@@ -2,6 +2,7 @@
 
 from core.facts.types import ModelFacts
 from core.plan.memory.band import margin
+from core.plan.memory.blocks.families import is_described
 from core.plan.memory.footprint import Footprint
 from core.plan.memory.outside import shown_bytes
 from core.plan.types import Memory, Verdict
@@ -13,6 +14,17 @@ BASIS = (
     "Counted operation by operation, as PyTorch allocates them in this engine's step, and compared with a simulation "
     "of it; the band covers the device context and the allocator."
 )
+
+
+def basis_of(model: ModelFacts | None) -> str:
+    """What a number rests on, and what was assumed for a family whose layers nobody has described."""
+    if model is None or is_described(model):
+        return BASIS
+    return (
+        f"The layers of the family “{model.family}” are not described one operation after another: they are counted as "
+        "if they were built like Llama's, with the matrices that this model has, so the band is wider. Compare the "
+        "plan with what the first steps of the run really take."
+    )
 
 
 def memory_of(

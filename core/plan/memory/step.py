@@ -132,11 +132,16 @@ class StepMemory:
 _known: dict[tuple[Setting, int, int, Size], tuple[Trained, ModelFacts, PassMemory]] = {}
 _KEPT_PASSES = 512
 
+# Their scores are biased by distance, in code of their own that writes them out (modeling_bloom.py and its like).
+_OWN_ATTENTION = frozenset(("bloom", "falcon", "mpt"))
+
 
 def _kernel(setting: Setting, model: ModelFacts) -> str:
     """The kernel behind a choice: PyTorch's own choice depends on the format and on grouped heads."""
     if model.family == "gemma2":
         return "capped"  # no fused kernel knows its soft cap
+    if model.family in _OWN_ATTENTION:
+        return "eager"
     kernel = "flash" if setting.kernel == "varlen" and model.attention_dropout else setting.kernel
     if kernel not in ("sdpa", "flash"):
         return kernel

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.facts.types import Facts
 from core.plan.choices import training_of
 from core.plan.memory import Footprint, Setup, footprint, memory_of, state_bytes, verdict_of
+from core.plan.planner import plan
 from core.units import GIB
-from tests.core.plan.invented_facts import MODELS, gpt2, llama, spec
+from tests.core.plan.invented_facts import MACHINES, MODELS, gpt2, llama, spec
 
 QUANTIZATIONS = ("none", "nf4", "int8")
 models = st.sampled_from([*MODELS.values(), gpt2(), llama(64, 160, 4, 4, 2, 300)])
@@ -189,3 +191,24 @@ def test_verdicts_and_band() -> None:
     guessed_model = dataclasses.replace(MODELS["1b"], assumptions=("The norms were guessed.",))
     guessed = memory_of(memory, guessed_model, 2048, 0, device="cuda:0", limit=12 * GIB, free=11 * GIB)
     assert guessed.high_bytes > known.high_bytes
+
+
+def test_a_family_without_a_block_has_a_wider_band_and_says_so() -> None:
+    known = MODELS["8b"]
+    unknown = dataclasses.replace(known, family="nobody_knows")
+    plans = [plan(spec(), Facts(MACHINES["h100"], model)) for model in (known, unknown)]
+    widths = [made.memory.high_bytes - made.memory.low_bytes for made in plans if made.memory]
+    assert widths[1] > 2 * widths[0]
+    assert "nobody_knows" in plans[1].notes["memory"]
+    assert "nobody_knows" not in plans[0].notes["memory"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(["1b", "8b", "70b"]), setups, st.integers(1, 8192), st.sampled_from(["lora", "full"]))
+def test_smaller_optimizer_states_never_raise_the_peak(name: str, setup: Setup, tokens: int, method: str) -> None:
+    plain = dataclasses.replace(setup, quantization="none", optimizer="adamw")
+    peaks = [
+        made(dataclasses.replace(plain, optimizer=optimizer), MODELS[name], method=method).peak(tokens, 0)
+        for optimizer in ("adamw", "adamw_8bit", "paged_adamw_8bit")
+    ]
+    assert peaks == sorted(peaks, reverse=True)
