@@ -97,11 +97,13 @@ class CardsModel(QAbstractTableModel):
 def cell(plan: CardPlan, name: str) -> str:
     """What a cell says."""
     weights = {"none": tr("16 bits"), "nf4": tr("4 bits"), "int8": tr("8 bits")}
+    duration = None if plan.verdict == "does_not_fit" else plan.duration  # a run that cannot be has no time
     if name == "time":
-        return format_duration(plan.duration.seconds) if plan.duration is not None else "–"
+        return format_duration(duration.seconds) if duration is not None else "–"
     if name == "energy":
-        known = plan.duration is not None and plan.duration.watt_hours > 0
-        return tr("{n} Wh", n=f"{plan.duration.watt_hours:,.0f}") if known and plan.duration is not None else "–"
+        return (
+            tr("{n} Wh", n=f"{duration.watt_hours:,.0f}") if duration is not None and duration.watt_hours > 0 else "–"
+        )
     return {
         "card": plan.card.name,
         "memory": format_bytes(plan.card.memory_bytes),
@@ -147,6 +149,7 @@ class CardsCard(CardFrame):
         self._sorted = QSortFilterProxyModel(self)
         self._sorted.setSourceModel(self.model)
         self._sorted.setSortRole(SORT_ROLE)
+        self._scrolled_for: Card | None = None
         self.table = self._make_table()
         self.add(self.table)
 
@@ -174,6 +177,7 @@ class CardsCard(CardFrame):
                        size=format_bytes(smallest.memory_bytes))  # fmt: skip
             self.smallest.setText(words)
         self._fit_height()
+        self._scroll_to(smallest)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Leaves columns out that have no room."""
@@ -200,6 +204,18 @@ class CardsCard(CardFrame):
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(COLUMNS.index("card"), QHeaderView.ResizeMode.Stretch)
         return table
+
+    def _scroll_to(self, smallest: Card | None) -> None:
+        """Shows the first card that fits, with a few that do not above it, wherever the list is long."""
+        shown, self._scrolled_for = self._scrolled_for, smallest
+        if smallest == shown:
+            return  # where the user has scrolled to since
+        names = [plan.card for plan in self.model.plans]
+        if smallest is None or smallest not in names:
+            self.table.scrollToTop()
+            return
+        at = self._sorted.mapFromSource(self.model.index(names.index(smallest), 0))
+        self.table.scrollTo(at, QAbstractItemView.ScrollHint.PositionAtCenter)
 
     def _fit_height(self) -> None:
         """As many rows as there are, up to a screenful; more scroll."""
