@@ -4,8 +4,8 @@ from core.facts.types import ModelFacts
 from core.plan.memory.blocks.families import is_described
 from core.plan.types import MemoryPart
 
-# Largest residuals against the simulator of the engine's real step, see docs/memory-model.md: of the whole peak 1.7 %
-# for families with a block of their own; of what moves 29 % for ten families without one.
+# Largest residuals against the simulator of the engine's real step, see docs/memory-model.md: of the whole peak 0.4 %
+# for families with a block of their own; of what moves 29 % for nine families without one.
 DESCRIBED_ERROR = 0.02
 GENERIC_ERROR = 0.30
 STATIC_ERROR = 0.01

@@ -19,6 +19,7 @@ _BLOCKS: Mapping[str, tuple[Block, Block]] = {
     "gemma": (llama.gemma, norms.gemma_norm),
     "gemma2": (llama.gemma2, norms.gemma_norm),
     "gemma3": (llama.gemma3, norms.gemma_norm),
+    "olmo": (llama.olmo, norms.bare_norm),
     "olmo2": (llama.olmo2, norms.olmo_norm),
     "phi3": (phi.phi3, Layer.rms_norm),
     "phi": (phi.phi, norms.layer_norm),
@@ -32,7 +33,7 @@ _NONE: frozenset[str] = frozenset()
 _LLAMA = frozenset(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"))
 _MATRICES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(("mixtral", "qwen3_moe"), frozenset(("q_proj", "k_proj", "v_proj", "o_proj"))),
-    **dict.fromkeys(("llama", "granite", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "cohere"), _LLAMA),
+    **dict.fromkeys(("llama", "granite", "qwen3", "gemma", "gemma2", "gemma3", "olmo", "olmo2", "cohere"), _LLAMA),
     "phi3": frozenset(("qkv_proj", "o_proj", "gate_up_proj", "down_proj")),
     "phi": frozenset(("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")),
     "gpt2": frozenset(("c_attn", "attn.c_proj", "c_fc", "mlp.c_proj")),
@@ -48,7 +49,6 @@ _FAMILIES: Mapping[str, str] = {
     "helium": "llama",
     "hunyuan_v1_dense": "qwen3",
     "ministral3": "llama",
-    "olmo": "llama",
     "olmo3": "olmo2",
     "mistral": "llama",
     "qwen2": "llama",

@@ -1,7 +1,7 @@
-"""Llama and its relatives: Mistral, Qwen 2 and 3, Granite, SmolLM3, Gemma 1 to 3, OLMo 2."""
+"""Llama and its relatives: Mistral, Qwen 2 and 3, Granite, SmolLM3, Gemma 1 to 3, OLMo 1 and 2."""
 
 from core.plan.memory.blocks.experts import mixture
-from core.plan.memory.blocks.norms import gemma_norm, olmo_norm
+from core.plan.memory.blocks.norms import bare_norm, gemma_norm, olmo_norm
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.ledger import Tensor
 from core.plan.memory.operations import scaled
@@ -31,6 +31,18 @@ def llama(layer: Layer, x: Tensor) -> Tensor:
     x = layer.added(residual, x)
     residual = x
     x = layer.rms_norm(x)
+    x = layer.gated(x)
+    return layer.added(residual, x)
+
+
+def olmo(layer: Layer, x: Tensor) -> Tensor:
+    """OlmoDecoderLayer.forward."""
+    residual = x
+    x = bare_norm(layer, x)
+    x = attended(layer, x)
+    x = layer.added(residual, x)
+    residual = x
+    x = bare_norm(layer, x)
     x = layer.gated(x)
     return layer.added(residual, x)
 

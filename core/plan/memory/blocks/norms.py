@@ -62,6 +62,18 @@ def layer_norm(layer: Layer, x: Tensor) -> Tensor:
     return y
 
 
+def bare_norm(layer: Layer, x: Tensor) -> Tensor:
+    """``F.layer_norm(x.float(), …, None, None).to(dtype)``: no weights at all (modeling_olmo.py, OlmoLayerNorm)."""
+    tape, size = layer.tape, x.bytes
+    wide = convert(tape, x, FP32)
+    rows, width = wide.rows, wide.width
+    y = tape.tensor(rows, width, FP32)
+    statistics = (tape.buffer(rows, ROW, FP32), tape.buffer(rows, ROW, FP32))
+    y.node = tape.node(lambda _: [tape.buffer(rows, width, FP32)], wide, saved=(wide.buffer, *statistics))
+    del wide
+    return convert(tape, y, size)
+
+
 def _mean(layer: Layer, x: Tensor) -> Tensor:
     tape = layer.tape
     rows, width = x.rows, x.width

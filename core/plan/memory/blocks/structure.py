@@ -19,7 +19,6 @@ class Structure:
         before, after: documents with calls of their own before and after the longest one's.
         learns_input: the layer's input wants a gradient.
         grouped: fewer key heads than query heads.
-        windowed: attention with a mask of its own, for rows longer than a sliding window.
         residual_dropout: the model drops some of what each layer adds.
     """
 
@@ -39,7 +38,6 @@ class Structure:
     after: bool = False
     learns_input: bool = True
     grouped: bool = False
-    windowed: bool = False
     residual_dropout: bool = False
 
     @property
