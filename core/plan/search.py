@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from core.facts.types import Facts, ModelFacts
 from core.plan.ground import Ground
-from core.plan.memory import FITS_SHARE, Footprint, Setup, Trained, experience_of, footprint
+from core.plan.memory import FITS_SHARE, Experience, Footprint, Setup, Trained, experience_of, footprint
 from core.spec.run_spec import RunSpec
 
 CUDA_PASS_TOKENS = 4096
@@ -73,10 +73,10 @@ def search(spec: RunSpec, facts: Facts, ground: Ground, trained: Trained) -> Set
     tried: list[Settings] = []
     for quantization, optimizer in itertools.product(quantizations(spec, model), optimizers(spec, ground)):
         if not (tried and tried[-1].fits):
-            setup = dataclasses.replace(_setup(spec, ground, quantization, optimizer, longest), experience=known)
+            setup = _setup(spec, ground, quantization, optimizer, longest, known)
             tried.append(_settle(spec, ground, footprint(setup, trained, model), budgets, longest))
     chosen = tried[-1] if tried[-1].fits else min(tried, key=lambda settings: settings.peak)
-    return dataclasses.replace(chosen, refused_peak=0 if chosen is tried[0] else tried[0].peak)
+    return chosen if chosen is tried[0] else dataclasses.replace(chosen, refused_peak=tried[0].peak)
 
 
 def quantizations(spec: RunSpec, model: ModelFacts | None) -> tuple[str, ...]:
@@ -124,7 +124,9 @@ def _budgets(spec: RunSpec, ground: Ground, longest: int) -> tuple[int, ...]:
     return (most, *smaller, least) if least < most else (most,)
 
 
-def _setup(spec: RunSpec, ground: Ground, quantization: str, optimizer: str, longest: int) -> Setup:
+def _setup(
+    spec: RunSpec, ground: Ground, quantization: str, optimizer: str, longest: int, experience: Experience
+) -> Setup:
     return Setup(
         kind=ground.kind,
         quantization=quantization,
@@ -134,6 +136,7 @@ def _setup(spec: RunSpec, ground: Ground, quantization: str, optimizer: str, lon
         optimizer=optimizer,
         double_quant=spec.model.double_quant,
         rows=max(1, spec.training.effective_batch) if ground.packing.value else 1,
+        experience=experience,
     )
 
 

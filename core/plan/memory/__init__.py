@@ -1,6 +1,6 @@
 """Peak memory of our engine in closed form."""
 
-from core.plan.memory.experience import experience_of
+from core.plan.memory.experience import Experience, experience_of
 from core.plan.memory.footprint import Footprint, Setup, footprint
 from core.plan.memory.layers import Trained, trained_of
 from core.plan.memory.record import BASIS, FITS_SHARE, basis_of, memory_of, shortage, verdict_of
@@ -9,6 +9,7 @@ from core.plan.memory.statics import state_bytes
 __all__ = [
     "BASIS",
     "FITS_SHARE",
+    "Experience",
     "Footprint",
     "Setup",
     "Trained",
