@@ -99,7 +99,17 @@ class Sentences:
         if whole is None and bare.endswith(".") and not bare.endswith(".."):  # a phrase that was made a sentence
             phrase = self._say(bare[:-1], depth + 1)
             whole = f"{phrase}。" if phrase != bare[:-1] else None
+        whole = whole or self._listed(bare, depth)
         return text if whole is None else whole
+
+    def _listed(self, text: str, depth: int) -> str | None:
+        """A list such as “4-bit weights, rows of 512 tokens”, of which each part is known or a name."""
+        parts = text.split(", ")
+        said = [self._say(part, depth + 1) for part in parts] if len(parts) > 1 else []
+        pairs = list(zip(parts, said, strict=False))
+        if any(old != new for old, new in pairs) and all(old != new or _IS_NAME.fullmatch(old) for old, new in pairs):
+            return "、".join(said)
+        return None
 
     def _match(self, text: str, depth: int, *, clean: bool) -> str | None:
         """The translation by the best template; ``clean`` forbids values that reach over the end of a sentence.

@@ -32,23 +32,38 @@ def code_on(planned: Sequence[CardPlan]) -> ExitCode:
 def print_card(console: Console, card: Card) -> None:
     """Which card a plan is for, and what it is like."""
     free, memory = format_bytes(free_on(card)), format_bytes(card.memory_bytes)
-    able = [name for name, has in (("bfloat16", card.bf16), ("flash attention", card.flash), ("fp8", card.fp8)) if has]
+    has = {
+        "float16": card.tflops > card.fp32_tflops,
+        "bfloat16": card.bf16,
+        "flash attention": card.flash,
+        "fp8": card.fp8,
+    }
+    fast = ", ".join(name for name, there in has.items() if there) or "none of the 16-bit formats"
+    like = ", taken as fast as the usual card of that size" if card.invented else ""
     console.paragraph(
-        f"Planned for {card.name}: {free} of its {memory} count as free, {card.tflops:,.0f} TFLOP/s in 16 bits, "
-        f"{card.bandwidth / 1e9:,.0f} GB/s, {card.watts} W; fast there: {', '.join(able) or 'float16 alone'}."
+        f"Planned for {spoken(card)}{like}: {free} of its {memory} count as free, {card.tflops:,.0f} TFLOP/s in "
+        f"16 bits, {card.bandwidth / 1e9:,.0f} GB/s, {card.watts} W; fast there: {fast}."
     )
     console.line()
 
 
+def spoken(card: Card) -> str:
+    """How a sentence names a card."""
+    return f"a card with {card.name}" if card.invented else f"the {card.name}"
+
+
 def print_verdict(console: Console, planned: CardPlan) -> None:
-    """The last line of a plan for one card."""
+    """The last lines of a plan for one card."""
+    name = spoken(planned.card)
     sentences = {
-        "fits": f"This would fit {planned.card.name}.",
-        "tight": f"This would just fit {planned.card.name}.",
-        "does_not_fit": f"This would not fit {planned.card.name}.",
-        "unknown": f"Whether this would fit {planned.card.name} is not known.",
+        "fits": f"This would fit {name}.",
+        "tight": f"This would just fit {name}.",
+        "does_not_fit": f"This would not fit {name}.",
+        "unknown": f"Whether this would fit {name} is not known.",
     }
-    sentence = f"This cannot be had on {planned.card.name}." if planned.obstacle else sentences[planned.verdict]
+    if planned.obstacle:
+        console.paragraph(planned.obstacle)
+    sentence = f"This cannot run on {name}." if planned.obstacle else sentences[planned.verdict]
     console.line(console.colour("red" if planned.obstacle else _FITS[planned.verdict][0], sentence))
 
 

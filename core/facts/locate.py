@@ -175,7 +175,10 @@ def _instead_of(name: str) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close and entry is not None:
         close = [entry.name]
-    close = close or difflib.get_close_matches(name, [entry.name for entry in entries()], n=1, cutoff=0.8)
+    if not close:
+        names = {entry.name.rpartition("/")[2].casefold(): entry.name for entry in entries()}
+        wanted = name.rpartition("/")[2].casefold()
+        close = [names[short] for short in difflib.get_close_matches(wanted, names, n=1, cutoff=0.8)]
     return f"Did you mean “{close[0]}”?" if close else "Download the model first, then choose its folder."
 
 

@@ -25,11 +25,16 @@ OLDEST_SUPPORTED = (7, 5)
 """PyTorch's builds for CUDA 13, the default on PyPI, have kernels from this compute capability on."""
 AMPERE, ADA = (8, 0), (8, 9)
 LARGEST_SIZE = 512
+ALIKE = 0.65
+"""How alike a name must be to what was asked for to be proposed, as `difflib` counts."""
+MOST_PROPOSED = 4
 _INVENTED = "GPU with "
+_UNITS = {"m": MIB, "g": GIB, "t": 1024 * GIB}
 # Words that make another card of the same number, so they have to be said: “4070” is not the 4070 Ti.
 _APART = frozenset({"ti", "super", "laptop", "d", "max", "q", "server"})
-_SIZE = re.compile(r"(\d{1,4}(?:[.,]\d+)?)\s*(?:gb|gib|g)?")
+_SIZE = re.compile(r"([-+]?\d{1,6}(?:[.,]\d+)?)\s*(m(?=i?b)|g|t(?=i?b))?(?:i?b)?")
 _WORD = re.compile(r"[rg]tx|[a-z]+\d+[a-z]*|\d+|[a-z]+")
+_NUMBER = re.compile(r"\d{4}|[a-z]+\d+[a-z]*")
 _SILENT = frozenset(
     {"nvidia", "geforce", "tesla", "gpu", "generation", "edition", "blackwell", "workstation", "card", "gb", "gib", "g"}
 )
@@ -40,7 +45,7 @@ class Card:
     """One model of GPU in one memory size; what it supports follows from its compute capability.
 
     Attributes:
-        name: what people call it; unique.
+        name: what people call it, or the size alone; unique.
         driver: what the driver calls it; the same for two sizes of one model.
         gigabytes: the size on the box.
         memory_bytes: what the driver shows as the total.
@@ -60,6 +65,11 @@ class Card:
     fp32_tflops: float
     capability: tuple[int, int]
     watts: int
+
+    @property
+    def invented(self) -> bool:
+        """Whether it is a size without a name, see `card_of_size`."""
+        return self.kind == "any"
 
     @property
     def bf16(self) -> bool:
@@ -114,15 +124,24 @@ def find_cards(text: str) -> tuple[Card, ...]:
         UserError: nothing is called like that; the advice names what is.
     """
     asked = text.strip().casefold()
-    size = _SIZE.fullmatch(asked)
-    if size and float(size[1].replace(",", ".")) <= LARGEST_SIZE:
-        return (card_of_size(float(size[1].replace(",", "."))),)
+    gigabytes = _size_of(asked)
+    if gigabytes is not None:
+        return (card_of_size(gigabytes),)
     words = _words(asked)
     named = [card for card in CARDS if words and words <= _words_of(card)]
     if not named:
         raise UserError(error("", f"No GPU called “{text.strip()}” is known.", _nearest(asked)))
     exact = [card for card in named if not (_words_of(card) & _APART) - words]
     return tuple(exact or named)
+
+
+def _size_of(asked: str) -> float | None:
+    """The size in GB that a text means, with “GB” unless it names another unit; None for the number of a model."""
+    size = _SIZE.fullmatch(asked)
+    if size is None:
+        return None
+    number = float(size[1].replace(",", "."))
+    return number * _UNITS[size[2] or "g"] / GIB if size[2] or number <= LARGEST_SIZE else None
 
 
 def card_of_size(gigabytes: float) -> Card:
@@ -132,14 +151,14 @@ def card_of_size(gigabytes: float) -> Card:
         UserError: no card has that size.
     """
     if not 1 <= gigabytes <= LARGEST_SIZE:
-        message = f"A GPU with {gigabytes:g} GB does not exist."
+        message = f"A GPU with {round(gigabytes, 2):g} GB does not exist."
         raise UserError(error("", message, f"Name a size between 1 GB and {LARGEST_SIZE} GB."))
     modern = [card for card in CARDS if card.bf16 and card.kind != "laptop"]
     nearest = min((card.gigabytes for card in modern if card.gigabytes >= gigabytes), default=modern[-1].gigabytes)
     like = sorted((card for card in modern if card.gigabytes == nearest), key=lambda card: card.tflops)
     middle = like[(len(like) - 1) // 2]
     return Card(
-        name=f"a {gigabytes:g} GB card",
+        name=f"{gigabytes:g} GB",
         driver=f"{_INVENTED}{gigabytes:g} GB",
         kind="any",
         gigabytes=gigabytes,
@@ -160,9 +179,9 @@ def card_of(gpu: GpuFacts) -> Card | None:
 @functools.lru_cache(maxsize=256)
 def _card_called(name: str, memory: int) -> Card | None:
     said = _words(name.casefold())
-    size = _SIZE.fullmatch(name.casefold().removeprefix(_INVENTED.casefold()))
-    if name.startswith(_INVENTED) and size:
-        return card_of_size(float(size[1]))
+    size = _size_of(name.removeprefix(_INVENTED).casefold()) if name.startswith(_INVENTED) else None
+    if size is not None:
+        return card_of_size(size)
     fitting = [(len(words), card) for card, words in _DRIVER_WORDS if words <= said and said & _APART <= words]
     if not fitting:
         return None
@@ -185,16 +204,27 @@ _DRIVER_WORDS = tuple((card, _words(card.driver.casefold())) for card in CARDS)
 
 
 def _nearest(asked: str) -> str:
-    """Names that look like what was asked for, and the other way to ask."""
+    """Names that share a number with what was asked for, or look like it; and the other way to ask."""
+    sizes = "Sizes such as “24 GB” are understood as well."
+    close_names = _of_that_number(asked) or _alike(asked)
+    if close_names:
+        return f"Did you mean {' or '.join(close_names)}? {sizes}"
+    return f"Name an NVIDIA GPU such as “RTX 4090”. {sizes}"
+
+
+def _of_that_number(asked: str) -> list[str]:
+    numbers = {word for word in _words(asked) if _NUMBER.fullmatch(word)}
+    near = sorted((card for card in CARDS if numbers & _words_of(card)), key=lambda card: card.kind == "laptop")
+    return [card.name for card in near][:MOST_PROPOSED]
+
+
+def _alike(asked: str) -> list[str]:
     names = {_compact(card.name): card.name for card in CARDS}
     short = {key.removeprefix("rtx").removeprefix("gtx"): name for key, name in names.items()}
     wanted = _compact(asked)
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.6) or difflib.get_close_matches(wanted, short, n=3)
-    close_names = list(dict.fromkeys((names | short)[key] for key in close))
-    sizes = "Sizes such as “24 GB” are understood as well."
-    return (
-        f"Did you mean {' or '.join(close_names)}? {sizes}" if close_names else f"Name one such as “RTX 4090”. {sizes}"
-    )
+    close = difflib.get_close_matches(wanted, names, n=MOST_PROPOSED, cutoff=ALIKE)
+    close = close or difflib.get_close_matches(wanted, short, n=MOST_PROPOSED, cutoff=ALIKE)
+    return list(dict.fromkeys((names | short)[key] for key in close))
 
 
 def _compact(text: str) -> str:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from core.errors import Edit, Fix, Problem, error, warning
 from core.facts.types import CpuFacts, DeviceKind, Facts, GpuFacts, ModelFacts
+from core.plan.cards import AMPERE, OLDEST_SUPPORTED
 from core.plan.types import Chosen
 from core.spec.run_spec import RunSpec
 from core.units import format_bytes
 
-AMPERE = (8, 0)
 WIDEST_FLASH_HEAD = 256
 DTYPE_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 DTYPE_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -83,10 +83,25 @@ def _device(spec: RunSpec, facts: Facts, problems: list[Problem]) -> tuple[GpuFa
                 )
             )
         return None, Chosen("cpu", f"There is no NVIDIA GPU; the processor has {cores}.")
-    best = max(gpus, key=lambda gpu: (gpu.free_bytes, -gpu.index))
+    best = max(gpus, key=lambda gpu: (not _too_old(gpu), gpu.free_bytes, -gpu.index))
+    if _too_old(best):
+        problems.append(
+            error(
+                "hardware.device",
+                f"PyTorch has no kernels for {best.name}: it has compute capability {_capability(best)}, and "
+                f"{OLDEST_SUPPORTED[0]}.{OLDEST_SUPPORTED[1]} is the oldest that it runs on.",
+                "Train on the processor, or on a newer GPU.",
+                Fix("Train on the processor", (Edit("hardware.device", "cpu"),)),
+            )
+        )
     among = "the only GPU" if len(gpus) == 1 else f"of {len(gpus)} GPUs the one with the most free memory"
     reason = f"{best.name} is {among}: {format_bytes(best.free_bytes)} free."
     return best, Chosen(f"cuda:{best.index}", reason, by_user=asked == "cuda")
+
+
+def _too_old(gpu: GpuFacts) -> bool:
+    """Whether the PyTorch that the set-up installs cannot use a GPU; one of unknown capability gets its chance."""
+    return (0, 0) < gpu.capability < OLDEST_SUPPORTED
 
 
 def _dtype(spec: RunSpec, gpu: GpuFacts | None, cpu: CpuFacts, problems: list[Problem]) -> Chosen[str]:

@@ -54,7 +54,10 @@ def _cards(texts: list[str]) -> tuple["Card", ...]:
 
     named: dict[Card, None] = {}
     wrong: list[Problem] = []
-    for text in (part.strip() for option in texts for part in option.split(",")):
+    parts = [part.strip() for option in texts for part in option.split(",") if part.strip()]
+    if texts and not parts:
+        raise UserError(error("", "“--gpu” names no card.", "Write for example --gpu 4090 or --gpu “24 GB”."))
+    for text in parts:
         try:
             named.update(dict.fromkeys(CARDS if text.casefold() == ALL_CARDS else find_cards(text)))
         except UserError as failure:

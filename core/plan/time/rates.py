@@ -159,7 +159,9 @@ def _gpu_rates(gpu: GpuFacts, dtype: str) -> Rates:
     products = PRODUCT_SHARE * peak
     if watts and narrow_format and not slow:
         products = min(products, watts * per_watt * 1e12)
-    if card is not None:
+    if card is not None and card.invented:
+        source = f"cards with {card.gigabytes:g} GB ({tflops:,.0f} TFLOP/s, {bandwidth / 1e9:,.0f} GB/s)"
+    elif card is not None:
         source = f"the data sheet of {card.name} ({tflops:,.0f} TFLOP/s, {bandwidth / 1e9:,.0f} GB/s)"
     else:
         source = f"cards of compute capability {gpu.capability[0]}.{gpu.capability[1]} ({tflops:,.0f} TFLOP/s)"

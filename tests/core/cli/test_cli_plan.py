@@ -81,10 +81,10 @@ def test_a_run_still_needs_data(lowrank: LowRank, tiny_model: Path) -> None:
 def test_one_card_gives_its_whole_plan(lowrank: LowRank) -> None:
     said = lowrank("plan", "--set", f"model.base={CATALOGUED}", "--gpu", "rtx 3060 12")
     assert said.code == ExitCode.DONE
-    assert said.out.index("Planned for RTX 3060 12 GB") < said.out.index("Memory")
+    assert said.out.index("Planned for the RTX 3060 12 GB") < said.out.index("Memory")
     assert "Energy" not in said.out
     assert "of energy" in said.out
-    assert said.out.rstrip().endswith("This would fit RTX 3060 12 GB.")
+    assert said.out.rstrip().endswith("This would fit the RTX 3060 12 GB.")
     assert narrow(said)
     found = planned(lowrank, "--gpu", "rtx 3060 12")
     assert found["gpu"]["name"] == "RTX 3060 12 GB"
@@ -98,7 +98,7 @@ def test_one_card_gives_its_whole_plan(lowrank: LowRank) -> None:
 def test_a_card_that_is_too_small_is_its_own_exit_status(lowrank: LowRank) -> None:
     said = lowrank("plan", "--set", f"model.base={CATALOGUED}", "--gpu", "4 GB")
     assert said.code == ExitCode.DOES_NOT_FIT
-    assert said.out.rstrip().endswith("This would not fit a 4 GB card.")
+    assert said.out.rstrip().endswith("This would not fit a card with 4 GB.")
     assert planned(lowrank, "--gpu", "4 GB")["exit_code"] == ExitCode.DOES_NOT_FIT
 
 
@@ -108,13 +108,13 @@ def test_several_cards_give_a_table(lowrank: LowRank) -> None:
     assert said.code == ExitCode.DONE
     lines = said.out.splitlines()
     first = next(index for index, line in enumerate(lines) if line.startswith("Card "))
-    assert [line.split("  ")[0].strip() for line in lines[first + 1 : first + 4]] == ["RTX 4090", "T4", "a 4 GB card"]
+    assert [line.split("  ")[0].strip() for line in lines[first + 1 : first + 4]] == ["RTX 4090", "T4", "4 GB"]
     assert " yes " in lines[first + 1]
     assert " no " in lines[first + 3]
     assert "The smallest card that holds this run" in said.out
     assert narrow(said)
     found = lowrank("plan", *words, "--json").json
-    assert [one["card"]["name"] for one in found["gpus"]] == ["RTX 4090", "T4", "a 4 GB card"]
+    assert [one["card"]["name"] for one in found["gpus"]] == ["RTX 4090", "T4", "4 GB"]
     assert [one["verdict"] for one in found["gpus"]] == ["fits", "fits", "does_not_fit"]
     assert found["smallest_card"]["gigabytes"] <= 24
 
@@ -125,6 +125,7 @@ def test_all_cards(lowrank: LowRank) -> None:
     assert all(f"\n{card.name} " in said.out for card in CARDS)
     assert " cannot " in said.out
     assert said.out.count("Cannot: ") == len({card.capability for card in CARDS if not card.flash})
+    assert said.out.count("no kernels for the card") == len({c.capability for c in CARDS if not c.supported})
     assert narrow(said)
 
 
@@ -141,6 +142,32 @@ def test_cards_that_nobody_knows_are_named_together(lowrank: LowRank) -> None:
     assert "“4900”" in said.err
     assert "“h1000”" in said.err
     assert "Did you mean RTX 4090" in said.err
+
+
+@pytest.mark.parametrize("text", ["", " , "])
+def test_no_card_is_named(lowrank: LowRank, text: str) -> None:
+    said = lowrank("plan", "--set", f"model.base={CATALOGUED}", "--gpu", text)
+    assert said.code == ExitCode.BAD_SPEC
+    assert "names no card" in said.err
+
+
+def test_a_comma_too_many_is_no_card(lowrank: LowRank) -> None:
+    assert planned(lowrank, "--gpu", "4090,")["gpu"]["name"] == "RTX 4090"
+
+
+@pytest.mark.parametrize("text", ["-24", "0", "24 MB", "2 TB"])
+def test_impossible_sizes_are_refused(lowrank: LowRank, text: str) -> None:
+    said = lowrank("plan", "--set", f"model.base={CATALOGUED}", "--gpu", text)
+    assert said.code == ExitCode.BAD_SPEC
+    assert "Name a size between 1 GB and 512 GB" in said.err
+
+
+def test_a_card_that_is_too_old_cannot_run_it_whatever_its_memory(lowrank: LowRank) -> None:
+    said = lowrank("plan", "--set", f"model.base={CATALOGUED}", "--gpu", "1080 ti")
+    assert said.code == ExitCode.BAD_SPEC
+    assert said.out.rstrip().endswith("This cannot run on the GTX 1080 Ti.")
+    assert "none of the 16-bit formats" in " ".join(said.out.split())
+    assert planned(lowrank, "--gpu", "1080 ti, 2080 ti")["exit_code"] == ExitCode.DONE
 
 
 def test_solve_wants_one_card(lowrank: LowRank) -> None:

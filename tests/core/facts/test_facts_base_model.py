@@ -53,6 +53,8 @@ def test_what_the_catalogue_does_not_know(home: Path) -> None:
     assert "the revision" not in problem("nobody/knows-this")
     assert "There is no model" in problem(NAME, "v2")  # shapes of another revision are not the catalogue's to tell
     assert f"Did you mean “{NAME}”?" in problem(NAME.lower())
+    assert f"Did you mean “{NAME}”?" in problem(NAME.rpartition("/")[2].lower())  # as people write it
+    assert f"Did you mean “{NAME}”?" in problem(f"somebody/{NAME.rpartition('/')[2]}")
     assert "no model is chosen" in problem("").lower() or "No base model" in problem("")
 
 

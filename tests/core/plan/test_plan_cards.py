@@ -92,7 +92,7 @@ def test_every_card_is_found_by_its_own_name_and_its_drivers() -> None:
         assert card_of(GpuFacts(0, card.driver, card.capability, card.memory_bytes, 0)) is card
 
 
-@pytest.mark.parametrize("text", ["24 GB", "24GiB", "24g", "24", " 24 gb "])
+@pytest.mark.parametrize("text", ["24 GB", "24GiB", "24g", "24", " 24 gb ", "24576 MiB"])
 def test_sizes_give_an_invented_card(text: str) -> None:
     (card,) = find_cards(text)
     assert card.memory_bytes == 24 * GIB
@@ -135,7 +135,20 @@ def test_drivers_names_that_are_not_listed_find_nothing(driver: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "advice"),
-    [("4900", "RTX 4090"), ("h1000", "H100"), ("rtx 4095", "RTX 4090"), ("", "24 GB"), ("§", "24 GB"), ("0 gb", "512")],
+    [
+        ("4900", "RTX 4090"),
+        ("h1000", "H100"),
+        ("rtx 4095", "RTX 4090"),
+        ("rtx 3060 24", "RTX 3060 12 GB"),
+        ("h100 40", "H100 PCIe or H100 SXM"),
+        ("MI300X", "NVIDIA"),
+        ("", "24 GB"),
+        ("§", "24 GB"),
+        ("0 gb", "512"),
+        ("-24", "512"),
+        ("1 TB", "512"),
+        ("24 MB", "512"),
+    ],
 )
 def test_what_is_not_known_is_refused_with_the_nearest(text: str, advice: str) -> None:
     with pytest.raises(UserError) as refusal:
