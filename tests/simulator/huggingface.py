@@ -42,6 +42,10 @@ class HuggingFaceCase:
         repeats_heads: keys and values are repeated for all heads before attention, as ``MistralFlashAttention2`` of
             transformers did then; ``LlamaFlashAttention2`` did not.
         keeps_inputs: ``MatMul4Bit`` kept its input whatever checkpointing said, as bitsandbytes did up to 0.43.1.
+        multiplies_as_given: ``Linear4bit`` forgot the number it was told to compute in when its first input was
+            float32 or bfloat16, and took that one's, until bitsandbytes' pull request 1623 (May 2025). So after float32
+            norms the input was not made narrower: what `keeps_inputs` keeps was twice as wide, but one for all
+            projections that share it.
         narrow_adapters: adapters of a base that is not quantized have its number, as before PEFT's pull request
             1706 (May 2024).
     """
@@ -57,6 +61,7 @@ class HuggingFaceCase:
     rope_positions: int = 0
     repeats_heads: bool = False
     keeps_inputs: bool = False
+    multiplies_as_given: bool = False
     narrow_adapters: bool = False
 
 
@@ -102,6 +107,9 @@ def _model(case: HuggingFaceCase) -> Any:
     model.config.use_cache = False
     if case.quantized:
         quantize(model, "nf4", True, dtype)
+        for module in model.modules():
+            if case.multiplies_as_given and hasattr(module, "compute_type_is_set"):
+                module.compute_type_is_set = False
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(case.full)
         wanted = case.upcast == "all" or (case.upcast == "norms" and "norm" in name)
@@ -197,10 +205,11 @@ def _autocast(case: HuggingFaceCase) -> Iterator[Any]:
 
 @contextmanager
 def _older_libraries(case: HuggingFaceCase) -> Iterator[None]:
-    """What `HuggingFaceCase.repeats_heads` and `HuggingFaceCase.keeps_inputs` say, in the libraries of today."""
+    """What `repeats_heads`, `keeps_inputs` and `multiplies_as_given` of the case say, in the libraries of today."""
     from bitsandbytes.autograd._functions import MatMul4Bit
 
-    attend, multiply = functional.scaled_dot_product_attention, MatMul4Bit.forward
+    attend, today = functional.scaled_dot_product_attention, MatMul4Bit.forward
+    multiply = _multiply_by_linear if case.multiplies_as_given else today
 
     def repeating(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **options: Any) -> Any:
         times = query.shape[1] // key.shape[1]
@@ -212,13 +221,26 @@ def _older_libraries(case: HuggingFaceCase) -> Iterator[None]:
 
     if case.repeats_heads:
         setattr(functional, SDPA, repeating)
-    if case.keeps_inputs:
-        MatMul4Bit.forward = staticmethod(keeping)
+    MatMul4Bit.forward = staticmethod(keeping if case.keeps_inputs else multiply)
     try:
         yield
     finally:
         setattr(functional, SDPA, attend)
-        MatMul4Bit.forward = staticmethod(multiply)
+        MatMul4Bit.forward = staticmethod(today)
+
+
+def _multiply_by_linear(
+    context: Any, inputs: torch.Tensor, packed: torch.Tensor, _out: None, bias: torch.Tensor | None, quant_state: Any
+) -> torch.Tensor:
+    """``MatMul4Bit.forward`` before bitsandbytes had ``gemm_4bit``: the weight in the input's number, then ``linear``.
+
+    Under autocast that ``linear`` returns autocast's number, whatever the input's is.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+
+    context.is_empty = False
+    context.state, context.tensors = quant_state, (None, packed)
+    return functional.linear(inputs, dequantize_4bit(packed, quant_state).to(inputs.dtype), bias)
 
 
 def _repeated(heads: torch.Tensor, times: int) -> torch.Tensor:
