@@ -9,7 +9,7 @@ from core.errors import Edit, Fix, Problem, UserError, warning
 from core.facts.types import Facts, ModelFacts
 from core.plan.batch import count_steps
 from core.plan.ground import Ground, ground_of
-from core.plan.memory import Trained, memory_of, trained_of
+from core.plan.memory import Beside, Trained, memory_of, trained_of
 from core.plan.parameters import count_parameters, resolve_targets, target_warnings
 from core.plan.search import (
     Settings,
@@ -27,6 +27,8 @@ from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
 
 EVALUATIONS = 10
+BYTES_A_TOKEN = 2  # fewer than any prose has, so that a prompt's tokens are never counted too low
+TEMPLATE_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,9 @@ def decide(spec: RunSpec, facts: Facts) -> Decision:
         memory = _unknown_memory(ground)
     else:
         settings = search(spec, facts, ground, training.trained)
-        memory = memory_for(ground, settings, facts.model)
+        memory = memory_for(
+            ground, settings, facts.model, beside_of(spec, facts, settings, packing=ground.packing.value)
+        )
     choices = Choices(
         device=ground.device,
         quantization=_quantization(spec, ground, settings),
@@ -119,7 +123,25 @@ def training_of(spec: RunSpec, model: ModelFacts) -> Training:
     return training
 
 
-def memory_for(ground: Ground, settings: Settings, model: ModelFacts) -> Memory:
+def beside_of(spec: RunSpec, facts: Facts, settings: Settings, *, packing: bool) -> Beside:
+    """What the run does beside its steps, as far as memory is concerned."""
+    held = facts.data.validation if facts.data is not None else None
+    evaluated = 0
+    if held is not None and held.rows:
+        budget = max(settings.micro_batch_tokens, held.longest) if packing else held.longest
+        evaluated = min(budget, max(held.tokens, held.longest))
+    texts = spec.training.sample_prompts
+    prompt = max((len(text.encode()) for text in texts), default=0) // BYTES_A_TOKEN + TEMPLATE_TOKENS if texts else 0
+    return Beside(
+        evaluated,
+        held.longest if held is not None else 0,
+        held.rows if held is not None else 0,
+        prompt,
+        spec.training.sample_tokens,
+    )
+
+
+def memory_for(ground: Ground, settings: Settings, model: ModelFacts, beside: Beside) -> Memory:
     """The record of the settings' peak on the chosen device."""
     assert settings.footprint is not None, "memory needs a model"
     return memory_of(
@@ -130,6 +152,7 @@ def memory_for(ground: Ground, settings: Settings, model: ModelFacts) -> Memory:
         device=ground.device.value,
         limit=ground.limit_bytes,
         free=ground.free_bytes,
+        beside=beside,
     )
 
 

@@ -99,6 +99,45 @@ def take(case: Case) -> Simulated:
         return _simulated(case, ledger)
 
 
+def simulate_evaluation(case: Case) -> int:
+    """The peak while the validation loss of the first pass is measured, in bytes."""
+    with kernels.emulated(case.kind) as ledger:
+        learner = build(case, ledger)
+        _have_states(learner)
+        one = make_pass(case.rows()[0], torch.device("meta"))
+        ledger.see((one.tokens, one.positions, one.keep, one.targets))
+        learner.model.eval()
+        gc.collect()
+        ledger.watch()
+        with torch.no_grad(), attention.documents(one.documents):
+            learner.head.head.summed(one)
+        return ledger.peak().bytes
+
+
+def simulate_answer(case: Case, prompt: int, answer: int) -> int:
+    """The peak while an answer is written: the pass over the prompt, and the last token's with all keys and values."""
+    with kernels.emulated(case.kind) as ledger:
+        learner = build(case, ledger)
+        _have_states(learner)
+        learner.model.eval()
+        highest = 0
+        with torch.no_grad():
+            for before, now in ((0, prompt), (prompt + answer - 1, 1)):
+                cache = None
+                if before:
+                    cache = learner.model(input_ids=_ids(before), use_cache=True, logits_to_keep=1).past_key_values
+                gc.collect()
+                ledger.watch()
+                made = learner.model(input_ids=_ids(now), use_cache=True, past_key_values=cache, logits_to_keep=1)
+                highest = max(highest, ledger.peak().bytes)
+                del made, cache
+        return highest
+
+
+def _ids(count: int) -> torch.Tensor:
+    return torch.zeros((1, count), dtype=torch.long, device="meta")
+
+
 def _simulated(case: Case, ledger: Ledger) -> Simulated:
     learner = build(case, ledger)
     _have_states(learner)

@@ -143,6 +143,10 @@ class Footprint:
         )
         return tuple(MemoryPart(name, title, size, detail) for name, title, size, detail in sizes)
 
+    def without_gradients(self, size: Size) -> int:
+        """Bytes on top of what is there between steps, in a pass that learns nothing."""
+        return self._step.without_gradients(size) + self._inputs(size)
+
     def _taught_tensors(self, static: int, moving: int) -> int:
         """What earlier runs add to the tensors on a GPU, where those alone are measured; never below what stays."""
         if self.setup.kind != "cuda":

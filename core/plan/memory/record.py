@@ -4,6 +4,7 @@ from core.facts.types import ModelFacts
 from core.plan.memory.band import margin
 from core.plan.memory.blocks.families import is_described
 from core.plan.memory.footprint import Footprint
+from core.plan.memory.moments import NOTHING, Beside, higher_moment
 from core.plan.memory.outside import shown_bytes
 from core.plan.types import Memory, Verdict
 from core.units import format_bytes
@@ -28,11 +29,23 @@ def basis_of(model: ModelFacts | None) -> str:
 
 
 def memory_of(
-    plan: Footprint, model: ModelFacts, tokens: int, checkpointed: int, *, device: str, limit: int, free: int
+    plan: Footprint,
+    model: ModelFacts,
+    tokens: int,
+    checkpointed: int,
+    *,
+    device: str,
+    limit: int,
+    free: int,
+    beside: Beside = NOTHING,
 ) -> Memory:
     """The record of a peak with its band and verdict against ``free`` of ``limit`` bytes."""
-    parts = plan.parts(tokens, checkpointed)
+    parts, moment = plan.parts(tokens, checkpointed), "step"
     peak = sum(part.bytes for part in parts)
+    higher = higher_moment(plan, beside, peak, tokens)
+    if higher is not None:
+        moment, parts = higher
+        peak = sum(part.bytes for part in parts)
     experience = plan.setup.experience
     width = experience.margin(peak, margin(parts, model))
     allocated = sum(part.bytes for part in parts if part.name not in ("context", "slack"))
@@ -46,7 +59,7 @@ def memory_of(
         free_bytes=free,
         verdict=verdict_of(peak, free),
         shown_bytes=shown_bytes(plan.setup.kind, allocated, peak, experience.outside_bytes),
-        moment="step",
+        moment=moment,
         measured_runs=experience.runs,
     )
 

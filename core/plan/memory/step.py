@@ -1,5 +1,6 @@
 """One training step in bytes: traces of its layers and its head, evaluated for a pass, put on top of each other."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -89,6 +90,20 @@ class StepMemory:
             table=rounded(trained.embeddings * number),
             table_sum=rounded(trained.embeddings * 4),
         )
+
+    def without_gradients(self, size: Size) -> int:
+        """The highest point of a pass that keeps nothing: one layer, with the embeddings' output, or the head."""
+        rows = rows_of(size, self.model) | self._rebuilding(size)
+        widths = model_widths(self.model)
+        highest = 0
+        for group in self.trained.groups:
+            form = _at_rest(self._form(group, size, learns_input=False))
+            highest = max(highest, evaluate(traced(form, "dead"), rows, {**widths, **group.widths()}).forward)
+        at_rest = _at_rest(self._form(None, size, learns_input=False))
+        head = HeadForm(at_rest, stock=self.trained.head == "wrapped", capped=self.model.family == "gemma2")
+        last = evaluate(traced_head(head, grad=False), rows, {**widths, **self._head_widths()}).forward
+        embedded = rounded(size.tokens * self.model.hidden_size * self.setting.bytes)
+        return max(highest + embedded, last)
 
     def _form(self, group: Group | None, size: Size, *, learns_input: bool) -> Structure:
         trained, model = self.trained, self.model
@@ -181,6 +196,11 @@ def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
         "none": 0,
         "first": 1 if size.first else 0,
     }
+
+
+def _at_rest(form: Structure) -> Structure:
+    """The same layer while nothing is dropped."""
+    return dataclasses.replace(form, dropout=False, residual_dropout=False)
 
 
 def _run(group: Group, form: Structure, rows: Mapping[str, int], widths: Mapping[str, int]) -> Run:

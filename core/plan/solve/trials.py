@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.errors import Edit, Problem, Severity, UserError
 from core.facts.types import Facts, ModelFacts
-from core.plan.choices import Decision, Training, memory_for, training_of
+from core.plan.choices import Decision, Training, beside_of, memory_for, training_of
 from core.plan.ground import DTYPE_BYTES, Ground, ground_of
 from core.plan.search import Settings, search
 from core.plan.types import Memory
@@ -92,7 +92,8 @@ class Trials:
         except UserError:
             return None
         settings = search(_decided(spec, ground, model), facts, ground, training.trained)
-        return Trial(spec, facts, ground, settings, training, memory_for(ground, settings, model))
+        beside = beside_of(spec, facts, settings, packing=ground.packing.value)
+        return Trial(spec, facts, ground, settings, training, memory_for(ground, settings, model, beside))
 
 
 def _decided(spec: RunSpec, ground: Ground, model: ModelFacts) -> RunSpec:

@@ -52,6 +52,31 @@ def test_tensor_and_plain_throughput_agree_within_a_generation(card: Card) -> No
     assert ratio == pytest.approx(expected, rel=0.04)
 
 
+@pytest.mark.parametrize(
+    ("name", "gigabytes", "bandwidth", "tflops", "watts"),
+    [
+        ("T4", 16, 320, 65, 70),  # NVIDIA T4 data sheet
+        ("A10", 24, 600, 125, 150),  # NVIDIA A10 data sheet
+        ("A100 PCIe 40 GB", 40, 1555, 312, 250),  # NVIDIA A100 data sheet
+        ("A100 SXM 80 GB", 80, 2039, 312, 400),  # the same
+        ("L4", 24, 300, 121, 72),  # NVIDIA L4 data sheet: 242 with sparsity
+        ("L40S", 48, 864, 362, 350),  # NVIDIA L40S data sheet: 733 with sparsity
+        ("H100 PCIe", 80, 2039, 756, 350),  # NVIDIA H100 data sheet: 1513 with sparsity
+        ("H100 SXM", 80, 3350, 989, 700),  # the same: 1979 with sparsity
+        ("H200 SXM", 141, 4800, 989, 700),  # NVIDIA H200 data sheet
+        ("RTX 3090", 24, 936, 71, 350),  # NVIDIA GA102 white paper, appendix: 16 bits with 32-bit sums
+        ("RTX 4090", 24, 1008, 165.2, 450),  # NVIDIA Ada white paper, appendix
+    ],
+)
+def test_what_is_published_of_well_known_cards(
+    name: str, gigabytes: int, bandwidth: float, tflops: float, watts: int
+) -> None:
+    card = by_name(name)
+    assert (card.gigabytes, card.watts) == (gigabytes, watts)
+    assert card.bandwidth == pytest.approx(bandwidth * 1e9, rel=0.01)
+    assert card.tflops == pytest.approx(tflops, rel=0.01)
+
+
 def test_what_a_card_supports_follows_from_its_generation() -> None:
     assert not by_name("T4").bf16
     assert not by_name("T4").flash

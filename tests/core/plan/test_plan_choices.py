@@ -36,6 +36,18 @@ def test_the_gpu_with_most_free_memory_is_taken() -> None:
     assert value_of("device", facts("rtx3060"), hardware__device="cpu") == "cpu"
 
 
+def test_a_gpu_that_pytorch_has_no_kernels_for_is_taken_last_and_refused() -> None:
+    old, new = gpu("Old", (6, 1), 24, 1.0, 0), gpu("New", (7, 5), 8, 1.0, 1)
+    assert value_of("device", Facts(machine(old, new), MODELS["135m"], data())) == "cuda:1"
+    alone = plan(spec(), Facts(machine(old), MODELS["135m"], data()))
+    (refusal,) = (problem for problem in alone.problems if "no kernels for Old" in problem.message)
+    assert refusal.path == "hardware.device"
+    assert not alone.can_start
+    assert [edit.value for fix in refusal.fixes for edit in fix.edits] == ["cpu"]
+    unknown = plan(spec(), Facts(machine(gpu("Silent", (0, 0), 24)), MODELS["135m"], data()))
+    assert not any("no kernels" in problem.message for problem in unknown.problems)
+
+
 @pytest.mark.parametrize(
     ("machine_name", "dtype", "attention"),
     [
