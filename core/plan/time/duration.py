@@ -159,4 +159,4 @@ def _basis(rates: Rates, pace: Pace) -> str:
             f"Counted from {rates.source} and corrected by {pace.runs} runs on this device, which took "
             f"{pace.centre:.2f} times the counted time at the median."
         )
-    return f"Counted from {rates.source}; 0 runs on this device have been measured yet, so the band is wide."
+    return f"Counted from {rates.source}; no run on this device has been measured yet, so the band is wide."
