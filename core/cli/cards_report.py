@@ -53,7 +53,7 @@ def spoken(card: Card) -> str:
 
 
 def print_verdict(console: Console, planned: CardPlan) -> None:
-    """The last lines of a plan for one card."""
+    """The last line of a plan for one card; an obstacle stands among the plan's problems already."""
     name = spoken(planned.card)
     sentences = {
         "fits": f"This would fit {name}.",
@@ -61,8 +61,6 @@ def print_verdict(console: Console, planned: CardPlan) -> None:
         "does_not_fit": f"This would not fit {name}.",
         "unknown": f"Whether this would fit {name} is not known.",
     }
-    if planned.obstacle:
-        console.paragraph(planned.obstacle)
     sentence = f"This cannot run on {name}." if planned.obstacle else sentences[planned.verdict]
     console.line(console.colour("red" if planned.obstacle else _FITS[planned.verdict][0], sentence))
 

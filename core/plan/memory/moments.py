@@ -39,10 +39,11 @@ NOTHING = Beside()
 def higher_moment(plan: Footprint, beside: Beside, peak: int, tokens: int) -> tuple[str, tuple[MemoryPart, ...]] | None:
     """The moment that takes more than a step's ``peak`` with passes of ``tokens`` tokens, by component; else None.
 
-    A validation pass no larger than a training pass never does, because it holds nothing for a backward pass.
+    A validation pass no larger than a training pass, of rows no longer, never does, because it holds nothing for a
+    backward pass.
     """
     found: tuple[str, tuple[MemoryPart, ...]] | None = None
-    if beside.evaluated > tokens:
+    if beside.evaluated > tokens or beside.longest > plan.setup.longest:
         parts = evaluation_parts(plan, beside)
         if _sum(parts) > peak:
             found, peak = ("evaluation", parts), _sum(parts)

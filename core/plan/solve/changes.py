@@ -15,8 +15,8 @@ from core.plan.solve.rows import cut_at
 from core.plan.solve.trials import Trial
 from core.units import format_bytes
 
-NOTHING, HARDLY, SOME, MUCH, OTHER = range(5)
-"""How much quality a change may cost, up to another model altogether."""
+NOTHING, HARDLY, SOME, MUCH, OTHER = 0, 1, 2, 3, 6
+"""How much quality a change may cost, up to another model altogether; several changes cost the sum."""
 
 SHORTEST_ROW = 128
 ROW_STEP = 64

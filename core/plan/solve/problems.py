@@ -75,7 +75,7 @@ def _best(trials: Trials, singles: Sequence[Taken]) -> Taken | None:
     """The cheapest change or set of changes that fits, by quality first and then by time."""
     fitting = [taken for taken in singles if taken.trial.fits and not taken.steps[0][0].alone]
     if not fitting:
-        return cheapest(trials, trials.first) if singles and smallest(trials, trials.first).fits else None
+        return cheapest(trials, trials.first, quick=True) if singles and smallest(trials, trials.first).fits else None
     best = min(fitting, key=lambda taken: (taken.changes[0].loss, pace_of(taken.trial)))
     return mildest(trials, trials.first, best.steps[0][0]) or best
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from core.errors import Edit
 from core.plan.solve.bisect import last_good
-from core.plan.solve.changes import Change, Option, options
+from core.plan.solve.changes import SOME, Change, Option, options
 from core.plan.solve.trials import Trial, Trials, edited
 
 
@@ -55,19 +55,49 @@ def smallest(trials: Trials, start: Trial) -> Trial:
         at = trial
 
 
-def cheapest(trials: Trials, start: Trial) -> Taken | None:
+def cheapest(trials: Trials, start: Trial, *, quick: bool = False) -> Taken | None:
     """The set that fits, None when all changes together do not.
 
-    No change of the set can be left out, and none can be milder, with the others as they are.
+    No change of the set can be left out, and none can be milder, with the others as they are. ``quick`` takes the first
+    such set; otherwise it is the one that loses least, of those that are left when the changes that cost quality are
+    given up in one order or another, each at its strongest as long as others may still go.
     """
     taken = _enough(trials, start)
     if taken is None:
         return None
-    for step in sorted(taken.steps, key=lambda step: -step[1].loss):
+    sets = [_relaxed(trials, start, _without_spare(trials, start, taken))]
+    if not quick and len(taken.steps) > 1:
+        fewest = [_relaxed(trials, start, fewer) for fewer in _fewest(trials, start, taken)]
+        sets += [_without_spare(trials, start, fewer) for fewer in fewest]
+    return min(sets, key=lambda one: (sum(change.loss for change in one.changes), len(one.changes)))
+
+
+def _fewest(trials: Trials, start: Trial, taken: Taken) -> Iterator[Taken]:
+    """Sets with fewer costly changes, all at their strongest; for each of these one that keeps it as long as it can."""
+    strongest = _tried(trials, start, [(option, option.strongest) for option, _ in taken.steps])
+    if strongest is None or not strongest.trial.fits:
+        return
+    seen = set()
+    costly = [step for step in strongest.steps if step[1].loss >= SOME]
+    for last in costly:
+        fewer = _without(trials, start, strongest, sorted(costly, key=lambda step: (step is last, -step[1].loss)))
+        kinds = tuple(option.kind for option, _ in fewer.steps)
+        if kinds not in seen:
+            seen.add(kinds)
+            yield fewer
+
+
+def _without_spare(trials: Trials, start: Trial, taken: Taken) -> Taken:
+    """The set without what it can do without; the costliest goes first."""
+    return _without(trials, start, taken, sorted(taken.steps, key=lambda step: -step[1].loss))
+
+
+def _without(trials: Trials, start: Trial, taken: Taken, spare: Iterable[tuple[Option, Change]]) -> Taken:
+    for step in spare:
         fewer = _tried(trials, start, [other for other in taken.steps if other is not step])
         if fewer is not None and fewer.trial.fits:
             taken = fewer
-    return _relaxed(trials, start, taken)
+    return taken
 
 
 def _enough(trials: Trials, start: Trial) -> Taken | None:

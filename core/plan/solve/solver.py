@@ -7,7 +7,7 @@ from core.facts.types import Facts, ModelFacts
 from core.plan.choices import decide
 from core.plan.memory import FITS_SHARE
 from core.plan.solve.bases import smaller_bases, with_smaller_base
-from core.plan.solve.changes import Change, Option, named, options
+from core.plan.solve.changes import OTHER, Change, Option, named, options
 from core.plan.solve.cost import seconds_of
 from core.plan.solve.sets import Taken, cheapest, mildest, smallest
 from core.plan.solve.trials import Trial, Trials, edited
@@ -21,7 +21,7 @@ from core.units import format_bytes
 LEAST_GAIN = 0.03
 LARGER = "Take a smaller base model, or a device with more memory."
 # A run so many times slower counts as if it cost that much quality more: nobody waits for it gladly.
-SLOW = ((2.0, 1), (4.0, 2), (10.0, 4))
+SLOW = ((2.0, 1), (4.0, 2), (10.0, OTHER))
 
 
 def solve(spec: RunSpec, facts: Facts, bases: Sequence[ModelFacts] = ()) -> Solution:

@@ -18,7 +18,7 @@ class Offer:
         quality: what it costs in quality, in a word or two; “nothing” where it costs none.
         reason: one or two sentences on what it does and costs.
         kind: a stable name, such as "quantization", "rows" or "set" for several at once.
-        loss: how much quality it may cost: 0 nothing, 1 hardly any, 2 some, 3 much, 4 another model.
+        loss: how much quality it may cost: 0 nothing, 1 hardly any, 2 some, 3 much, 6 another model; of a set the sum.
     """
 
     title: str
