@@ -10,9 +10,8 @@ from core.errors import Edit, Severity
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
 from core.plan.solve import Offer, Solution, largest, solve
-from core.plan.solve.changes import FEW_CUT
 from core.plan.solve.largest import PATHS
-from core.plan.solve.rows import cut_at, cut_rows
+from core.plan.solve.rows import cut_at
 from core.plan.types import Memory
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at
@@ -473,36 +472,3 @@ def test_the_largest_by_example() -> None:
     # Rows that are known and short need no more memory, however much is allowed.
     assert largest(spec(), facts("h100", "1b"), "max_length") == 131072
     assert largest(spec(), facts("h100", "1b"), "effective_batch") == 2000
-
-
-# ------------------------------------------------------------------------------------------------------- what is cut
-
-
-def test_cuts_are_exact_at_the_edges_of_bins() -> None:
-    known = dataclasses.replace(
-        lengths(rows=100, mean=30, longest=100), histogram={"20": 50, "40": 30, "60": 0, "100": 20}
-    )
-    assert cut_at(known, 100) == (0, 0)
-    assert cut_at(known, 60).rows == 20
-    assert cut_at(known, 60).tokens == 400
-    assert cut_at(known, 20).rows == 50
-    assert cut_at(known, 80).rows == 10
-    shorter = cut_rows(known, 60)
-    assert (shorter.tokens, shorter.longest, shorter.truncated_rows) == (2600, 60, 20)
-    assert cut_rows(known, 500) == known
-    assert 0 < FEW_CUT < 1
-
-
-@given(
-    st.lists(st.integers(0, 50), min_size=1, max_size=20),
-    st.integers(1, 30),
-    st.integers(1, 800),
-)
-def test_cuts_grow_with_shorter_limits(counts: list[int], width: int, limit: int) -> None:
-    rows = sum(counts)
-    histogram = {str(width * (index + 1)): count for index, count in enumerate(counts)}
-    known = dataclasses.replace(lengths(rows=rows, mean=width, longest=width * len(counts)), histogram=histogram)
-    here, lower = cut_at(known, limit), cut_at(known, max(1, limit - width))
-    assert lower.rows >= here.rows >= 0
-    assert here.rows <= rows
-    assert (here.rows == 0) == (here.tokens == 0)
