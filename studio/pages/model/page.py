@@ -99,7 +99,7 @@ class ModelPage(Page):
 
     def _show(self, place: str) -> None:
         words = {
-            "hub": tr("Search the hub, or enter owner/model"),
+            "hub": tr("Search, or owner/model"),
             "catalogue": tr("Search the catalogue"),
         }.get(place, tr("Search these models"))
         self._stack.setCurrentWidget(self._pane(place))
