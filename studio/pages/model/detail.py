@@ -101,7 +101,9 @@ class ModelDetail(QWidget):
             return replace(problem, message=message, advice=tr("Import it first; then the imported model is trained."))
         if session.model is not None and not session.model.here:
             message = tr("This model is not on this computer yet. It can be planned with, but not trained.")
-            return replace(problem, message=message, advice=tr("Download it before the start."))
+            advice = tr("Download it before the start.")
+            # Nothing is wrong: that is what the catalogue is for.
+            return replace(problem, severity=Severity.INFO, message=message, advice=advice)
         if session.model is None and session.spec.model.base.strip() == STARTER and not starter_folder().exists():
             message = tr("The starter model is not on this computer yet.")
             return replace(problem, message=message, advice=tr("Fetch it; that takes a minute or two."))
