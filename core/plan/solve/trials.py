@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from core.errors import Edit, Problem, Severity, UserError
 from core.facts.types import Facts, ModelFacts
@@ -14,16 +15,28 @@ from core.spec.rules import check
 from core.spec.run_spec import RunSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trial:
-    """A spec and the memory that its run would take on the facts it was tried with."""
+    """A spec and the memory that its run would take on the facts it was tried with.
+
+    Attributes:
+        decided: the memory where it is known already; it is made when somebody asks for it otherwise.
+    """
 
     spec: RunSpec
     facts: Facts
     ground: Ground
     settings: Settings
     training: Training
-    memory: Memory
+    decided: Memory | None = None
+
+    @cached_property
+    def memory(self) -> Memory:
+        """The peak as the plan will say it, with what the run does beside its steps."""
+        if self.decided is not None:
+            return self.decided
+        beside = beside_of(self.spec, self.facts, self.settings, packing=self.ground.packing.value)
+        return memory_for(self.ground, self.settings, self.model, beside)
 
     @property
     def peak(self) -> int:
@@ -33,7 +46,8 @@ class Trial:
     @property
     def fits(self) -> bool:
         """Whether the plan's verdict is that it fits, and not only hardly."""
-        return self.memory.verdict == "fits"
+        # Where a step alone takes too much, nobody has to look at the other moments of the run.
+        return self.settings.fits and self.memory.verdict == "fits"
 
     @property
     def model(self) -> ModelFacts:
@@ -92,8 +106,7 @@ class Trials:
         except UserError:
             return None
         settings = search(_decided(spec, ground, model), facts, ground, training.trained)
-        beside = beside_of(spec, facts, settings, packing=ground.packing.value)
-        return Trial(spec, facts, ground, settings, training, memory_for(ground, settings, model, beside))
+        return Trial(spec, facts, ground, settings, training)
 
 
 def _decided(spec: RunSpec, ground: Ground, model: ModelFacts) -> RunSpec:
