@@ -20,7 +20,7 @@ self_attn.k_proj K H +attention_bias
 self_attn.v_proj K H +attention_bias
 self_attn.o_proj H Q +output_bias
 """
-_DENSE = _SPLIT.replace("o_proj H Q +output_bias", "dense H Q +")
+_DENSE = _SPLIT.replace("o_proj H Q +output_bias", "dense H Q +").replace("+attention_bias", "+")
 _GATED = """
 mlp.gate_proj I H +mlp_bias
 mlp.up_proj I H +mlp_bias
@@ -36,6 +36,7 @@ _FOUR_NORMS = _NORMS + "pre_feedforward_layernorm H\npost_feedforward_layernorm 
 _HEAD_NORMS = "self_attn.q_norm D\nself_attn.k_norm D\n"
 _WIDE_NORMS = "self_attn.q_norm Q\nself_attn.k_norm K\n"
 _OUTSIDE = "embed_tokens V H\nnorm H\n"
+_AFFINE = "?layer_norm_elementwise_affine"
 _VISION = """
 vision_tower.embeddings.patch_embedding VH C S S +
 vision_tower.embeddings.position_embedding VP VH
@@ -53,6 +54,13 @@ layer_norm2 VH +
 mlp.fc1 VI VH +
 mlp.fc2 VH VI +
 """
+
+
+def _one_setting(lines: str, name: str) -> str:
+    """The lines of a family that has one setting for the biases of all of them."""
+    for other in ("attention_bias", "output_bias", "mlp_bias"):
+        lines = lines.replace(f"+{other}", f"+{name}")
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +82,11 @@ class Blueprint:
 
 BLUEPRINTS: Mapping[str, Blueprint] = {
     **dict.fromkeys(
-        ("llama", "mistral", "ministral3", "smollm3", "granite", "helium", "ernie4_5"),
+        ("llama", "mistral", "ministral3", "smollm3", "granite", "helium"),
         Blueprint(_SPLIT + _GATED + _NORMS),
     ),
-    "qwen2": Blueprint(_SPLIT + _GATED + _NORMS, flags=("attention_bias",)),
+    "ernie4_5": Blueprint(_one_setting(_SPLIT + _GATED, "use_bias") + _NORMS),
+    "qwen2": Blueprint(_SPLIT.replace("+attention_bias", "+") + _GATED + _NORMS),
     "qwen3": Blueprint(_SPLIT + _HEAD_NORMS + _GATED + _NORMS),
     "qwen3_moe": Blueprint(_SPLIT + _HEAD_NORMS + _EXPERTS + _NORMS),
     "mixtral": Blueprint(_SPLIT + _EXPERTS + _NORMS),
@@ -91,11 +100,17 @@ BLUEPRINTS: Mapping[str, Blueprint] = {
     "olmo2": Blueprint(_SPLIT + _WIDE_NORMS + _GATED + _OUTER_NORMS),
     "olmo3": Blueprint(_SPLIT + _WIDE_NORMS + _GATED + _OUTER_NORMS),
     "exaone4": Blueprint(_SPLIT + _HEAD_NORMS + _GATED + _OUTER_NORMS),
-    "cohere": Blueprint(_SPLIT + _GATED + "input_layernorm H"),
+    "cohere": Blueprint(
+        _SPLIT
+        + _GATED
+        + "input_layernorm H\nself_attn.q_norm heads D ?use_qk_norm\nself_attn.k_norm kv_heads D ?use_qk_norm"
+    ),
     "cohere2": Blueprint(_SPLIT + _GATED + "input_layernorm H"),
     "phi3": Blueprint("self_attn.qkv_proj QKV H\nself_attn.o_proj H Q\n" + _GATE_UP + _NORMS),
-    "glm": Blueprint(_SPLIT + _GATE_UP + _NORMS),
-    "glm4": Blueprint(_SPLIT + _GATE_UP + _NORMS + "post_self_attn_layernorm H\npost_mlp_layernorm H"),
+    "glm": Blueprint(_SPLIT + _GATE_UP + _NORMS, flags=("attention_bias",)),
+    "glm4": Blueprint(
+        _SPLIT + _GATE_UP + _NORMS + "post_self_attn_layernorm H\npost_mlp_layernorm H", flags=("attention_bias",)
+    ),
     "apertus": Blueprint(
         _SPLIT
         + _UP_DOWN
@@ -107,9 +122,7 @@ BLUEPRINTS: Mapping[str, Blueprint] = {
         _SPLIT + _GATED + _NORMS + "self_attn.query_layernorm D\nself_attn.key_layernorm D",
     ),
     "starcoder2": Blueprint(
-        _SPLIT.replace("attention_bias", "use_bias").replace("output_bias", "use_bias")
-        + "mlp.c_fc I H +use_bias\nmlp.c_proj H I +use_bias\n"
-        + _BIASED_NORMS,
+        _one_setting(_SPLIT, "use_bias") + "mlp.c_fc I H +use_bias\nmlp.c_proj H I +use_bias\n" + _BIASED_NORMS,
         "embed_tokens V H\nnorm H +",
         flags=("use_bias",),
     ),
@@ -130,22 +143,25 @@ BLUEPRINTS: Mapping[str, Blueprint] = {
     ),
     "gpt_neox": Blueprint(
         _BIASED_NORMS
-        + "attention.query_key_value QKV H +\nattention.dense H Q +\n"
+        + "attention.query_key_value QKV H +attention_bias\nattention.dense H Q +attention_bias\n"
         + "mlp.dense_h_to_4h I H +\nmlp.dense_4h_to_h H I +",
         "embed_in V H\nfinal_layer_norm H +",
+        flags=("attention_bias",),
     ),
     "phi": Blueprint(
-        _DENSE + "mlp.fc1 I H +\nmlp.fc2 H I +\ninput_layernorm H +",
+        _DENSE
+        + "mlp.fc1 I H +\nmlp.fc2 H I +\ninput_layernorm H +\n"
+        + "self_attn.q_layernorm D + ?qk_layernorm\nself_attn.k_layernorm D + ?qk_layernorm",
         "embed_tokens V H\nfinal_layernorm H +",
-        flags=("attention_bias",),
         head_bias=True,
     ),
     "falcon": Blueprint(
         "self_attention.query_key_value QKV H +bias\nself_attention.dense H Q +bias\n"
         "mlp.dense_h_to_4h I H +bias\nmlp.dense_4h_to_h H I +bias\n"
-        "input_layernorm H + !new_decoder_architecture\n"
-        "ln_attn H + ?new_decoder_architecture\nln_mlp H + ?new_decoder_architecture",
+        "input_layernorm H + !two_norms\nln_attn H + ?two_norms\nln_mlp H + ?two_norms\n"
+        "post_attention_layernorm H + !parallel_attn",
         "word_embeddings V H\nln_f H +",
+        flags=("parallel_attn",),
     ),
     "bloom": Blueprint(
         _BIASED_NORMS
@@ -154,10 +170,12 @@ BLUEPRINTS: Mapping[str, Blueprint] = {
         "word_embeddings V H\nword_embeddings_layernorm H +\nln_f H +",
     ),
     "opt": Blueprint(
-        _SPLIT.replace("o_proj", "out_proj").replace("+attention_bias", "+").replace("+output_bias", "+")
-        + "self_attn_layer_norm H +\nfc1 I H +\nfc2 H I +\nfinal_layer_norm H +",
+        _one_setting(_SPLIT.replace("o_proj", "out_proj"), "enable_bias")
+        + "fc1 I H +enable_bias\nfc2 H I +enable_bias\n"
+        + f"self_attn_layer_norm H + {_AFFINE}\nfinal_layer_norm H + {_AFFINE}",
         "embed_tokens V W\nembed_positions P2 H\nproject_in H W ?projected\nproject_out W H ?projected\n"
-        "final_layer_norm H + !projected",
+        "final_layer_norm H + ?last_norm",
+        flags=("enable_bias", "layer_norm_elementwise_affine", "do_layer_norm_before"),
     ),
 }
 
@@ -187,11 +205,7 @@ def tensors_of(
     nested, vision = raw.get("text_config"), raw.get("vision_config")
     settings = nested if isinstance(nested, Mapping) else raw
     sizes = _sizes(config) | (_vision_sizes(vision) if vision else {})
-    flags = {name for name, value in settings.items() if value is True}
-    flags |= {name for name in blueprint.flags if name not in settings}
-    if "attention_bias" in flags and config.model_type not in _PLAIN_OUTPUT:
-        flags.add("output_bias")
-    flags |= {"projected"} if sizes["W"] != sizes["H"] else set()
+    flags = _flags(config, blueprint, settings)
     root = config.family.root
     shapes: list[tuple[str, tuple[int, ...]]] = []
     shapes += _expanded(blueprint.outside, f"{root}.", sizes, flags)
@@ -214,8 +228,32 @@ def tensors_of(
     return tuple(tensors)
 
 
-# Families whose output projection has no bias even where the other three have one.
-_PLAIN_OUTPUT = frozenset(("qwen2", "glm", "glm4"))
+# Families whose classes have no biases in attention or MLP, whatever the config says, and those whose output projection
+# has none even where the other three have one (``bias=`` in their modeling files of transformers 5.23).
+_NO_ATTENTION_BIAS = frozenset(("mistral", "ministral3", "mixtral", "phi3", "exaone4", "qwen2"))
+_PLAIN_OUTPUT = frozenset(("helium", "glm", "glm4", "stablelm"))
+_MLP_BIAS = frozenset(("llama", "smollm3", "granite", "helium", "seed_oss", "arcee", "nemotron"))
+
+
+def _flags(config: ModelConfig, blueprint: Blueprint, settings: Mapping[str, Any]) -> set[str]:
+    """The settings that are on, and what follows from several of them."""
+    flags = {name for name, value in settings.items() if value is True}
+    flags |= {name for name in blueprint.flags if settings.get(name) is None}
+    if config.model_type in _NO_ATTENTION_BIAS:
+        flags.discard("attention_bias")
+    if config.model_type not in _MLP_BIAS:
+        flags.discard("mlp_bias")
+    if "attention_bias" in flags and config.model_type not in _PLAIN_OUTPUT:
+        flags.add("output_bias")
+    if config.embedding_size != config.hidden_size:
+        flags.add("projected")
+    if {"do_layer_norm_before", "layer_norm_elementwise_affine"} <= flags and "_remove_final_layer_norm" not in flags:
+        flags.add("last_norm")
+    # Falcon's newer build has two norms before its parallel halves unless the config says one.
+    newer = "new_decoder_architecture" in flags and settings.get("num_ln_in_parallel_attn") is None
+    if "parallel_attn" in flags and (newer or settings.get("num_ln_in_parallel_attn") == 2):
+        flags.add("two_norms")
+    return flags
 
 
 def _sizes(config: ModelConfig) -> dict[str, int]:

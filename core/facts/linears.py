@@ -45,6 +45,7 @@ class Layout:
         has_experts: weights of experts were found, which are no linear layers once loaded.
         stateful: tensors were found that carry state along a row.
         parameters: all values of all tensors, a tied head stored twice counted twice.
+        doubles: pairs of stored tensors that would be loaded as one and the same.
         guessed_root: where an unknown class is believed to keep its blocks; empty for known families.
     """
 
@@ -61,6 +62,7 @@ class Layout:
     stateful: bool
     parameters: int
     guessed_root: str = ""
+    doubles: tuple[tuple[Tensor, Tensor], ...] = ()
 
 
 def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, extra_layers: int = 0) -> Layout:
@@ -75,13 +77,16 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
     tensors = [tensor for tensor in tensors if not _is_buffer(tensor)]
     root = family.root if family.blocks else _guess_root(tensors)
     named: dict[str, Tensor] = {}
+    doubles: list[tuple[Tensor, Tensor]] = []
     for tensor in tensors:
         name = _module_name(tensor.name, family, root)
         if name and not (extra_layers and num_layers <= _block_number(name, root) < num_layers + extra_layers):
+            if name in named:
+                doubles.append((named[name], tensor))
             named[name] = tensor
     text = {name: tensor for name, tensor in named.items() if not TOWERS.intersection(name.split("."))}
     head_name = family.head if family.architecture else _guess_head(text, family.head)
-    head = text.get(f"{head_name}.weight")
+    head = _matrix(text.get(f"{head_name}.weight"))
     embedding_name, positions_name = _find(text, EMBEDDINGS), _find(text, POSITIONS)
     embedding = text.get(f"{embedding_name}.weight")
     numbers = {name: number for name in text if (number := _block_number(name, root)) >= 0}
@@ -102,7 +107,14 @@ def read_layout(tensors: Iterable[Tensor], family: Family, num_layers: int = 0, 
         any(_STATEFUL.search(name) for name in text),
         sum(tensor.elements for tensor in named.values()),
         "" if family.blocks else root,
+        tuple(doubles),
     )
+
+
+def without(layout: Layout, names: Iterable[str], family: Family) -> Layout:
+    """The layout of the same model without some of its tensors, which are named as once loaded."""
+    absent = frozenset(names)
+    return read_layout((tensor for name, tensor in layout.tensors.items() if name not in absent), family)
 
 
 def repeated(layout: Layout, family: Family, blocks: int) -> Layout:
@@ -132,6 +144,10 @@ def repeated(layout: Layout, family: Family, blocks: int) -> Layout:
         blocks=frozenset(range(blocks)),
         parameters=layout.parameters + (blocks - 1) * block,
     )
+
+
+def _matrix(tensor: Tensor | None) -> Tensor | None:
+    return tensor if tensor is not None and len(tensor.shape) == 2 else None
 
 
 def _guess_head(text: Mapping[str, Tensor], default: str) -> str:
@@ -189,7 +205,12 @@ def _find(tensors: Mapping[str, Tensor], words: frozenset[str]) -> str:
     """The module outside the blocks whose name is one of ``words``; empty where there is none."""
     for name, tensor in tensors.items():
         parts = name.split(".")
-        if parts[-1] == "weight" and parts[-2] in words and len(tensor.shape) == 2 and not _BLOCK.search(name):
+        if (
+            parts[-1] == "weight"
+            and words.intersection(parts[-2:-1])
+            and len(tensor.shape) == 2
+            and not _BLOCK.search(name)
+        ):
             return name.removesuffix(".weight")
     return ""
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import Problem, UserError, error
+from core.errors import UserError, error
 from core.facts.architectures import Family, family_of, refusal
+from core.facts.config_reader import MAX_NUMBER, ConfigReader, is_measure
 from core.facts.json_files import read_json_object
 from core.facts.tensors import Tensor
 
@@ -16,7 +17,6 @@ from core.facts.tensors import Tensor
 _MAX_LAYERS = 10_000
 _MAX_HEADS = 65_536
 _MAX_WIDTH = 2**24
-_MAX_NUMBER = 2**40
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _ACTIVE_EXPERTS = ("num_experts_per_tok", "num_experts_per_token", "moe_k", "moe_topk", "top_k_experts")
@@ -34,6 +34,15 @@ _CONTEXT = (
     "max_sequence_length",
     "context_length",
 )
+# Numbers that no size depends on, but every value: names -> the largest that makes sense.
+_MEASURES = {
+    ("rope_theta", "rotary_emb_base"): 1e15,
+    ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"): 1.0,
+    ("partial_rotary_factor", "rotary_pct"): 1.0,
+}
+# Families whose classes obey “multi_query”, one head of keys and values for all.
+_MULTI_QUERY = frozenset(("falcon", "gpt_bigcode"))
+_ROPES = ("rope_scaling", "rope_parameters")
 # Settings that differ between copies of one model.
 _VOLATILE = frozenset(("transformers_version", "_name_or_path", "use_cache", "dtype", "torch_dtype", "auto_map"))
 
@@ -116,7 +125,7 @@ def parse_config(raw: Mapping[str, Any], path: str) -> ModelConfig:
                 "Choose a causal language model, such as Llama, Qwen, Mistral, Gemma or SmolLM.",
             )
         )
-    reader = _Reader(raw, path)
+    reader = ConfigReader(raw, path)
     config = _numbers(reader, raw, model_type, architecture)
     if reader.problems:
         raise UserError(*reader.problems)
@@ -131,69 +140,32 @@ def fingerprint(raw: Mapping[str, Any], tensors: Iterable[Tensor]) -> str:
     return hashlib.sha256(blob.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class _Reader:
-    """Looks settings up by all their names, those of the text part first, and collects what makes no sense."""
-
-    def __init__(self, raw: Mapping[str, Any], path: str) -> None:
-        nested = raw.get("text_config")
-        self.nested: Mapping[str, Any] = nested if isinstance(nested, Mapping) else {}
-        self.values = {**raw, **self.nested}
-        self.path = path
-        self.problems: list[Problem] = []
-        self.keys: dict[str, str] = {}
-
-    def count(self, *names: str, least: int = 0, most: int = _MAX_NUMBER) -> int:
-        for name in names:
-            value = self.values.get(name)
-            if value is None:
-                continue
-            if isinstance(value, list | Mapping):
-                return 0  # one value for each layer: there is no single number to report
-            self.keys[names[0]] = self.key(name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                self.refuse(f"The config says {self.key(name)} = {str(value)[:40]}, which is not a sensible number.")
-                return 0
-            return value
-        return 0
-
-    def share(self, default: float, *names: str) -> float:
-        for name in names:
-            value = self.values.get(name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-                self.refuse(f"The config says {self.key(name)} = {str(value)[:40]}, which is no share from 0 to 1.")
-                return 0.0
-            return float(value)
-        return default
-
-    def key(self, name: str) -> str:
-        return f"text_config.{name}" if self.nested.get(name) is not None else name
-
-    def refuse(self, message: str) -> None:
-        self.problems.append(error(self.path, message, "Take config.json from the model's source again."))
-
-
-def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architecture: str) -> ModelConfig:
+def _numbers(reader: ConfigReader, raw: Mapping[str, Any], model_type: str, architecture: str) -> ModelConfig:
     family = family_of(model_type)
     values = reader.values
     hidden = reader.count(*_HIDDEN, least=1, most=_MAX_WIDTH)
     heads = reader.count(*_HEADS, least=1, most=_MAX_HEADS)
     kv_heads = reader.count(*_KV_HEADS, least=1, most=_MAX_HEADS) or heads
-    if values.get("multi_query") is True and not values.get("new_decoder_architecture"):
+    shares = model_type in _MULTI_QUERY or not family.architecture
+    if shares and values.get("multi_query") is True and not values.get("new_decoder_architecture"):
         kv_heads = 1
     head_dim = reader.count("head_dim", "attention_head_dim", "kv_channels", least=1, most=_MAX_WIDTH)
     if family.architecture:
         _check_heads(reader, hidden if not head_dim and not family.head_dim else 0, heads, kv_heads)
+    for names, largest in _MEASURES.items():
+        reader.measure(largest, *names)
+    layers = reader.count(*_LAYERS, least=1, most=_MAX_LAYERS)
+    _check_layer_types(reader, layers)
+    experts, active = _experts(reader)
     return ModelConfig(
         path=reader.path,
         model_type=model_type,
         architecture=family.architecture or architecture,
         family=family,
         hidden_size=hidden,
-        embedding_size=reader.count("word_embed_proj_dim") or hidden,
+        embedding_size=reader.count("word_embed_proj_dim", least=1, most=_MAX_WIDTH) or hidden,
         intermediate_size=_inner_size(reader),
-        num_layers=reader.count(*_LAYERS, least=1, most=_MAX_LAYERS),
+        num_layers=layers,
         num_heads=heads,
         num_kv_heads=kv_heads,
         head_dim=head_dim or family.head_dim,
@@ -201,24 +173,47 @@ def _numbers(reader: _Reader, raw: Mapping[str, Any], model_type: str, architect
         context_length=_context(reader),
         tied=_tied(reader, raw),
         sliding_window=_window(reader, family),
-        experts=reader.count(*_EXPERTS, most=_MAX_HEADS),
-        active_experts=reader.count(*_ACTIVE_EXPERTS, most=_MAX_HEADS),
+        experts=experts,
+        active_experts=active,
         expert_size=_expert_size(reader),
         residual_dropout=reader.share(family.dropout, *_RESIDUAL_DROPOUT),
         attention_dropout=reader.share(family.dropout, *_ATTENTION_DROPOUT),
         stateful=_is_stateful(values),
-        extra_layers=reader.count("num_nextn_predict_layers"),
+        extra_layers=reader.count("num_nextn_predict_layers", most=_MAX_LAYERS),
         remote_code=isinstance(raw.get("auto_map"), Mapping) and bool(raw["auto_map"]),
         keys=reader.keys,
     )
 
 
-def _inner_size(reader: _Reader) -> int:
+def _inner_size(reader: ConfigReader) -> int:
     """Width of the MLP; where a file has both, the classes that know “ffn_dim” (OPT, XGLM) go by that."""
-    return reader.count("ffn_dim") or reader.count("intermediate_size", "n_inner", "ffn_hidden_size", "d_ff")
+    names = ("intermediate_size", "n_inner", "ffn_hidden_size", "d_ff")
+    return reader.count("ffn_dim", least=1, most=_MAX_WIDTH) or reader.count(*names, least=1, most=_MAX_WIDTH)
 
 
-def _check_heads(reader: _Reader, hidden: int, heads: int, kv_heads: int) -> None:
+def _check_layer_types(reader: ConfigReader, layers: int) -> None:
+    """One kind for each layer, as transformers demands (``PreTrainedConfig.validate_layer_type``)."""
+    kinds = reader.values.get("layer_types")
+    if isinstance(kinds, list) and layers and len(kinds) != layers:
+        reader.refuse(
+            f"The config says {reader.keys[_LAYERS[0]]} = {layers:,}, but its {reader.key('layer_types')} lists "
+            f"{len(kinds):,}."
+        )
+
+
+def _experts(reader: ConfigReader) -> tuple[int, int]:
+    """How many experts a layer has, and how many of them a token goes through."""
+    experts = reader.count(*_EXPERTS, most=_MAX_HEADS)
+    active = reader.count(*_ACTIVE_EXPERTS, most=_MAX_HEADS)
+    if experts and active > experts:
+        reader.refuse(
+            f"The config says {reader.keys[_ACTIVE_EXPERTS[0]]} = {active:,}, but there are "
+            f"{reader.keys[_EXPERTS[0]]} = {experts:,}."
+        )
+    return experts, active
+
+
+def _check_heads(reader: ConfigReader, hidden: int, heads: int, kv_heads: int) -> None:
     """Refuses sizes that no attention can be built from; ``hidden`` is 0 where heads have a size of their own."""
     keys = reader.keys
     if hidden and heads and hidden % heads:
@@ -238,7 +233,7 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tied(reader: _Reader, raw: Mapping[str, Any]) -> bool | None:
+def _tied(reader: ConfigReader, raw: Mapping[str, Any]) -> bool | None:
     for source in (raw, reader.values):
         value = source.get("tie_word_embeddings")
         if isinstance(value, bool):
@@ -249,33 +244,48 @@ def _tied(reader: _Reader, raw: Mapping[str, Any]) -> bool | None:
     return None
 
 
-def _context(reader: _Reader) -> int:
+def _context(reader: ConfigReader) -> int:
     """The longest row the positions allow, stretched as far as the config's rope settings say.
 
     Most configs state the stretched length already; those with YaRN often state the original one and a factor.
     """
-    length = reader.count(*_CONTEXT)
-    for name in ("rope_scaling", "rope_parameters"):
+    length = reader.count(*_CONTEXT, least=1)
+    for name in _ROPES:
         rope = reader.values.get(name)
-        if not isinstance(rope, Mapping):
+        if rope is None:
             continue
-        if "llama3" in (rope.get("rope_type"), rope.get("type")):
-            continue  # its factor stretches low frequencies only: the length is stated as it is
+        if not isinstance(rope, Mapping):
+            reader.refuse(f"The config says {reader.key(name)} = {str(rope)[:40]}, which is no table of settings.")
+            continue
         original, factor = rope.get("original_max_position_embeddings"), rope.get("factor")
-        if isinstance(original, int) and isinstance(factor, int | float) and 1 <= factor < _MAX_NUMBER:
-            length = max(length, int(min(original, _MAX_NUMBER) * factor))
+        wrong = _wrong_rope(rope)
+        if wrong:
+            reader.refuse(
+                f"The config says {reader.key(name)}.{wrong} = {str(rope[wrong])[:40]}, which is not a sensible number."
+            )
+        elif original and factor and "llama3" not in (rope.get("rope_type"), rope.get("type")):
+            length = max(length, int(original * factor))  # Llama 3's factor stretches low frequencies only
     return length
 
 
-def _expert_size(reader: _Reader) -> int:
+def _wrong_rope(rope: Mapping[str, Any]) -> str:
+    """The setting of a table on rotary positions that makes no sense; empty where all do."""
+    original = rope.get("original_max_position_embeddings")
+    if original is not None and not (isinstance(original, int) and is_measure(original, MAX_NUMBER)):
+        return "original_max_position_embeddings"
+    limits = (("factor", 1e6), ("rope_theta", 1e15), ("partial_rotary_factor", 1.0))
+    return next((key for key, most in limits if rope.get(key) is not None and not is_measure(rope[key], most)), "")
+
+
+def _expert_size(reader: ConfigReader) -> int:
     """The inner width of an expert: its own, or that of the layer."""
     if not reader.count(*_EXPERTS, most=_MAX_HEADS):
         return 0
-    own = reader.count("moe_intermediate_size", most=_MAX_WIDTH)
-    return own or reader.count("intermediate_size", most=_MAX_WIDTH)
+    own = reader.count("moe_intermediate_size", least=1, most=_MAX_WIDTH)
+    return own or reader.count("intermediate_size", least=1, most=_MAX_WIDTH)
 
 
-def _window(reader: _Reader, family: Family) -> int:
+def _window(reader: ConfigReader, family: Family) -> int:
     values = reader.values
     kinds = values.get("layer_types")
     # Qwen keeps a window in its configs that is off unless another setting turns it on.

@@ -1,7 +1,7 @@
 """Reads a base model from its files: config.json and safetensors headers, or one GGUF header. No weights, no torch."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from core.errors import UserError, error
 from core.facts.architectures import NATIVE, not_adaptable
 from core.facts.gguf_header import read_gguf_header
 from core.facts.gguf_model import gguf_config, gguf_tensors, gguf_text
-from core.facts.linears import Layout, read_layout
+from core.facts.linears import Layout, read_layout, without
 from core.facts.model_config import ModelConfig, fingerprint, parse_config, read_config
 from core.facts.model_folder import CONFIG_FILE, not_there, require_model, require_weights
 from core.facts.model_texts import read_licence, read_template
 from core.facts.prequantized import quantization_name, unpacked
-from core.facts.promises import check_promises, check_shapes, is_tied
+from core.facts.promises import check_formats, check_promises, check_shapes, is_tied
 from core.facts.safetensors_header import Weights, read_weights
 from core.facts.tensors import Tensor
 from core.facts.types import LinearFacts, ModelFacts
@@ -70,8 +70,16 @@ def _read_folder(folder: Path) -> ModelFacts:
     if not (folder / "tokenizer.json").is_file():
         notes.append("The folder has no tokenizer.json, so texts cannot be turned into tokens with it.")
     template, origin = read_template(folder)
+    check_promises(folder, config, layout, assumptions)
     tied = is_tied(folder, config, layout, assumptions)
-    facts = describe(
+    prequantized = quantization_name(raw)
+    if not prequantized:  # packed weights have other shapes
+        check_formats(folder, layout)
+        strangers = check_shapes(folder, config, raw, layout)
+        if strangers:
+            notes.append(_left_out(strangers, layout, config))
+            layout = without(layout, strangers, config.family)
+    return describe(
         folder,
         config,
         layout,
@@ -80,15 +88,20 @@ def _read_folder(folder: Path) -> ModelFacts:
         notes,
         tied=tied,
         fingerprint=fingerprint(raw, weights.tensors),
-        prequantized=quantization_name(raw),
+        prequantized=prequantized,
         licence=read_licence(folder),
         template=template,
         template_origin=origin,
         remote_code=config.remote_code and config.model_type not in NATIVE,
     )
-    if not facts.prequantized:  # packed weights have other shapes
-        check_shapes(folder, config, raw, layout)
-    return facts
+
+
+def _left_out(strangers: Sequence[str], layout: Layout, config: ModelConfig) -> str:
+    first = layout.tensors[strangers[0]]
+    return (
+        f"The class {config.architecture} has no place for {len(strangers):,} of the stored tensors, such as "
+        f"“{first.name[:200]}” in {first.file}; they are left out, as they are when it is loaded."
+    )
 
 
 def _read_gguf(path: Path) -> ModelFacts:
@@ -96,13 +109,15 @@ def _read_gguf(path: Path) -> ModelFacts:
     raw = gguf_config(path, header)
     config = parse_config(raw, str(path))
     layout = read_layout(gguf_tensors(header), config.family, config.num_layers)
+    assumptions: list[str] = []
+    check_promises(path, config, layout, assumptions)
     template = gguf_text(header, "tokenizer.chat_template")
     return describe(
         path,
         config,
         layout,
         Weights(header.tensors, (path.name,), header.bytes),
-        [],
+        assumptions,
         [],
         tied=layout.head is None,
         fingerprint=fingerprint(raw, header.tensors),
@@ -128,19 +143,15 @@ def describe(
     Args:
         path: what the facts and the complaints call it.
         config: its settings.
-        layout: its tensors, sorted.
+        layout: its tensors, sorted, after `check_promises`.
         weights: the files as they are stored.
         assumptions: what was guessed so far.
         notes: what else there is to say.
         tied: whether head and embeddings are one matrix once loaded.
         texts: further fields of `ModelFacts`.
-
-    Raises:
-        UserError: config and tensors contradict each other.
     """
-    check_promises(path, config, layout, assumptions)
     matrix = layout.embedding or layout.head
-    assert matrix is not None, "checked above"
+    assert matrix is not None, "check_promises has looked"
     shared = layout.head.elements if tied and layout.head and layout.embedding else 0
     refused = not_adaptable(config.model_type)
     linears = layout.linears
