@@ -13,6 +13,10 @@ from core.spec.sections import AdapterSpec
 ALL_LINEAR = "all-linear"
 ROLES = ("attention", "mlp")
 
+# Another rank alone leaves the modules as they are, and looking them up takes longer than anything else of a plan.
+_places: dict[tuple[object, ...], tuple[ModelFacts, tuple[LinearFacts, ...]]] = {}
+_KEPT_PLACES = 64
+
 
 def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ...]:
     """The modules that get adapters, in model order, each with its own rank; none for full fine-tuning.
@@ -22,6 +26,24 @@ def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ..
     """
     if adapter.method == "full":
         return ()
+    chosen, ranks = _placed(adapter, model)
+    dora = adapter.method == "dora"
+    rank = max(1, adapter.rank)
+    targets = []
+    for linear in chosen:
+        own, width, height = ranks.get(linear.name, rank), linear.in_features, linear.out_features
+        # DoRA adds one magnitude for each output feature; PEFT transposes Conv1D first, so it is the same there.
+        count = own * (width + height) + (height if dora else 0)
+        targets.append(Target(linear.name, own, width, height, count))
+    return tuple(targets)
+
+
+def _placed(adapter: AdapterSpec, model: ModelFacts) -> tuple[tuple[LinearFacts, ...], Mapping[str, int]]:
+    """The modules that get adapters, and the ranks of those with one of their own."""
+    key = (adapter.targets, adapter.layers, adapter.modules_to_save, id(model))
+    known = _places.get(key)
+    if known is not None and known[0] is model and not adapter.rank_pattern:
+        return known[1], {}
     shapes = shapes_of(model)
     problems: list[Problem] = []
     layers = _layers(adapter, model, problems)
@@ -32,15 +54,10 @@ def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ..
     problems.extend(_unknown_saved(name, model, shapes) for name in unknown)
     if problems:
         raise UserError(*problems)
-    dora = adapter.method == "dora"
-    rank = max(1, adapter.rank)
-    targets = []
-    for linear in chosen:
-        own, width, height = ranks.get(linear.name, rank), linear.in_features, linear.out_features
-        # DoRA adds one magnitude for each output feature; PEFT transposes Conv1D first, so it is the same there.
-        count = own * (width + height) + (height if dora else 0)
-        targets.append(Target(linear.name, own, width, height, count))
-    return tuple(targets)
+    if len(_places) >= _KEPT_PLACES:
+        del _places[next(iter(_places))]
+    _places[key] = (model, chosen)  # which keeps the model alive, and so its id its own
+    return chosen, ranks
 
 
 def count_parameters(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> Parameters:

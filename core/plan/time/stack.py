@@ -127,6 +127,23 @@ def trained_part(adapter: AdapterSpec, model: ModelFacts, targets: tuple[Target,
         targets: the modules that get adapters.
         parameters: all trained ones, modules trained in full included.
     """
+    key = (id(targets), id(model), parameters, adapter.method, adapter.dropout > 0, adapter.modules_to_save)
+    known = _parts.get(key)
+    if known is not None:
+        return known[2]
+    if len(_parts) >= _KEPT_PARTS:
+        del _parts[next(iter(_parts))]
+    made = _part(adapter, model, targets, parameters)
+    _parts[key] = (targets, model, made)  # which keeps the two alive, and so their ids their own
+    return made
+
+
+# Targets are remembered as well (see `core.plan.choices.training_of`), and most edits leave them as they are.
+_parts: dict[tuple[object, ...], tuple[tuple[Target, ...], ModelFacts, Trained]] = {}
+_KEPT_PARTS = 128
+
+
+def _part(adapter: AdapterSpec, model: ModelFacts, targets: tuple[Target, ...], parameters: int) -> Trained:
     full = adapter.method == "full"
     embeddings = any("emb" in name or "wte" in name for name in adapter.modules_to_save)
     by_name = shapes_of(model).by_name
