@@ -26,7 +26,7 @@ def format_count(count: float) -> str:
     size = abs(count)
     sign = "-" if count < 0 else ""
     for unit, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if size >= scale:
+        if size >= (scale if unit == "k" else 0.9995 * scale):  # 999.9 M would be rounded to 1000 M
             scaled = size / scale
             return f"{sign}{scaled:.0f} {unit}" if scaled >= 100 else f"{sign}{scaled:.1f} {unit}"
     return f"{sign}{size:.0f}"

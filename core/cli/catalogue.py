@@ -4,9 +4,10 @@ from core.cli.console import Console
 from core.errors import ExitCode
 from core.facts.catalogue import Entry, entries
 from core.facts.types import Facts, HardwareFacts, ModelFacts
-from core.units import format_bytes, format_count
+from core.units import GIB, format_count
 
 _LORA = ("none", "nf4")
+_FREE = ("apache-2.0", "mit")
 
 
 def list_catalogue(text: str, console: Console) -> ExitCode:
@@ -23,35 +24,46 @@ def list_catalogue(text: str, console: Console) -> ExitCode:
         return ExitCode.DONE
     spec, hardware = RunSpec(), read_hardware(paths.home())
     device = hardware.gpus[0].name if hardware.gpus else "the processor"
-    console.paragraph(
-        f"LoRA: memory of the smallest setting with rank {spec.adapter.rank} on all linear layers and rows of "
-        f"{spec.data.max_length:,} tokens, with weights in 16 and in 4 bits, on {device}."
-    )
     memory: dict[str, tuple[int, ...]] = {}
-    records: list[dict[str, object]] = []
-    width = max(len(entry.name) for entry in found)
+    rows: list[tuple[Entry, ModelFacts, tuple[int, ...]]] = []
     for entry in found:
         facts = entry.facts
         shape = f"{entry.title} {facts.parameters}"
-        peaks = memory.get(shape) or _peaks(facts, hardware)
-        memory[shape] = peaks
-        sizes = " / ".join(format_bytes(peak) for peak in peaks)
-        context = f"{entry.context:,} tokens" if entry.context else ""
-        parts = [
-            format_count(facts.parameters),
-            context,
-            entry.licence,
-            "terms to accept" if entry.gated else "",
-            f"LoRA {sizes}",
-        ]
-        console.paragraph(
-            ", ".join(part for part in parts if part),
-            " " * (width + 2),
-            f"{console.bold(entry.name.ljust(width))}  ",
-        )
-        records.append(_record(entry, facts, peaks))
-    console.result({"models": records})
+        if shape not in memory:
+            memory[shape] = _peaks(facts, hardware)
+        rows.append((entry, facts, memory[shape]))
+    console.paragraph(
+        f"GiB that LoRA takes at least on {device}: rank {spec.adapter.rank} on all linear layers, rows of "
+        f"{spec.data.max_length:,} tokens, every layer recomputed, base weights in 16 or in 4 bits."
+    )
+    console.line()
+    _print_rows(rows, console)
+    console.result({"models": [_record(*row) for row in rows]})
     return ExitCode.DONE
+
+
+def _print_rows(rows: list[tuple[Entry, ModelFacts, tuple[int, ...]]], console: Console) -> None:
+    """A line for each model; the licence follows in it where there is room, else below it unless it is a free one."""
+    width = max(len("Model"), *(len(entry.name) for entry, _, _ in rows))
+    head = f"{'Model':<{width}}  {'Size':>6}  {'Tokens':>9}  {'16-bit':>6}  {'4-bit':>5}"
+    wide = len(head) + 2 + max(len(_terms(entry)) for entry, _, _ in rows) <= console.width
+    console.line(console.bold(head + "  Licence" * wide))
+    for entry, facts, (plain, packed) in rows:
+        context = f"{entry.context:,}" if entry.context else "any"
+        line = (
+            f"{entry.name:<{width}}  {format_count(facts.parameters):>6}  {context:>9}  "
+            f"{plain / GIB:6.1f}  {packed / GIB:5.1f}"
+        )
+        console.line(f"{line}  {_terms(entry)}" if wide else line)
+        if not wide and _terms(entry) not in _FREE:
+            console.line(console.dim(f"  {_terms(entry)}"))
+    if not wide:
+        console.line()
+        console.paragraph("The licence is apache-2.0 or mit where the next line names no other one.")
+
+
+def _terms(entry: Entry) -> str:
+    return f"{entry.licence}, terms to accept" if entry.gated else entry.licence
 
 
 def _searched(entry: Entry) -> str:

@@ -122,13 +122,14 @@ def _print_facts(facts: ModelFacts, console: Console) -> None:
     modules: dict[str, list[tuple[int, int]]] = {}
     for linear in facts.linears:
         modules.setdefault(linear.short_name, []).append((linear.in_features, linear.out_features))
+    size = f"{format_bytes(facts.bytes_on_disk)} {'on disk' if facts.here else 'to download'}"
     rows = [
         ("Folder", facts.path if facts.here else f"not on this computer; “lowrank models --download {facts.path}”"),
         ("Architecture", f"{facts.architecture} ({facts.family})"),
-        ("Parameters", f"{facts.parameters:,} in {facts.dtype}, {format_bytes(facts.bytes_on_disk)} on disk"),
+        ("Parameters", f"{facts.parameters:,} in {facts.dtype}, {size}"),
         ("Layers", f"{facts.num_layers} layers, hidden size {facts.hidden_size:,}, {heads}"),
         ("Vocabulary", f"{facts.vocab_size:,} tokens{', shared by input and output' * facts.tied_embeddings}"),
-        ("Context", f"{facts.context_length:,} tokens"),
+        ("Context", f"{facts.context_length:,} tokens" if facts.context_length else "no limit stated"),
         ("Template", facts.template_origin or "none"),
         ("Licence", facts.licence or "not stated"),
     ]

@@ -57,3 +57,25 @@ def test_it_is_planned_but_cannot_run(lowrank: LowRank, basics: tuple[object, ..
     said = lowrank("run", *asked)
     assert said.code != 0
     assert f"lowrank models --download {NAME}" in said.err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_table_fits_the_terminal(lowrank: LowRank, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = lowrank("models", "--catalogue").out.splitlines()
+    assert max(map(len, lines)) <= columns
+    head = next(line for line in lines if line.startswith("Model "))
+    rows = [line for line in lines if line.split(" ")[0].count("/") == 1]
+    assert len(rows) == len(entries())
+    assert head.endswith("Licence") == (columns == 120)
+    below = [line for line in lines if line == "  gemma, terms to accept"]
+    beside = [line for line in rows if line.endswith("  gemma, terms to accept")]
+    gemmas = sum(entry.licence == "gemma" and entry.gated for entry in entries())
+    assert (len(below), len(beside)) == ((gemmas, 0) if columns == 80 else (0, gemmas))
+    assert ("apache-2.0 or mit where" in " ".join(lines)) == (columns == 80)
+
+
+def test_a_model_without_files_says_what_is_to_come(lowrank: LowRank) -> None:
+    assert "GiB to download" in lowrank("models", NAME).out
+    assert "no limit stated" in lowrank("models", "bigscience/bloom-560m").out
+    assert "1.0 B " in lowrank("models", "--catalogue", "gemma-3-1b-pt").out
