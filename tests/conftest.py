@@ -71,6 +71,7 @@ def _no_network() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def lowrank_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data folder of this test: under its tmp_path, empty, and not yet made."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # what processes beside this one are told of the terminal's width
     home = tmp_path / "lowrank-home"
     monkeypatch.setenv("LOWRANK_HOME", str(home))
     return home

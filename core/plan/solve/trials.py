@@ -105,7 +105,11 @@ class Trials:
             training = training_of(spec, model)
         except UserError:
             return None
-        settings = search(_decided(spec, ground, model), facts, ground, training.trained)
+        decided = _decided(spec, ground, model)
+        settings = search(decided, facts, ground, training.trained)
+        if not settings.fits and decided is not spec:
+            # Where nothing fits the planner takes what needs least, and unpacking 4-bit weights can need more.
+            settings = search(spec, facts, ground, training.trained)
         return Trial(spec, facts, ground, settings, training)
 
 

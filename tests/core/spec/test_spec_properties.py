@@ -12,7 +12,7 @@ from core.spec.codec import apply_assignments, from_mapping, read_spec, to_mappi
 from core.spec.fields import FieldInfo, Kind
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, diff, field_at, fields, is_visible
-from core.spec.values import read_value
+from core.spec.values import quote, read_value
 
 STEADY = settings(deadline=None, database=None, derandomize=True)
 TRICKY = st.sampled_from(
@@ -44,8 +44,9 @@ def values_of(info: FieldInfo) -> st.SearchStrategy[object]:
         return st.dictionaries(KEYS, TEXTS, max_size=3)
     if kind is Kind.RANKS:
         return st.dictionaries(KEYS, st.integers(-5, 5000), max_size=3)
-    if kind is Kind.WEIGHTS:
-        return st.dictionaries(KEYS, st.floats(-1, 2000), max_size=3)
+    if kind is Kind.WEIGHTS:  # names that read alike would make their problems' sentences alike
+        pairs = st.tuples(KEYS, st.floats(-1, 2000))
+        return st.lists(pairs, max_size=3, unique_by=lambda pair: quote(pair[0])).map(dict)
     return TEXTS
 
 
