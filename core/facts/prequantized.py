@@ -40,6 +40,8 @@ def unpacked(tensors: tuple[Tensor, ...], config: Mapping[str, Any], folder: Pat
     """
     settings = config.get("quantization_config") or {}
     method = quantization_name(config).partition(" ")[0]
+    if not method:
+        return tensors
     bits = settings.get("bits", settings.get("w_bit")) if isinstance(settings, Mapping) else None
     states = {t.name.partition(_BNB_STATE)[0]: t for t in tensors if _BNB_STATE in t.name}
     plain = []

@@ -175,9 +175,7 @@ def _entry(path: Path, name: str, value: object, data: int) -> Tensor:
 
 def _counts(value: object) -> bool:
     return (
-        isinstance(value, list)
-        and len(value) <= 32
-        and all(isinstance(item, int) and not isinstance(item, bool) and 0 <= item < 2**63 for item in value)
+        isinstance(value, list) and len(value) <= 32 and all(type(item) is int and 0 <= item < 2**63 for item in value)
     )
 
 
@@ -212,7 +210,7 @@ def read_index(index: Path) -> dict[str, str]:
         raise UserError(
             error(str(index), "The index has no “weight_map” that says which file holds which tensor.", _AGAIN)
         )
-    for name in places.values():
+    for name in dict.fromkeys(places.values()):
         if PurePath(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
             raise UserError(
                 error(
