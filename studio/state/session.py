@@ -64,6 +64,7 @@ class Session(QObject):
         self.saved_spec: RunSpec = self.spec
         self.hardware: HardwareFacts | None = None
         self.records: tuple[DeviceRecord, ...] = ()
+        self._machine: object = None  # which disk the hardware's facts are about
         self.model: ModelFacts | None = None
         self.data: DataFacts | None = None
         self.template = ""
@@ -173,8 +174,12 @@ class Session(QObject):
 
     @property
     def is_reading(self) -> bool:
-        """Whether facts that this spec needs are still on their way."""
-        return self._settle.isActive() or bool(self.busy)
+        """Whether facts that this spec needs are still on their way.
+
+        A computer that is known and looked at once more, as after every run, keeps nobody waiting.
+        """
+        known = self.hardware is not None and self._machine == readers.machine_key(self.spec)
+        return self._settle.isActive() or bool(self.busy.keys() - ({"hardware"} if known else set()))
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -274,6 +279,7 @@ class Session(QObject):
         self.busy.pop(name, None)
         if name == "hardware":
             self.hardware, self.records = result.hardware, result.records
+            self._machine = self._read_for.get("hardware")
             self._replan()
             self.facts_changed.emit("hardware")
         elif name == "model":

@@ -146,7 +146,6 @@ def _begin_run(whole: WholeWindow) -> None:
         return LaunchCommand((sys.executable, str(FAKE_ENGINE), str(folder.path), "steady"), environment, folder.path)
 
     desk.runs._command = command
-    whole.wait_for(lambda: desk.session.prepared() is not None)  # the computer is looked at again after a run
     prepared = desk.session.prepared()
     assert prepared is not None
     run = desk.runs.start(prepared)
