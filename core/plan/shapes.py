@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.facts.types import LinearFacts, ModelFacts
+from core.plan.once import once_for_each
 
 ATTENTION_INPUT = 1
 ATTENTION_OUTPUT = 2
@@ -38,23 +39,9 @@ class Shapes:
     blocks: Mapping[tuple[int, int], int]
 
 
-# Facts never change, and a plan is made with every click on the same ones: an index is made once for each.
-_indexes: dict[int, tuple[ModelFacts, Shapes]] = {}
-
-
+@once_for_each(_KEPT_INDEXES)
 def shapes_of(model: ModelFacts) -> Shapes:
     """The index of a model's linear layers; remembered for the models seen last."""
-    known = _indexes.get(id(model))
-    if known is not None and known[0] is model:
-        return known[1]
-    shapes = _index(model)
-    if len(_indexes) >= _KEPT_INDEXES:
-        _indexes.clear()
-    _indexes[id(model)] = (model, shapes)
-    return shapes
-
-
-def _index(model: ModelFacts) -> Shapes:
     by_short: dict[str, list[LinearFacts]] = {}
     blocks = [linear for linear in model.linears if linear.layer is not None]
     for linear in model.linears:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.facts.types import LinearFacts, ModelFacts, Role
+from core.plan.once import once_for_each
 from core.plan.shapes import OUTPUT_NAMES
 
 NF4_BLOCK = 64
@@ -52,23 +53,9 @@ def _leads_out(linear: LinearFacts) -> bool:
     return linear.out_features < linear.in_features
 
 
-# Facts never change, and a plan is made with every click on the same ones.
-_known: dict[int, tuple[ModelFacts, Layers]] = {}
-
-
+@once_for_each(_KEPT)
 def layers_of(model: ModelFacts) -> Layers:
     """The layers of a model; remembered for the models seen last."""
-    known = _known.get(id(model))
-    if known is not None and known[0] is model:
-        return known[1]
-    made = _layers(model)
-    if len(_known) >= _KEPT:
-        _known.clear()
-    _known[id(model)] = (model, made)
-    return made
-
-
-def _layers(model: ModelFacts) -> Layers:
     matrices: list[list[LinearFacts]] = [[] for _ in range(max(0, model.num_layers))]
     for linear in model.linears:
         if linear.layer is not None and 0 <= linear.layer < len(matrices):

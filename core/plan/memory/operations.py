@@ -103,20 +103,56 @@ def activated(tape: Tape, x: Tensor) -> Tensor:
     return tape.tensor(rows, width, size, node)
 
 
-def new_gelu(tape: Tape, x: Tensor) -> Tensor:
-    """``0.5 * x * (1 + tanh(c * (x + 0.044715 * x**3)))``, every step a kernel (transformers, NewGELUActivation)."""
+def powered(tape: Tape, x: Tensor) -> Tensor:
+    """``x.pow(number)``: keeps its input; the gradient is made in three steps."""
     rows, width, size = x.rows, x.width, x.bytes
-    half = scaled(tape, x)
 
-    def of_power(_: Grads) -> Grads:
+    def gradient(_: Grads) -> Grads:
         one = tape.buffer(rows, width, size)
         two = tape.buffer(rows, width, size)
         three = tape.buffer(rows, width, size)
         del one, two
         return [three]
 
-    power = tape.tensor(rows, width, size)
-    power.node = tape.node(of_power, x, saved=(x.buffer,))
+    y = tape.tensor(rows, width, size)
+    y.node = tape.node(gradient, x, saved=(x.buffer,))
+    return y
+
+
+def averaged(tape: Tape, x: Tensor, width: str = ROW) -> Tensor:
+    """``x.mean(-1, keepdim=True)``, ``width`` means for each token; its gradient is as large as ``x``."""
+    rows, across, size = x.rows, x.width, x.bytes
+    y = tape.tensor(rows, width, size)
+    y.node = tape.node(lambda _: [tape.buffer(rows, across, size)], x)
+    return y
+
+
+def over_root(tape: Tape, x: Tensor, variance: Tensor) -> Tensor:
+    """``x * rsqrt(variance + eps)`` in the format of ``x``; the root is kept, and ``x``."""
+    rows, width, narrow, size = x.rows, x.width, variance.width, x.bytes
+    shifted = tape.tensor(rows, narrow, size, variance.node)
+    root = tape.tensor(rows, narrow, size)
+    root.node = tape.node(lambda _: [tape.buffer(rows, narrow, size)], shifted, saved=(root.buffer,))
+    del shifted
+    wants = x.node is not None
+
+    def gradient(_: Grads) -> Grads:
+        if not wants:
+            return [None, None]
+        given = tape.buffer(rows, width, size)
+        whole = tape.buffer(rows, width, size)
+        summed = tape.buffer(rows, narrow, size)
+        del whole
+        return [given, summed]
+
+    node = tape.node(gradient, x, root, saved=(x.buffer, root.buffer))
+    return tape.tensor(rows, width, size, node)
+
+
+def new_gelu(tape: Tape, x: Tensor) -> Tensor:
+    """``0.5 * x * (1 + tanh(c * (x + 0.044715 * x**3)))``, every step a kernel (transformers, NewGELUActivation)."""
+    half = scaled(tape, x)
+    power = powered(tape, x)
     small = scaled(tape, power)
     del power
     inner = added(tape, x, small)

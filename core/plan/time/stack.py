@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from core.facts.types import ModelFacts
+from core.plan.once import once_for_each
 from core.plan.parameters import embedding_elements, head_of
 from core.plan.shapes import ATTENTION_INPUT, shapes_of
 from core.plan.types import Target
@@ -72,23 +73,9 @@ class Trained:
         return max(0, stop - max(start, self.first)) / reached if reached and self.modules else 0.0
 
 
-# Facts never change, and a plan is made with every click on the same ones: the sums are made once for each.
-_stacks: dict[int, tuple[ModelFacts, Stack]] = {}
-
-
+@once_for_each(_KEPT)
 def stack_of(model: ModelFacts) -> Stack:
     """The sums over a model's layers; remembered for the models seen last."""
-    known = _stacks.get(id(model))
-    if known is not None and known[0] is model:
-        return known[1]
-    made = _stack(model)
-    if len(_stacks) >= _KEPT:
-        _stacks.clear()
-    _stacks[id(model)] = (model, made)
-    return made
-
-
-def _stack(model: ModelFacts) -> Stack:
     shapes = shapes_of(model)
     sizes, inlets = [0] * model.num_layers, [0] * model.num_layers
     for linear in model.linears:

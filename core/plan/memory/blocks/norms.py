@@ -1,12 +1,8 @@
 """The norms of the families; Llama's own is `Layer.rms_norm`."""
 
-from collections.abc import Callable
-
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.ledger import Grads, Tensor
-from core.plan.memory.operations import FP32, ROW, convert, copied, times_row
-
-Norm = Callable[[Layer, Tensor], Tensor]
+from core.plan.memory.operations import FP32, ROW, averaged, convert, copied, over_root, powered, times_row
 
 
 def gemma_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
@@ -32,11 +28,11 @@ def cohere_norm(layer: Layer, x: Tensor) -> Tensor:
     """Centred and scaled in fp32, step by step (modeling_cohere.py, CohereLayerNorm)."""
     tape, size = layer.tape, x.bytes
     wide = convert(tape, x, FP32)
-    mean = _mean(layer, wide)
-    variance = _mean(layer, _squared(layer, _less(layer, wide, mean)))
+    mean = averaged(tape, wide)
+    variance = averaged(tape, powered(tape, _less(layer, wide, mean)))
     normal = _less(layer, wide, mean)
     del wide
-    wide = _over_root(layer, normal, variance)
+    wide = over_root(tape, normal, variance)
     del normal
     weight = Tensor("one", "hidden", layer.form.size, tape.constant, layer.parameter("hidden"))
     wide = times_row(tape, wide, convert(tape, weight, FP32))
@@ -74,13 +70,6 @@ def bare_norm(layer: Layer, x: Tensor) -> Tensor:
     return convert(tape, y, size)
 
 
-def _mean(layer: Layer, x: Tensor) -> Tensor:
-    tape = layer.tape
-    rows, width = x.rows, x.width
-    node = tape.node(lambda _: [tape.buffer(rows, width, FP32)], x)
-    return tape.tensor(rows, ROW, FP32, node)
-
-
 def _less(layer: Layer, x: Tensor, mean: Tensor) -> Tensor:
     """``x - mean``: the mean's gradient is as large as ``x`` before it is summed."""
     tape = layer.tape
@@ -93,40 +82,3 @@ def _less(layer: Layer, x: Tensor, mean: Tensor) -> Tensor:
         return [grads[0], summed]
 
     return tape.tensor(rows, width, FP32, tape.node(gradient, x, mean))
-
-
-def _squared(layer: Layer, x: Tensor) -> Tensor:
-    tape = layer.tape
-    rows, width = x.rows, x.width
-
-    def gradient(_: Grads) -> Grads:
-        one = tape.buffer(rows, width, FP32)
-        two = tape.buffer(rows, width, FP32)
-        three = tape.buffer(rows, width, FP32)
-        del one, two
-        return [three]
-
-    return tape.tensor(rows, width, FP32, tape.node(gradient, x, saved=(x.buffer,)))
-
-
-def _over_root(layer: Layer, x: Tensor, variance: Tensor) -> Tensor:
-    """``x * rsqrt(variance + eps)``."""
-    tape = layer.tape
-    rows, width = x.rows, x.width
-    shifted = tape.tensor(rows, ROW, FP32, variance.node)
-    root = tape.tensor(rows, ROW, FP32)
-    root.node = tape.node(lambda _: [tape.buffer(rows, ROW, FP32)], shifted, saved=(root.buffer,))
-    del shifted
-    wants = x.node is not None
-
-    def gradient(_: Grads) -> Grads:
-        if not wants:
-            return [None, None]
-        given = tape.buffer(rows, width, FP32)
-        whole = tape.buffer(rows, width, FP32)
-        narrow = tape.buffer(rows, ROW, FP32)
-        del whole
-        return [given, narrow]
-
-    node = tape.node(gradient, x, root, saved=(x.buffer, root.buffer))
-    return tape.tensor(rows, width, FP32, node)

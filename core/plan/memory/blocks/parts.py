@@ -12,11 +12,14 @@ from core.plan.memory.operations import (
     ROW,
     activated,
     added,
+    averaged,
     convert,
     copied,
     dropped,
     leaf,
     multiplied,
+    over_root,
+    powered,
     times_constant,
 )
 
@@ -61,40 +64,7 @@ class Layer:
         """``x * rsqrt(mean(x**2) + eps)`` in fp32; ``rows`` is how many means there are for each token."""
         tape = self.tape
         wide = convert(tape, x, FP32)
-        tokens, width = wide.rows, wide.width
-
-        def of_square(_: Grads) -> Grads:
-            one = tape.buffer(tokens, width, FP32)
-            two = tape.buffer(tokens, width, FP32)
-            three = tape.buffer(tokens, width, FP32)
-            del one, two
-            return [three]
-
-        square = tape.tensor(tokens, width, FP32, tape.node(of_square, wide, saved=(wide.buffer,)))
-        mean = tape.tensor(tokens, rows, FP32)
-        mean.node = tape.node(lambda _: [tape.buffer(tokens, width, FP32)], square)
-        del square
-        shifted = tape.tensor(tokens, rows, FP32, mean.node)
-        root = tape.tensor(tokens, rows, FP32)
-
-        def of_root(_: Grads) -> Grads:
-            return [tape.buffer(tokens, rows, FP32)]
-
-        root.node = tape.node(of_root, shifted, saved=(root.buffer,))
-        del shifted
-        wants = wide.node is not None
-
-        def of_product(_: Grads) -> Grads:
-            if not wants:
-                return [None, None]
-            given = tape.buffer(tokens, width, FP32)
-            whole = tape.buffer(tokens, width, FP32)
-            narrow = tape.buffer(tokens, rows, FP32)
-            del whole
-            return [given, narrow]
-
-        node = tape.node(of_product, wide, root, saved=(wide.buffer, root.buffer))
-        return tape.tensor(tokens, width, FP32, node)
+        return over_root(tape, wide, averaged(tape, powered(tape, wide), rows))
 
     def times_weight(self, x: Tensor, width: str) -> Tensor:
         """``weight * x`` with one number for each column."""

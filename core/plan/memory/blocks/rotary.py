@@ -3,7 +3,7 @@
 from core.plan.memory.blocks.fused import sliced
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.ledger import Tensor
-from core.plan.memory.operations import FP32, added, convert, times_constant
+from core.plan.memory.operations import FP32, convert
 
 
 def rotated_in_part(layer: Layer, x: Tensor, width: str) -> Tensor:
@@ -21,32 +21,12 @@ def rotated_in_part(layer: Layer, x: Tensor, width: str) -> Tensor:
     return whole
 
 
-def rotated_interleaved(layer: Layer, x: Tensor, half: str) -> Tensor:
-    """In fp32, with every second column turned (modeling_cohere.py, apply_rotary_pos_emb); fp32 is left to the caller.
-
-    ``x`` is in fp32 already: the caller's variable.
-    """
-    tape = layer.tape
-    rows, width = x.rows, x.width
-    straight = times_constant(tape, x)
-    first = x.view(tape.node(lambda _: [tape.buffer(rows, width, FP32)], x))
-    second = x.view(tape.node(lambda _: [tape.buffer(rows, width, FP32)], x))
-    negative = tape.tensor(rows, half, FP32)
-    negative.node = tape.node(lambda _: [tape.buffer(rows, half, FP32)], second)
-    turned = tape.tensor(rows, width, FP32)
-    turned.node = tape.node(lambda grads: [grads[0], grads[0]], negative, first)
-    del negative, first, second
-    crossed = times_constant(tape, turned)
-    del turned
-    return added(tape, straight, crossed)
-
-
 def rotated_in_fp32(layer: Layer, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """Cohere's pair, converted there and back."""
+    """Cohere's pair: Llama's steps in fp32 on every second column (modeling_cohere.py, apply_rotary_pos_emb)."""
     tape, size = layer.tape, query.bytes
     query, key = convert(tape, query, FP32), convert(tape, key, FP32)
-    turned_query = rotated_interleaved(layer, query, "half_query")
-    turned_key = rotated_interleaved(layer, key, "half_key")
+    turned_query = layer.rotated(query, "half_query")
+    turned_key = layer.rotated(key, "half_key")
     result = convert(tape, turned_query, size), convert(tape, turned_key, size)
     del query, key
     return result
