@@ -5,6 +5,7 @@ from core.plan.memory.blocks.llama import attended
 from core.plan.memory.blocks.norms import layer_norm
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.blocks.rotary import rotated_in_part
+from core.plan.memory.blocks.serial import serial
 from core.plan.memory.ledger import Tensor
 from core.plan.memory.operations import activated, new_gelu
 
@@ -52,13 +53,12 @@ def _neox_attended(layer: Layer, given: list[Tensor]) -> Tensor:
     return result
 
 
-def starcoder2(layer: Layer, x: Tensor) -> Tensor:
-    """Starcoder2DecoderLayer.forward."""
-    residual = x
-    x = layer_norm(layer, x)
-    x = layer.dropped(attended(layer, x))
-    x = layer.added(residual, x)
-    residual = x
-    x = layer_norm(layer, x)
-    x = layer.dropped(layer.plain(x, "c_fc", "c_proj", activated))
-    return layer.added(residual, x)
+def _starcoder2_attended(layer: Layer, x: Tensor) -> Tensor:
+    return layer.dropped(attended(layer, x))
+
+
+def _starcoder2_mlp(layer: Layer, x: Tensor) -> Tensor:
+    return layer.dropped(layer.plain(x, "c_fc", "c_proj", activated))
+
+
+starcoder2 = serial(_starcoder2_attended, _starcoder2_mlp, before=layer_norm)

@@ -1,8 +1,9 @@
-"""Llama and its relatives: Mistral, Qwen 2 and 3, Granite, SmolLM3, Gemma 1 to 3, OLMo 1 and 2."""
+"""Llama and its relatives: Mistral, Qwen 2 and 3, Granite, SmolLM3, Gemma 1 to 3, OLMo 1 and 2, Mixtral."""
 
 from core.plan.memory.blocks.experts import mixture
 from core.plan.memory.blocks.norms import bare_norm, gemma_norm, olmo_norm
 from core.plan.memory.blocks.parts import Layer
+from core.plan.memory.blocks.serial import serial
 from core.plan.memory.ledger import Tensor
 from core.plan.memory.operations import scaled
 
@@ -16,6 +17,7 @@ def attended(layer: Layer, x: Tensor) -> Tensor:
 
 
 def _rotated_and_attended(layer: Layer, given: list[Tensor]) -> Tensor:
+    """From queries, keys and values, in ``given``; emptied, because the forward function rebinds its variables."""
     query, key, value = given
     given.clear()
     query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
@@ -23,154 +25,51 @@ def _rotated_and_attended(layer: Layer, given: list[Tensor]) -> Tensor:
     return layer.linear(result, "o_proj", "hidden")
 
 
-def llama(layer: Layer, x: Tensor) -> Tensor:
-    """LlamaDecoderLayer.forward."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = attended(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.rms_norm(x)
-    x = layer.gated(x)
-    return layer.added(residual, x)
-
-
-def olmo(layer: Layer, x: Tensor) -> Tensor:
-    """OlmoDecoderLayer.forward."""
-    residual = x
-    x = bare_norm(layer, x)
-    x = attended(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = bare_norm(layer, x)
-    x = layer.gated(x)
-    return layer.added(residual, x)
-
-
-def granite(layer: Layer, x: Tensor) -> Tensor:
-    """GraniteDecoderLayer.forward: what is added is multiplied first."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = attended(layer, x)
-    x = layer.added(residual, scaled(layer.tape, x))
-    residual = x
-    x = layer.rms_norm(x)
-    x = layer.gated(x)
-    return layer.added(residual, scaled(layer.tape, x))
-
-
-def qwen3(layer: Layer, x: Tensor) -> Tensor:
-    """Qwen3DecoderLayer.forward: queries and keys are normed head by head."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = _head_normed(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.rms_norm(x)
-    x = layer.gated(x)
-    return layer.added(residual, x)
-
-
 def _head_normed(layer: Layer, x: Tensor) -> Tensor:
-    query = layer.rms_norm(layer.linear(x, "q_proj", "query"), "head", "heads")
-    key = layer.rms_norm(layer.linear(x, "k_proj", "key"), "head", "key_heads")
-    value = layer.linear(x, "v_proj", "value")
-    query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
-    result = layer.attention(query, key, value)
-    return layer.linear(result, "o_proj", "hidden")
-
-
-def mixtral(layer: Layer, x: Tensor) -> Tensor:
-    """MixtralDecoderLayer.forward."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = attended(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.rms_norm(x)
-    x = mixture(layer, x, widened=True)
-    return layer.added(residual, x)
-
-
-def qwen3_moe(layer: Layer, x: Tensor) -> Tensor:
-    """Qwen3MoeDecoderLayer.forward."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = _head_normed(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.rms_norm(x)
-    x = mixture(layer, x, widened=False)
-    return layer.added(residual, x)
-
-
-def gemma(layer: Layer, x: Tensor) -> Tensor:
-    """GemmaDecoderLayer.forward."""
-    residual = x
-    x = gemma_norm(layer, x)
-    x = attended(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = gemma_norm(layer, x)
-    x = layer.gated(x)
-    return layer.added(residual, x)
-
-
-def gemma2(layer: Layer, x: Tensor) -> Tensor:
-    """Gemma2DecoderLayer.forward: norms before and after."""
-    residual = x
-    x = gemma_norm(layer, x)
-    x = attended(layer, x)
-    x = gemma_norm(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = gemma_norm(layer, x)
-    x = layer.gated(x)
-    x = gemma_norm(layer, x)
-    return layer.added(residual, x)
-
-
-def gemma3(layer: Layer, x: Tensor) -> Tensor:
-    """Gemma3DecoderLayer.forward: as Gemma 2, with queries and keys normed head by head."""
-    residual = x
-    x = gemma_norm(layer, x)
-    x = _gemma_head_normed(layer, x)
-    x = gemma_norm(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = gemma_norm(layer, x)
-    x = layer.gated(x)
-    x = gemma_norm(layer, x)
-    return layer.added(residual, x)
+    """Qwen3Attention.forward: queries and keys are normed head by head."""
+    given = [layer.rms_norm(layer.linear(x, "q_proj", "query"), "head", "heads")]
+    given.append(layer.rms_norm(layer.linear(x, "k_proj", "key"), "head", "key_heads"))
+    given.append(layer.linear(x, "v_proj", "value"))
+    return _rotated_and_attended(layer, given)
 
 
 def _gemma_head_normed(layer: Layer, x: Tensor) -> Tensor:
-    query = layer.linear(x, "q_proj", "query")
-    key = layer.linear(x, "k_proj", "key")
-    value = layer.linear(x, "v_proj", "value")
-    query = gemma_norm(layer, query, "head", "heads")
-    key = gemma_norm(layer, key, "head", "key_heads")
-    query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
-    result = layer.attention(query, key, value)
-    return layer.linear(result, "o_proj", "hidden")
-
-
-def olmo2(layer: Layer, x: Tensor) -> Tensor:
-    """Olmo2DecoderLayer.forward: norms after alone, and over all queries and all keys at once."""
-    residual = x
-    x = _whole_normed(layer, x)
-    x = olmo_norm(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.gated(x)
-    x = olmo_norm(layer, x)
-    return layer.added(residual, x)
+    """Gemma3Attention.forward: the same after all three are there."""
+    given = [layer.linear(x, "q_proj", "query"), layer.linear(x, "k_proj", "key"), layer.linear(x, "v_proj", "value")]
+    given[0] = gemma_norm(layer, given[0], "head", "heads")
+    given[1] = gemma_norm(layer, given[1], "head", "key_heads")
+    return _rotated_and_attended(layer, given)
 
 
 def _whole_normed(layer: Layer, x: Tensor) -> Tensor:
-    query = olmo_norm(layer, layer.linear(x, "q_proj", "query"), "query")
-    key = olmo_norm(layer, layer.linear(x, "k_proj", "key"), "key")
-    value = layer.linear(x, "v_proj", "value")
-    query, key = layer.rotated(query, "half_query"), layer.rotated(key, "half_key")
-    result = layer.attention(query, key, value)
-    return layer.linear(result, "o_proj", "hidden")
+    """Olmo2Attention.forward: all queries and all keys are normed at once."""
+    given = [olmo_norm(layer, layer.linear(x, "q_proj", "query"), "query")]
+    given.append(olmo_norm(layer, layer.linear(x, "k_proj", "key"), "key"))
+    given.append(layer.linear(x, "v_proj", "value"))
+    return _rotated_and_attended(layer, given)
+
+
+def _multiplied(layer: Layer, residual: Tensor, x: Tensor) -> Tensor:
+    """Granite multiplies what is added first."""
+    return layer.added(residual, scaled(layer.tape, x))
+
+
+def _mixtral_mlp(layer: Layer, x: Tensor) -> Tensor:
+    return mixture(layer, x, widened=True)
+
+
+def _qwen3_moe_mlp(layer: Layer, x: Tensor) -> Tensor:
+    return mixture(layer, x, widened=False)
+
+
+# LlamaDecoderLayer.forward and its like, by what each does at the same places.
+llama = serial(attended, Layer.gated, before=Layer.rms_norm)
+olmo = serial(attended, Layer.gated, before=bare_norm)
+granite = serial(attended, Layer.gated, before=Layer.rms_norm, join=_multiplied)
+qwen3 = serial(_head_normed, Layer.gated, before=Layer.rms_norm)
+mixtral = serial(attended, _mixtral_mlp, before=Layer.rms_norm)
+qwen3_moe = serial(_head_normed, _qwen3_moe_mlp, before=Layer.rms_norm)
+gemma = serial(attended, Layer.gated, before=gemma_norm)
+gemma2 = serial(attended, Layer.gated, before=gemma_norm, after=gemma_norm)
+gemma3 = serial(_gemma_head_normed, Layer.gated, before=gemma_norm, after=gemma_norm)
+olmo2 = serial(_whole_normed, Layer.gated, after=olmo_norm)

@@ -2,22 +2,11 @@
 
 from core.plan.memory.blocks.fused import split
 from core.plan.memory.blocks.parts import Layer
+from core.plan.memory.blocks.serial import serial
 from core.plan.memory.ledger import Tensor
 from core.plan.memory.operations import activated, multiplied
 
 _CHAIN = 2  # one matrix into the MLP's width and one back
-
-
-def other(layer: Layer, x: Tensor) -> Tensor:
-    """Attention, then the MLP, each after a norm and added to what came in."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = _attended(layer, x)
-    x = layer.added(residual, x)
-    residual = x
-    x = layer.rms_norm(x)
-    x = _mlp(layer, x)
-    return layer.added(residual, x)
 
 
 def _attended(layer: Layer, x: Tensor) -> Tensor:
@@ -54,3 +43,6 @@ def _mlp(layer: Layer, x: Tensor) -> Tensor:
     if len(made) > 1:
         bent = multiplied(layer.tape, bent, _of_width(made[1], "wide"))
     return layer.linear(bent, names[-1], "hidden")
+
+
+other = serial(_attended, _mlp, before=Layer.rms_norm)

@@ -4,20 +4,9 @@ from core.plan.memory.blocks.fused import sliced, split
 from core.plan.memory.blocks.norms import layer_norm
 from core.plan.memory.blocks.parts import Layer
 from core.plan.memory.blocks.rotary import rotated_in_part
+from core.plan.memory.blocks.serial import serial
 from core.plan.memory.ledger import Tensor
 from core.plan.memory.operations import activated, multiplied, new_gelu
-
-
-def phi3(layer: Layer, x: Tensor) -> Tensor:
-    """Phi3DecoderLayer.forward."""
-    residual = x
-    x = layer.rms_norm(x)
-    x = _phi3_attended(layer, x)
-    x = layer.added(residual, layer.dropped(x))
-    residual = x
-    x = layer.rms_norm(x)
-    x = _phi3_mlp(layer, x)
-    return layer.added(residual, layer.dropped(x))
 
 
 def _phi3_attended(layer: Layer, x: Tensor) -> Tensor:
@@ -37,6 +26,13 @@ def _phi3_mlp(layer: Layer, x: Tensor) -> Tensor:
     result = layer.linear(up, "down_proj", "hidden")
     del gate
     return result
+
+
+def _dropped(layer: Layer, residual: Tensor, x: Tensor) -> Tensor:
+    return layer.added(residual, layer.dropped(x))
+
+
+phi3 = serial(_phi3_attended, _phi3_mlp, before=Layer.rms_norm, join=_dropped)
 
 
 def phi(layer: Layer, x: Tensor) -> Tensor:
