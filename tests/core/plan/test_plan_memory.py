@@ -14,7 +14,8 @@ from core.units import GIB
 from tests.core.plan.invented_facts import MACHINES, MODELS, gpt2, llama, spec
 
 QUANTIZATIONS = ("none", "nf4", "int8")
-models = st.sampled_from([*MODELS.values(), gpt2(), llama(64, 160, 4, 4, 2, 300)])
+SHAPES = {**MODELS, "gpt2": gpt2(), "small": llama(64, 160, 4, 4, 2, 300)}
+models = st.sampled_from(list(SHAPES))  # names: a failure prints its arguments, and facts are thousands of lines
 methods = st.sampled_from(["lora", "rslora", "dora", "full"])
 targets = st.sampled_from([("all-linear",), ("attention",), ("mlp",), ("lm_head",)])
 layers = st.sampled_from(["all", "last 1", "first 1", "0"])
@@ -39,7 +40,7 @@ def made(setup: Setup, model, **adapter: object) -> Footprint:
 
 @st.composite
 def footprints(draw: st.DrawFn) -> tuple[Footprint, int]:
-    model = draw(models)
+    model = SHAPES[draw(models)]
     dropout = draw(st.sampled_from([0.0, 0.1]))
     saved = draw(st.sampled_from([(), ("lm_head",)]))
     chosen = draw(targets)
@@ -79,15 +80,19 @@ def test_checkpointing_never_raises_the_peak(drawn: tuple[Footprint, int], token
 
 @settings(deadline=None)
 @given(models, setups, st.integers(1, 16384), st.data())
-def test_nf4_never_raises_the_peak(model, setup: Setup, tokens: int, data: st.DataObject) -> None:
+def test_nf4_never_raises_the_peak(name: str, setup: Setup, tokens: int, data: st.DataObject) -> None:
+    model = SHAPES[name]
     count = data.draw(st.integers(0, model.num_layers))
-    peaks = [made(dataclasses.replace(setup, quantization=name), model).peak(tokens, count) for name in ("none", "nf4")]
+    setups = [dataclasses.replace(setup, quantization=quantization) for quantization in ("none", "nf4")]
+    peaks = [made(each, model).peak(tokens, count) for each in setups]
     assert peaks[1] <= peaks[0]
 
 
 @given(models, setups, st.integers(1, 512), st.integers(1, 64), st.integers(1, 8192))
 @settings(deadline=None, max_examples=50)
-def test_more_rank_never_needs_less(model, setup: Setup, rank: int, more: int, tokens: int) -> None:
+def test_more_rank_never_needs_less(name: str, setup: Setup, rank: int, more: int, tokens: int) -> None:
+    # Without paging and 8-bit states: those begin at a size, so a matrix that grows over it takes less of the device.
+    model, setup = SHAPES[name], dataclasses.replace(setup, optimizer="adamw")
     assert made(setup, model, rank=rank).peak(tokens, 0) <= made(setup, model, rank=rank + more).peak(tokens, 0)
 
 
