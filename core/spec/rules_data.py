@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, error, warning
+from core.spec.repairs import REPAIRS
 from core.spec.run_spec import RunSpec
 from core.spec.values import quote, readable
 from core.spec.weights import HIGHEST_WEIGHT, unmatched
@@ -117,7 +118,7 @@ def _home_problem(path: str, name: str, value: str | tuple[str, ...]) -> Problem
 
 def _check_rows(spec: RunSpec) -> Iterator[Problem]:
     data = spec.data
-    if data.format == "text" and data.train_on == "completions":
+    if data.format == "text" and data.train_on != "all":
         yield Problem(
             Severity.INFO,
             "data.train_on",
@@ -143,6 +144,17 @@ def _check_rows(spec: RunSpec) -> Iterator[Problem]:
             yield error("data.mapping", message, "Name the column, or remove the entry.", fix)
 
 
+def _check_repairs(spec: RunSpec) -> Iterator[Problem]:
+    repairs = spec.data.repairs
+    for name in dict.fromkeys(repairs):
+        if name not in REPAIRS:
+            close = difflib.get_close_matches(name.casefold(), REPAIRS, 1)
+            hint = f"Did you mean “{close[0]}”?" if close else f"The repairs are {', '.join(REPAIRS)}."
+            rest = tuple(item for item in repairs if item != name)
+            fix = Fix("Leave it out", (Edit("data.repairs", rest),))
+            yield error("data.repairs", f"{quote(name)} is not a repair.", hint, fix)
+
+
 DATA_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_base,
     _check_quantized_full,
@@ -150,4 +162,5 @@ DATA_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_weights,
     _check_places,
     _check_rows,
+    _check_repairs,
 )

@@ -185,6 +185,7 @@ class DataSpec:
         "Which tokens carry loss.",
         choices=(
             Choice("completions", "Answers only", "The assistant's words and the end of its turn."),
+            Choice("last", "Last answer", "Of a conversation only the last answer; those before it are read."),
             Choice("all", "Everything", "Prompts as well; right for running text."),
         ),
         affects=("quality",),
@@ -255,6 +256,16 @@ class DataSpec:
             Choice("skip", "Skip them", "The other rows are trained; the skipped ones are listed."),
         ),
         advanced=True,
+    )
+    repairs: tuple[str, ...] = setting(
+        (),
+        Kind.NAMES,
+        "Repairs",
+        "What is mended in the rows while they are read, such as merge_turns, drop_duplicates or split_long; the files "
+        "stay as they are.",
+        zero_means="the rows as they are",
+        advanced=True,
+        affects=("quality",),
     )
     max_rows: int = setting(
         0,
