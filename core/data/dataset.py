@@ -193,7 +193,7 @@ class _Encoder:
         message += f" ({cut} because the answer begins after the length limit)." if cut else "."
         advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
         learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
-        fixes = (learn_all,) if self._spec.train_on == "completions" else ()
+        fixes = (learn_all,) if self._spec.train_on != "all" else ()
         return warning(self._masked[0].place, message, advice, *fixes)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.data.spans import Span, SpanError, find_answers, is_trained, render_sample
+from core.data.spans import Span, SpanError, find_answers, render_sample, trained_turns
 from core.data.templates import NONE, ChatTemplate
 from core.data.tokenizer import Offsets, Tokenizer
 from core.data.types import Encoded, Message, Sample
@@ -26,7 +26,8 @@ def encode_sample(
         sample: the row.
         tokenizer: the model's tokenizer.
         template: what writes conversations; with the one called “none”, prompt and completion are joined as they are.
-        train_on: "completions", or "all" for everything but the first token and what the row exempts.
+        train_on: "completions"; "last" for the last answer of a conversation alone; or "all" for everything but the
+            first token and what the row exempts.
         max_length: tokens beyond this are cut off at the end.
 
     Raises:
@@ -128,7 +129,7 @@ def _write(sample: Sample, template: ChatTemplate, train_on: TrainOn) -> _Draft:
     if messages:
         return _write_conversation(sample, messages, template, train_on)
     text = sample.prompt + sample.completion
-    start = len(sample.prompt) if train_on == "completions" else 0
+    start = len(sample.prompt) if train_on != "all" else 0
     # The end token is added behind the text, and it is trained as well.
     return _Draft(sample.place, text, ((start, len(text) + 1),), running=True)
 
@@ -145,15 +146,15 @@ def _write_conversation(
 ) -> _Draft:
     _check_tools(sample, messages, template)
     text = render_sample(template, messages, sample)
-    answers = [message for message in messages if message.role == "assistant"]
-    exempt = [not is_trained(message) for message in answers]
-    if train_on == "all" and not any(exempt):
+    marks = trained_turns(messages, train_on)
+    if train_on == "all" and all(marks):
         return _Draft(sample.place, text, ((0, len(text)),), running=False)
     spans = find_answers(template, messages, sample, text)
-    if train_on == "completions":
-        kept = tuple(span for span, skip in zip(spans, exempt, strict=True) if not skip)
+    trained = [mark for mark, message in zip(marks, messages, strict=True) if message.role == "assistant"]
+    if train_on == "all":
+        kept = _around([span for span, keep in zip(spans, trained, strict=True) if not keep], len(text))
     else:
-        kept = _around([span for span, skip in zip(spans, exempt, strict=True) if skip], len(text))
+        kept = tuple(span for span, keep in zip(spans, trained, strict=True) if keep)
     return _Draft(sample.place, text, kept, running=False)
 
 

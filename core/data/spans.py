@@ -7,6 +7,7 @@ from datetime import datetime
 from core.data.templates import WEIGHT, ChatTemplate
 from core.data.types import Message, Sample
 from core.errors import UserError
+from core.spec.sections import TrainOn
 
 RENDERED_AT = datetime(2024, 7, 26, 12)  # noqa: DTZ001 (templates want a wall clock)
 """The date that templates see when they write training rows. With today's date a run that resumes after midnight
@@ -181,6 +182,19 @@ def unused_characters(text: str, count: int) -> list[str]:
     return [chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in present][:count]
 
 
-def is_trained(message: Message) -> bool:
-    """Whether a turn may carry loss: an answer that its row has not exempted."""
-    return message.role == "assistant" and message.extra.get(WEIGHT, 1) != 0
+def trained_turns(messages: Sequence[Message], train_on: TrainOn) -> tuple[bool, ...]:
+    """Which turns carry loss.
+
+    Only answers ever do, unless everything is trained; and never an answer that its row exempts. The “last” answer is
+    the last one that is not exempt.
+    """
+    exempt = [message.role == "assistant" and message.extra.get(WEIGHT, 1) == 0 for message in messages]
+    if train_on == "all":
+        return tuple(not skip for skip in exempt)
+    answers = [
+        place
+        for place, (message, skip) in enumerate(zip(messages, exempt, strict=True))
+        if message.role == "assistant" and not skip
+    ]
+    kept = frozenset(answers[-1:] if train_on == "last" else answers)
+    return tuple(place in kept for place in range(len(messages)))

@@ -47,6 +47,7 @@ FOREIGN: Mapping[str, tuple[str, str]] = {
     "train_on_inputs": ("data.train_on", "True is “all”, false is “completions”."),
     "completion_only_loss": ("data.train_on", "True is “completions”, false is “all”."),
     "assistant_only_loss": ("data.train_on", "True is “completions”, false is “all”."),
+    "mask_history": ("data.train_on", "True is “last”, false is “completions”."),
     "sample_packing": ("data.packing", ""),
     "neat_packing": ("data.packing", "Rows of one pass never see each other."),
     "pad_to_sequence_len": ("data.packing", "There is no padding."),

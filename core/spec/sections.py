@@ -11,7 +11,7 @@ ComputeDtype = Literal["auto", "bf16", "fp16", "fp32"]
 RecordFormat = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "preference", "feedback", "text"
 ]  # fmt: skip
-TrainOn = Literal["completions", "all"]
+TrainOn = Literal["completions", "last", "all"]
 Packing = Literal["auto", "on", "off"]
 BadRows = Literal["stop", "skip"]
 TextRows = Literal["auto", "paragraphs", "lines", "file", "separator"]

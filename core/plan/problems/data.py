@@ -55,7 +55,7 @@ def _truncation(case: Case, data: DataFacts) -> Iterator[Problem]:
         advice = f"The longest row has {whole:,} tokens, more than the model reads: split such rows in the file."
     else:
         advice = f"The longest row has {whole:,} tokens, and rows of {wanted:,} do not fit into memory: split them."
-    answers = ", the ends of answers among them" if case.spec.data.train_on == "completions" else ""
+    answers = ", the ends of answers among them" if case.spec.data.train_on != "all" else ""
     share = format_share(lost / (lost + tokens))
     verb = "1 row is" if cut == 1 else f"{cut:,} of {rows:,} rows are"
     yield Problem(

@@ -114,17 +114,16 @@ def _pieces(row: PreviewRow, writer: _Writer, data: DataSpec) -> tuple[Piece, ..
 
 
 def _turns(row: PreviewRow, data: DataSpec) -> tuple[Turn, ...]:
-    from core.data.spans import is_trained
+    from core.data.spans import trained_turns
 
     sample = row.sample
     if sample is None:
         return ()
-    everything = data.train_on == "all"
     if not row.messages:
         return (Turn("text", sample.completion, trained=True),)
     turns = [
-        Turn(message.role, _words(message.content, message.extra), is_trained(message) or everything)
-        for message in row.messages
+        Turn(message.role, _words(message.content, message.extra), trained)
+        for message, trained in zip(row.messages, trained_turns(row.messages, data.train_on), strict=True)
     ]
     if sample.tools:
         turns.insert(0, Turn("tools", _json(list(sample.tools)), trained=False))

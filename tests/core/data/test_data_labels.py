@@ -101,6 +101,21 @@ def test_training_on_everything(tokenizer: Tokenizer, model_with: WithTemplate) 
     assert trained_text(encode(exempt, template, tokenizer), tokenizer) == "this<|im_end|>"
 
 
+def test_training_on_the_last_answer(tokenizer: Tokenizer, model_with: WithTemplate) -> None:
+    template = own(STARTER, model_with, tokenizer)
+    pairs = [("q", "first"), ("r", "second"), ("s", "third")]
+    assert trained_text(encode(chat(pairs), template, tokenizer, "last"), tokenizer) == "third<|im_end|>"
+    exempt = (*chat(pairs)[:-1], Message("assistant", "third", {"weight": 0}))
+    assert trained_text(encode(exempt, template, tokenizer, "last"), tokenizer) == "second<|im_end|>"
+    open_end = (*chat(pairs), Message("user", "and?"))
+    assert trained_text(encode(open_end, template, tokenizer, "last"), tokenizer) == "third<|im_end|>"
+    assert encode([Message("user", "q")], template, tokenizer, "last").supervised == 0
+    pair = Sample("f:1", prompt="What?", completion=" This.")
+    assert encode_sample(pair, tokenizer, template, "last", 99) == encode_sample(
+        pair, tokenizer, template, "completions", 99
+    )
+
+
 def test_a_conversation_without_answers_trains_nothing(tokenizer: Tokenizer, model_with: WithTemplate) -> None:
     template = own(STARTER, model_with, tokenizer)
     assert encode([Message("user", "q")], template, tokenizer).supervised == 0

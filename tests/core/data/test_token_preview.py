@@ -37,7 +37,7 @@ def trained_text(found: TokenPreview) -> str:
 
 
 @pytest.mark.parametrize("sample", [TALK, PAIR, TEXT], ids=["talk", "pair", "text"])
-@pytest.mark.parametrize("train_on", ["completions", "all"])
+@pytest.mark.parametrize("train_on", ["completions", "last", "all"])
 @pytest.mark.parametrize("template_name", ["auto", "none", "llama3"])
 def test_it_is_what_the_engine_trains(
     sample: Sample, train_on: str, template_name: str, tokenizer: Tokenizer, model: ModelFacts
