@@ -1,7 +1,9 @@
 """How long the rows are: the numbers that memory, time and the histogram in the window come from."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from core.data.report.types import Lengths
 from core.data.types import Encoded
 from core.facts.types import LengthFacts
 
@@ -23,6 +25,12 @@ def measure(rows: Sequence[Encoded]) -> LengthFacts:
         histogram=_histogram(lengths),
         longest_uncut=max((len(row.tokens) + row.lost_tokens for row in rows), default=0),
     )
+
+
+def count_lengths(rows: Sequence[Encoded]) -> Lengths:
+    """How many rows have which length before they are cut, exactly."""
+    counts = sorted(Counter(len(row.tokens) + row.lost_tokens for row in rows).items())
+    return Lengths(tuple(length for length, _ in counts), tuple(number for _, number in counts))
 
 
 def _percentile(ordered: Sequence[int], percent: int) -> int:

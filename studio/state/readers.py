@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import paths
+from core.data.report.types import Lengths
 from core.errors import Problem
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.spec.run_spec import RunSpec
@@ -12,11 +13,12 @@ from studio.workers.task import Report
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What reading the data came to."""
+    """What reading the data came to; how long rows are before they are cut, of training and of validation."""
 
     facts: DataFacts
     problems: tuple[Problem, ...]
     template: str
+    lengths: tuple[Lengths, Lengths]
 
 
 def absolute(spec: RunSpec) -> RunSpec:
@@ -74,6 +76,7 @@ def read_rows(spec: RunSpec, model: ModelFacts, report: Report) -> Rows:
         CancelledError: nobody wants it any more.
     """
     from core.data.dataset import load_dataset
+    from core.data.lengths import count_lengths
     from core.data.templates import choose_template
     from core.data.tokenizer import Tokenizer
 
@@ -84,7 +87,8 @@ def read_rows(spec: RunSpec, model: ModelFacts, report: Report) -> Rows:
         on_progress=lambda done, total: report("Turning rows into tokens", done, total),
     )
     template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
-    return Rows(dataset.facts, dataset.problems, template.source)
+    lengths = (count_lengths(dataset.train), count_lengths(dataset.validation))
+    return Rows(dataset.facts, dataset.problems, template.source, lengths)
 
 
 def without_repeats(problems: tuple[Problem, ...], *, has_model_problem: bool) -> tuple[Problem, ...]:

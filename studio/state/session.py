@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from core.data.report.types import Lengths
 from core.errors import Edit, Problem, UserError
 from core.facts.types import DataFacts, DeviceRecord, Facts, HardwareFacts, ModelFacts
 from core.plan.planner import plan
@@ -44,6 +45,7 @@ class Session(QObject):
         hardware, model, data: the facts, None while nobody knows.
         records: what earlier runs measured on this computer; read with the hardware.
         model_problems, data_problems: why there are none; data's also hold warnings when there are some.
+        lengths: how long the data's rows are before they are cut, of training and of validation; empty without data.
         plan: what will happen; None until the machine has been looked at.
         busy: what is being read, by "hardware", "model" and "data".
         spec_changed: the paths that changed.
@@ -68,6 +70,7 @@ class Session(QObject):
         self.model: ModelFacts | None = None
         self.data: DataFacts | None = None
         self.template = ""
+        self.lengths = (Lengths(), Lengths())
         self.model_problems: tuple[Problem, ...] = ()
         self.data_problems: tuple[Problem, ...] = ()
         self.plan: Plan | None = None
@@ -247,6 +250,7 @@ class Session(QObject):
             return
         self._read_for["data"] = wanted
         self._cancel("data")
+        self.lengths = (Lengths(), Lengths())
         self._set_data(None, (), "")
         if spec.data.train and model is not None and model.here:  # without its tokenizer rows cannot be counted
             self._start("data", Busy("Reading the data"), lambda report: readers.read_rows(spec, model, report))
@@ -286,6 +290,7 @@ class Session(QObject):
             self._set_model(result, ())
             self._read_data()
         else:
+            self.lengths = result.lengths
             self._set_data(result.facts, result.problems, result.template)
         self.busy_changed.emit()
 

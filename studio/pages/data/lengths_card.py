@@ -1,19 +1,17 @@
 """What the whole set comes to: counts for training and validation, and how long the rows are."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QProgressBar, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
-from core.facts.types import DataFacts, LengthFacts
-from core.units import format_share
+from core.data.report.types import Lengths
+from core.facts.types import DataFacts
 from studio.look import tokens
-from studio.look.theme import look
+from studio.pages.data.figures import Figures
 from studio.pages.data.histogram import LengthHistogram
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, button, column, label, row, show_inside
-from studio.words import say, tr, tr_count
+from studio.words import say, tr
 
 LIMIT = "data.max_length"
 _MEMORY = "data.lengths"
@@ -28,8 +26,10 @@ class LengthsCard(Card):
         self._desk = desk
         self._facts: DataFacts | None = None
         self._facts_of: object = None
-        self._figures = _Figures()
+        self._figures = Figures()
         self.histogram = LengthHistogram()
+        self._lengths = (Lengths(), Lengths())
+        self.histogram.limit_moving.connect(self._show_cuts)
         self.histogram.limit_moved.connect(self._limit_moved)
         self._template = label("", "muted", wrap=True)
         counted = QWidget()
@@ -57,11 +57,17 @@ class LengthsCard(Card):
 
     def _spec_changed(self, paths: frozenset[str]) -> None:
         if LIMIT in paths:
-            self.histogram.set_limit(self._desk.session.spec.data.max_length)
+            limit = self._desk.session.spec.data.max_length
+            self.histogram.set_limit(limit)
+            self._show_cuts(limit)
         self._refresh()
 
     def _limit_moved(self, limit: int) -> None:
         self._desk.session.edit(LIMIT, limit)
+
+    def _show_cuts(self, limit: int) -> None:
+        if self._facts is not None:
+            self._figures.show_cuts([lengths.cut(limit) for lengths in self._lengths])
 
     def _refresh(self) -> None:
         session = self._desk.session
@@ -79,23 +85,23 @@ class LengthsCard(Card):
             self._explain()
 
     def _show(self, facts: DataFacts) -> None:
+        self._lengths = self._longest_known()
         self._figures.show_facts(facts)
-        limit = self._desk.session.spec.data.max_length
-        if not self.histogram.is_dragging:
-            known = self._longest_known(facts, limit)
-            cut = facts.train.truncated_rows if known is facts.train.histogram else 0
-            self.histogram.show_lengths(known, cut, limit)
+        if self.histogram.is_moving:
+            self._show_cuts(self.histogram.limit)
+        self.histogram.show_lengths(self._lengths[0], self._desk.session.spec.data.max_length)
         self._template.setText(self._template_words(facts))
 
-    def _longest_known(self, facts: DataFacts, limit: int) -> Mapping[str, int]:
-        """The histogram counted under the largest limit: a lower limit hides how long the rows really are."""
+    def _longest_known(self) -> tuple[Lengths, Lengths]:
+        """The lengths counted under the largest limit: a low one leaves rows out whose whole answer it cuts off."""
+        found = self._desk.session.lengths
         key = self._rows_key()
         known = self._desk.memory.get(_MEMORY)
-        if facts.train.truncated_rows and isinstance(known, tuple) and known[0] == key and known[1] > limit:
-            remembered: Mapping[str, int] = known[2]
+        if isinstance(known, tuple) and known[0] == key and known[1][0].total_rows > found[0].total_rows:
+            remembered: tuple[Lengths, Lengths] = known[1]
             return remembered
-        self._desk.memory[_MEMORY] = (key, limit, facts.train.histogram)
-        return facts.train.histogram
+        self._desk.memory[_MEMORY] = (key, found)
+        return found
 
     def _rows_key(self) -> object:
         """The same for the same rows and tokens, whatever the limit."""
@@ -169,83 +175,3 @@ class _Progress(QWidget):
         what = say(busy.what)
         rows = tr("{done} of {total} rows", done=f"{busy.done:,}", total=f"{busy.total:,}")
         self._words.setText(tr("{what}: {count}", what=what, count=rows) if busy.total else tr("{what}…", what=what))
-
-
-class _Figures(QWidget):
-    """The counts as a small table: training and validation side by side."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(tokens.SPACE_4)
-        self._grid.setVerticalSpacing(tokens.SPACE_1)
-        self._numbers: dict[str, tuple[QLabel, QLabel]] = {}
-        for place, heading in enumerate((tr("Training"), tr("Validation")), 1):
-            self._grid.addWidget(label(heading, "muted"), 0, place, Qt.AlignmentFlag.AlignRight)
-        for line_number, (name, title, tip) in enumerate(_lines(), 1):
-            made = label(title, "term" if tip else "")
-            if tip:
-                made.setToolTip(f"<p>{tip}</p>")
-            self._grid.addWidget(made, line_number, 0, Qt.AlignmentFlag.AlignLeft)
-            pair = (label("", "strong"), label())
-            for place, number in enumerate(pair, 1):
-                number.setObjectName(f"count-{name}" if place == 1 else f"count-{name}-validation")
-                number.setAccessibleDescription(title)
-                self._grid.addWidget(number, line_number, place, Qt.AlignmentFlag.AlignRight)
-            self._numbers[name] = pair
-        self._left_out = label("", "help", wrap=True)
-        self._left_out.setObjectName("left-out")
-        self._grid.addWidget(self._left_out, len(self._numbers) + 1, 0, 1, 3)
-        self._grid.setRowStretch(len(self._numbers) + 2, 1)
-        self._grid.setColumnMinimumWidth(1, look().px(64))
-
-    def show_facts(self, facts: DataFacts) -> None:
-        """Shows other counts."""
-        for place, lengths in enumerate((facts.train, facts.validation)):
-            for name, text in _numbers(lengths).items():
-                self._numbers[name][place].setText(text if lengths.rows else "–")
-        parts = []
-        if facts.skipped_rows:
-            parts.append(tr_count(facts.skipped_rows, "One row is skipped because it is broken.",
-                                  "{n} rows are skipped because they are broken."))  # fmt: skip
-        if facts.fully_masked_rows:
-            parts.append(tr_count(facts.fully_masked_rows, "One row is left out: none of its tokens would be trained.",
-                                  "{n} rows are left out: none of their tokens would be trained."))  # fmt: skip
-        self._left_out.setText("\n".join(parts))
-        self._left_out.setVisible(bool(parts))
-
-
-def _lines() -> tuple[tuple[str, str, str], ...]:
-    """Name, title and explanation of each count."""
-    token = tr("A piece of text that the model knows by a number: a short word or part of one. "
-               "Everything a model reads or writes is made of them.")  # fmt: skip
-    trained = tr("The tokens that the model learns to write, usually the answers. "
-                 "The others are only read, so that the answer has its question.")  # fmt: skip
-    p95 = tr("95 of 100 rows are no longer than this. The few that are longer decide the memory.")
-    cut = tr("Rows with more tokens than the limit; what lies beyond it is not trained. Raise the limit to keep it.")
-    return (
-        ("rows", tr("Rows"), ""),
-        ("tokens", tr("Tokens"), token),
-        ("supervised", tr("Trained tokens"), trained),
-        ("share", tr("Share trained"), ""),
-        ("longest", tr("Longest row"), ""),
-        ("median", tr("Median row"), ""),
-        ("p95", tr("95th percentile"), p95),
-        ("cut", tr("Rows cut"), cut),
-    )
-
-
-def _numbers(lengths: LengthFacts) -> dict[str, str]:
-    counts = {
-        "rows": lengths.rows,
-        "tokens": lengths.tokens,
-        "supervised": lengths.supervised_tokens,
-        "longest": lengths.longest,
-        "median": lengths.median,
-        "p95": lengths.p95,
-        "cut": lengths.truncated_rows,
-    }
-    texts = {name: f"{count:,}" for name, count in counts.items()}
-    texts["share"] = format_share(lengths.supervised_tokens / lengths.tokens) if lengths.tokens else "–"
-    return texts

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 from studio.pages.data.files_card import use_sample_set
-from studio.pages.data.histogram import LengthHistogram, bins_of, nice_limit, rows_beyond
 from studio.pages.data.page import DataPage
 from studio.pages.data.token_view import MOST_SHOWN, Piece, TokenView
 
@@ -83,30 +82,6 @@ def test_training_everything_marks_everything_but_the_first(qtbot: Any, page: Da
     view = page.rows.sample.tokens.view
     qtbot.waitUntil(lambda: all(piece.kind == "trained" for piece in view.pieces[1:]), timeout=WAIT_MS)
     assert view.pieces[0].kind == "masked"
-
-
-def test_the_limit_is_dragged_and_the_lengths_stay_in_sight(
-    qtbot: Any, page: DataPage, desk: Any, settled: Callable[[], None]
-) -> None:
-    histogram = page.lengths.histogram
-    page.findChild(QWidget, "length-histogram").setFocus()
-    before = dict(desk.session.data.train.histogram)
-    at = histogram.limit_place().toPoint() + QPoint(0, 20)
-    target = QPoint(histogram.width() // 3, at.y())
-    qtbot.mousePress(histogram, Qt.MouseButton.LeftButton, pos=at)
-    qtbot.mouseMove(histogram, target)
-    assert desk.session.spec.data.max_length < 571, "the spec follows the mouse at once"
-    assert histogram.beyond > 0
-    qtbot.mouseRelease(histogram, Qt.MouseButton.LeftButton, pos=target)
-    qtbot.waitUntil(lambda: desk.session.is_reading, timeout=WAIT_MS)
-    settled()
-    cut = desk.session.data.train.truncated_rows
-    assert words(page, "count-cut") == f"{cut:,}"
-    assert cut > 0
-    # the bars are those of the uncut rows, so that the limit can be dragged back to where it is enough
-    assert sum(item.rows for item in histogram._bins) == sum(before.values())
-    assert histogram._bins[-1].high == max(int(edge) for edge in before)
-    assert abs(histogram.beyond - cut) <= max(3, cut * 0.35)
 
 
 def test_counting_can_be_cancelled_and_taken_up_again(
@@ -185,29 +160,3 @@ def test_a_huge_row_is_shown_by_its_beginning(qtbot: Any) -> None:
     qtbot.addWidget(view)
     view.show_pieces([Piece("x", i, "trained") for i in range(3 * MOST_SHOWN)])
     assert len(view.pieces) == MOST_SHOWN
-
-
-def test_arrow_keys_move_the_limit(qtbot: Any) -> None:
-    histogram = LengthHistogram()
-    qtbot.addWidget(histogram)
-    histogram.resize(400, 200)
-    histogram.show()
-    histogram.show_lengths({"100": 50, "200": 30, "300": 20}, 0, 240)
-    moved: list[int] = []
-    histogram.limit_moved.connect(moved.append)
-    histogram.setFocus()
-    for key in (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_PageDown):
-        qtbot.keyClick(histogram, key)
-    assert moved == [232, 240, 160]
-    assert histogram.beyond == 32
-    assert "32" in histogram.accessibleDescription()
-    assert not histogram.grab().isNull()
-
-
-def test_bins_and_limits() -> None:
-    bins = bins_of({"20": 1, "10": 4, "30": 0})
-    assert [(item.low, item.high, item.rows) for item in bins] == [(0, 10, 4), (10, 20, 1), (20, 30, 0)]
-    assert bins_of({}) == ()
-    assert rows_beyond(bins, 5) == 3
-    assert rows_beyond(bins, 30) == 0
-    assert [nice_limit(value) for value in (0, 61, 300, 1030, 5000)] == [8, 64, 304, 1024, 4992]
