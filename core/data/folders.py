@@ -3,7 +3,7 @@
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from core.data.packed import is_packed_name, unreadable
 from core.errors import Problem, Severity, UserError, error
@@ -63,12 +63,12 @@ class FolderFiles:
     left_out: int = 0
 
 
-def kind_by_name(path: Path) -> str:
+def kind_by_name(path: PurePath) -> str:
     """What a file's name says that it is; empty where it says nothing that is known here."""
     return _KINDS.get(ending_of(path), "")
 
 
-def ending_of(path: Path) -> str:
+def ending_of(path: PurePath) -> str:
     """The last ending of a name in lower case, one that only says that the file is packed left aside."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and is_packed_name(suffixes[-1]):

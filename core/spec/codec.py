@@ -9,6 +9,7 @@ from core.errors import Edit, ExitCode, Problem, UserError, error
 from core.paths import write_atomic
 from core.spec import names, yaml_text
 from core.spec.fields import FieldInfo, Kind
+from core.spec.hub_data import is_hub_data, read_hub_data
 from core.spec.migrations import VERSION_KEY, migrate, renamed
 from core.spec.run_spec import SCHEMA_VERSION, RunSpec, field_at, fields, sections
 from core.spec.values import ValueRefusedError, describe, expected, one_line, quote, read_assigned, read_value, to_plain
@@ -205,15 +206,16 @@ def apply_assignments(spec: RunSpec, assignments: Iterable[str]) -> RunSpec:
 def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     """The spec with its relative file paths made absolute, as seen from ``folder``, and “~” made the home folder.
 
-    Training and validation files and the runs folder always; the base model and the template where they are plainly
+    Training and validation files and the runs folder always (but for data sets of the hub, which get the one spelling
+    that `core.spec.hub_data` has for them); the base model and the template where they are plainly
     paths (“./base”, “~/base”) or where such a file or folder exists, because both may also be names.
     """
     changes: dict[str, object] = {
-        path: tuple(_absolute(text, folder) for text in spec.get(path)) for path in ("data.train", "data.validation")
+        path: tuple(_data_name(text, folder) for text in spec.get(path)) for path in ("data.train", "data.validation")
     }
     # A weight is named as its file is, so it goes where the file goes.
     changes["data.weights"] = {
-        _absolute(name, folder) if name in spec.data.train else name: weight
+        _data_name(name, folder) if name in spec.data.train else name: weight
         for name, weight in spec.data.weights.items()
     }
     changes["output.folder"] = _absolute(spec.output.folder, folder)
@@ -227,6 +229,11 @@ def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
         if value != spec.get(path):
             spec = spec.replace(path, value)
     return spec
+
+
+def _data_name(text: str, folder: Path) -> str:
+    """A data file as an absolute path; a data set of the hub in its one spelling."""
+    return str(read_hub_data(text) or text) if is_hub_data(text) else _absolute(text, folder)
 
 
 def _exists(path: str) -> bool:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, error, warning
+from core.spec.hub_data import SYNTAX, is_hub_data, read_hub_data
 from core.spec.repairs import REPAIRS
 from core.spec.run_spec import RunSpec
 from core.spec.values import quote, readable
@@ -12,6 +13,7 @@ from core.spec.weights import HIGHEST_WEIGHT, unmatched
 
 MAPPING_PARTS = ("prompt", "completion", "system", "messages", "text")
 
+_DATA = ("data.train", "data.validation")
 _PLACES = ("model.base", "data.train", "data.validation", "data.template", "output.folder")
 
 
@@ -101,6 +103,10 @@ def _check_places(spec: RunSpec) -> Iterator[Problem]:
         for name in names:
             if name.startswith("~"):
                 yield _home_problem(path, name, value)
+            elif path in _DATA and is_hub_data(name):
+                if read_hub_data(name) is None:
+                    message = f"{quote(name)} is not the name of a data set of the Hugging Face Hub."
+                    yield error(path, message, f"Write it as {SYNTAX}; only owner/name has to be there.")
             elif "://" in name and path != "output.folder":
                 message = f"{quote(name)} is a web address, and this program reads local files only."
                 yield error(path, message, "Download it and name the file or folder.")

@@ -55,6 +55,8 @@ CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"data.train": ("a", "b\0")}, ERROR, "data.train", "holds a line break or another control character"),
     ({"data.train": ("a", "~/b")}, ERROR, "data.train", "begins with “~”"),
     ({"data.train": ("a", "b", "./a")}, WARNING, "data.train", "“./a” is listed more than once"),
+    ({"data.train": ("hf:a/b/c/d",)}, ERROR, "data.train", "is not the name of a data set of the Hugging Face Hub"),
+    ({"data.validation": ("hf:",)}, ERROR, "data.validation", "is not the name of a data set"),
     ({"data.train": ["a"]}, ERROR, "data.train", "should be a list of files, but holds a list"),
     ({"data.validation": ("v", "x/../rows.jsonl")}, WARNING, "data.validation", "both trained and used for validation"),
     ({"data.validation": ("v", "v")}, WARNING, "data.validation", "is listed more than once"),
