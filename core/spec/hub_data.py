@@ -121,7 +121,7 @@ def _from_address(text: str) -> HubData | None:
     at = next((place for place, step in enumerate(steps[1:], 1) if step in kinds), len(steps))
     name, kind, rest = "/".join(steps[1:at]), (steps[at : at + 1] or [""])[0], steps[at + 1 :]
     if kind == "viewer":
-        config, split = [*rest, "", ""][:2]
+        config, split = [*rest, "", ""][:2] if "/" in name else ["", ""]  # two steps are an owner and a name
         return _parsed(str(HubData(name, config, split)).removeprefix(PREFIX))
     revision = rest[0] if rest and kind in ("tree", "blob", "resolve", "commit", "raw") else ""
     return _parsed(str(HubData(name, revision="" if revision == "main" else revision)).removeprefix(PREFIX))

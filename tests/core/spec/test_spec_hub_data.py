@@ -27,7 +27,7 @@ PAGE = "https://huggingface.co/datasets/a/b"
         (f"{PAGE}/viewer/20231101.en/train?row=3", HubData("a/b", "20231101.en", "train")),
         (f"{PAGE}/tree/refs%2Fconvert%2Fparquet/x", HubData("a/b", revision="refs/convert/parquet")),
         (f"{PAGE}/tree/main", HubData("a/b")),
-        ("https://hf.co/datasets/squad/viewer/plain_text", HubData("squad", "plain_text")),
+        ("https://hf.co/datasets/squad/viewer/plain_text", HubData("squad")),
     ],
 )
 def test_names_and_addresses(text: str, expected: HubData) -> None:
