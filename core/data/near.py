@@ -1,0 +1,307 @@
+"""Rows that say almost the same: found by MinHash and banding, and proved by the resemblance of their words.
+
+The resemblance of two texts is the share of their shingles that both have (Broder 1997, "On the resemblance and
+containment of documents"). MinHash with one permutation (Li, Owen and Zhang 2012), with empty bins filled by rotation
+(Shrivastava and Li 2014), makes a short signature of each text; texts whose signatures agree in a band become
+candidates (Leskovec, Rajaraman and Ullman, "Mining of Massive Datasets", 3.4); and what is called a near-duplicate
+was compared shingle by shingle.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+from core.data.shingles import mixed, shingle
+from core.data.types import Sample
+
+THRESHOLD = 0.8
+"""From this resemblance on two rows are near-duplicates: what Lee et al. 2022, "Deduplicating training data makes
+language models better", and RefinedWeb (Penedo et al. 2023) call so."""
+
+BANDS, BAND_VALUES = 10, 5
+"""Ten bands of five values: two texts become candidates with a chance of 1 - (1 - s^5)^10 at a resemblance of s, which
+is 0.98 at 0.8, 0.9997 at 0.9, and 0.02 at 0.3."""
+
+MOST_SHINGLES = 4096
+"""Of longer texts the smallest so many hashes are compared (a bottom-k sketch, Broder 1997): the resemblance is then
+known to 1.6 % (one over the root of their number)."""
+
+_LEADERS = 4
+"""Rows of one bucket are compared with at most so many others of it, which bounds the time where buckets are large."""
+
+_BATCH = 256
+_EMPTY = 0xFFFFFFFF
+
+Alive = Callable[[], None]
+Read = Callable[[Sequence[int]], Iterable[tuple[int, str]]]
+"""Gives the texts with these numbers (ascending) once more, in their order."""
+
+
+def text_of(sample: Sample) -> str:
+    """What of a row is compared: everything but the system text, which many rows share and which says nothing new."""
+    if sample.messages:
+        return "\n".join(message.content for message in sample.messages if message.role != "system")
+    return f"{sample.prompt}\n{sample.completion}"
+
+
+def near_groups(
+    samples: Sequence[Sample], *, threshold: float = THRESHOLD, alive: Alive | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Groups of rows that say the same or almost the same; rows that are like no other are in none.
+
+    Args:
+        samples: the rows.
+        threshold: the least resemblance, above 0 and up to 1.
+        alive: called now and then; what it raises ends the work.
+
+    Returns:
+        Indices into ``samples``, ascending within a group, groups by their first row. No row is in two groups.
+    """
+    with NearIndex() as index:
+        for start in range(0, len(samples), _BATCH):
+            index.add([text_of(sample) for sample in samples[start : start + _BATCH]])
+            if alive:
+                alive()
+        return index.groups(lambda wanted: ((row, text_of(samples[row])) for row in wanted), threshold, alive)
+
+
+class NearIndex:
+    """Signatures of texts, 8 bytes each in memory and 40 on disk, and the groups that they form.
+
+    Use it as a context manager, or close it: it holds temporary files.
+
+    Attributes:
+        is_complete: whether every candidate was compared; else some near-duplicates may not have been found, because
+            there were more of them than a bounded time allows.
+    """
+
+    def __init__(self) -> None:
+        self.is_complete = True
+        self._wholes: list[Any] = []
+        self._bands = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the index)
+        self._count = 0
+
+    def add(self, texts: Sequence[str]) -> None:
+        """More texts; they are numbered in the order in which they come."""
+        import numpy as np
+
+        found = shingle(texts)
+        wholes = np.zeros(len(texts), np.uint64)
+        np.add.at(wholes, found.rows, found.values)
+        self._wholes.append(wholes)
+        _signatures(found.values, found.rows, len(texts)).tofile(self._bands)
+        self._count += len(texts)
+
+    def groups(
+        self, read: Read, threshold: float = THRESHOLD, alive: Alive | None = None
+    ) -> tuple[tuple[int, ...], ...]:
+        """The groups of texts that resemble each other; those without a word are in none.
+
+        Args:
+            read: gives texts once more.
+            threshold: the least resemblance, above 0 and up to 1.
+            alive: called now and then; what it raises ends the work.
+        """
+        import numpy as np
+
+        if not self._count:
+            return ()
+        wholes = np.concatenate(self._wholes)
+        self._wholes = [wholes]
+        # Texts with the same shingles are the same to begin with; only the first of them is compared with others.
+        _, first, place = np.unique(wholes, return_index=True, return_inverse=True)
+        forest = _Forest(first[place].astype(np.int64))
+        alone = np.flatnonzero((first[place] == np.arange(self._count)) & (wholes != 0))
+        buckets = list(self._buckets(alone))
+        with _Sketches() as sketches:
+            wanted = np.unique(np.concatenate([rows for rows, _ in buckets])) if buckets else np.zeros(0, np.int64)
+            sketches.fill(read, wanted, alive)
+            self._join(buckets, sketches, forest, threshold, alive)
+        forest.roots[wholes == 0] = np.flatnonzero(wholes == 0)
+        return forest.groups()
+
+    def _buckets(self, rows: Any) -> Iterator[tuple[Any, Any]]:
+        """For each band the rows that share its value with another, bucket by bucket, and where the buckets begin."""
+        import numpy as np
+
+        self._bands.flush()
+        if not len(rows):
+            return
+        table = np.memmap(self._bands, np.uint32, "r", shape=(self._count, BANDS))
+        for band in range(BANDS):
+            values = table[:, band][rows]
+            order = np.argsort(values, kind="stable")
+            ordered = values[order]
+            same = ordered[1:] == ordered[:-1]
+            kept = np.zeros(len(rows), bool)
+            kept[1:] |= same
+            kept[:-1] |= same
+            begins = np.ones(len(rows), bool)
+            begins[1:] = ~same
+            if kept.any():
+                yield rows[order[kept]], np.flatnonzero(begins[kept])
+        del table
+
+    def _join(
+        self,
+        buckets: Sequence[tuple[Any, Any]],
+        sketches: "_Sketches",
+        forest: "_Forest",
+        threshold: float,
+        alive: Alive | None,
+    ) -> None:
+        import numpy as np
+
+        budget = 100_000 + 2 * self._count
+        for rows, begins in buckets:
+            for number, bucket in enumerate(np.split(rows, begins[1:])):
+                if alive and number % _BATCH == 0:
+                    alive()
+                leaders: list[int] = []
+                for row in bucket.tolist():
+                    found = False
+                    for leader in leaders:
+                        if forest.find(leader) == forest.find(row):
+                            found = True
+                            break
+                        if budget <= 0:
+                            self.is_complete = False
+                            return
+                        budget -= 1
+                        if sketches.resemblance(leader, row) >= threshold:
+                            forest.join(leader, row)
+                            found = True
+                            break
+                    if not found and len(leaders) < _LEADERS:
+                        leaders.append(row)
+
+    def close(self) -> None:
+        """Deletes the temporary file."""
+        self._bands.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _signatures(values: Any, rows: Any, count: int) -> Any:
+    """The hash of each band of each text, made of the smallest shingle hash in each bin."""
+    import numpy as np
+
+    bins = BANDS * BAND_VALUES
+    table = np.full((count, bins), _EMPTY, np.uint32)
+    places = rows * bins + (((values & np.uint64(_EMPTY)) * np.uint64(bins)) >> np.uint64(32)).astype(np.int64)
+    np.minimum.at(table.reshape(-1), places, (values >> np.uint64(32)).astype(np.uint32))
+    table = _without_holes(table)
+    whole = np.zeros((count, BANDS), np.uint64)
+    for part in range(BAND_VALUES):
+        whole = mixed(whole + table[:, part::BAND_VALUES].astype(np.uint64) + np.uint64(1 + part))
+    return (whole >> np.uint64(32)).astype(np.uint32)
+
+
+def _without_holes(table: Any) -> Any:
+    """Empty bins take the value of the next one that is not, changed by how far it is (Shrivastava and Li 2014)."""
+    import numpy as np
+
+    bins = table.shape[1]
+    twice = np.concatenate([table, table], axis=1)
+    places = np.where(twice != _EMPTY, np.arange(2 * bins), 2 * bins - 1)
+    nearest = np.minimum.accumulate(places[:, ::-1], axis=1)[:, ::-1][:, :bins]
+    far = (nearest - np.arange(bins)).astype(np.uint32)
+    return np.take_along_axis(twice, nearest, axis=1) + far * np.uint32(0x9E3779B1)
+
+
+class _Forest:
+    """Which rows hang together, as trees whose root is the first row."""
+
+    def __init__(self, roots: Any) -> None:
+        self.roots = roots
+
+    def find(self, row: int) -> int:
+        """The root of a row's tree."""
+        path = []
+        while (above := int(self.roots[row])) != row:
+            path.append(row)
+            row = above
+        for passed in path:
+            self.roots[passed] = row
+        return row
+
+    def join(self, one: int, other: int) -> None:
+        """Two trees become one."""
+        first, second = sorted((self.find(one), self.find(other)))
+        self.roots[second] = first
+
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """The trees of more than one row."""
+        import numpy as np
+
+        roots = self.roots
+        while not np.array_equal(above := roots[roots], roots):
+            roots = above
+        order = np.argsort(roots, kind="stable")
+        begins = np.flatnonzero(np.diff(roots[order], prepend=-1))
+        sizes = np.diff(begins, append=len(order))
+        return tuple(
+            tuple(order[begin : begin + size].tolist())
+            for begin, size in zip(begins[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True)
+        )
+
+
+class _Sketches:
+    """The shingles of candidates, on disk: of each text all, or the smallest so many."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the sketches)
+        self._values: Any = None
+        self._rows: Any = None
+        self._ends: list[int] = []
+
+    def fill(self, read: Read, rows: Any, alive: Alive | None) -> None:
+        """Reads the texts once more and keeps their shingles."""
+        import numpy as np
+
+        self._rows, total = rows, 0
+        texts = iter(read(rows.tolist()))
+        while batch := [text for _, text in itertools.islice(texts, _BATCH)]:
+            found = shingle(batch)
+            starts = np.searchsorted(found.rows, np.arange(len(batch) + 1))
+            for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+                kept = np.unique(found.values[start:stop] >> np.uint64(32))[:MOST_SHINGLES].astype(np.uint32)
+                kept.tofile(self._file)
+                total += len(kept)
+                self._ends.append(total)
+            if alive:
+                alive()
+        self._file.flush()
+        if total:
+            self._values = np.memmap(self._file, np.uint32, "r", shape=(total,))
+
+    def resemblance(self, one: int, other: int) -> float:
+        """The share of the shingles that both texts have among those that either has."""
+        import numpy as np
+
+        first, second = self._of(one), self._of(other)
+        both = np.intersect1d(first, second, assume_unique=True)
+        if max(len(first), len(second)) < MOST_SHINGLES:
+            return len(both) / (len(first) + len(second) - len(both))
+        # Of a text whose hashes were cut off, nothing is known beyond the largest that was kept.
+        known = min(int(part[-1]) for part in (first, second) if len(part) == MOST_SHINGLES)
+        either = np.union1d(first, second)
+        return float(np.count_nonzero(both <= known) / np.count_nonzero(either <= known))
+
+    def _of(self, row: int) -> Any:
+        import numpy as np
+
+        place = int(np.searchsorted(self._rows, row))
+        return self._values[self._ends[place - 1] if place else 0 : self._ends[place]]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._values = None
+        self._file.close()
