@@ -5,7 +5,8 @@ from typing import Any, get_args
 
 from core.cli.assignments import as_assignment
 from core.cli.console import Console
-from core.facts.types import Facts, ModelFacts
+from core.facts.relatives import smaller_relatives
+from core.facts.types import Facts
 from core.plan.cards import Card
 from core.plan.solve import Offer, Solution, largest, solve
 from core.plan.solve.largest import What
@@ -48,17 +49,9 @@ class Room:
 
 def room_of(spec: RunSpec, facts: Facts) -> Room:
     """Everything that there is to find out: takes some tens of milliseconds."""
-    bases = _related(facts.model) if facts.model is not None else ()
+    bases = smaller_relatives(facts.model) if facts.model is not None else ()
     values: dict[What, int | None] = {what: largest(spec, facts, what) for what in get_args(What)}
     return Room(solve(spec, facts, bases), values, smallest_card(on_any_gpu(spec), facts))
-
-
-def _related(model: ModelFacts) -> tuple[ModelFacts, ...]:
-    """Models of the catalogue that are smaller and of the same family."""
-    from core.facts.catalogue import entries
-
-    related = (entry.facts for entry in entries() if entry.family == model.family)
-    return tuple(facts for facts in related if facts.parameters < model.parameters)
 
 
 def print_room(console: Console, room: Room) -> None:

@@ -57,7 +57,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
 def _found(case: Case) -> Iterable[Problem]:
     yield from early_problems(case)
     yield from case.decision.problems
-    yield from memory_problems(case.spec, case.facts, case.decision)
+    yield from memory_problems(case.decision)
     yield from paging_problems(case.facts, case.decision)
     yield from late_problems(case)
 

@@ -6,17 +6,21 @@ from pathlib import Path
 
 from core import paths
 from core.data.dataset import load_dataset
+from core.data.hub_files import find_hub_data, pin_hub_data
 from core.data.source import check_file
 from core.data.templates import choose_template
 from core.data.tokenizer import Tokenizer
 from core.errors import Problem, Severity, UserError
 from core.facts.base_model import read_base_model
 from core.facts.hardware import read_hardware
+from core.facts.relatives import smaller_relatives
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
+from core.plan.solve import is_unsolved, solve, with_fixes
 from core.plan.types import Plan
 from core.runs.device_records import known_machine
 from core.spec.codec import resolve_paths
+from core.spec.hub_data import is_hub_data
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec
 
@@ -29,7 +33,7 @@ class Prepared:
     """A run that can be created; whether it may start is `Plan.can_start`.
 
     Attributes:
-        spec: the spec as asked for, its paths absolute.
+        spec: the spec as asked for, its paths absolute, and data sets of the hub with the commit that is here.
     """
 
     spec: RunSpec
@@ -54,6 +58,7 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     if broken:
         raise UserError(*broken)
     spec = resolve_paths(spec, Path.cwd())
+    spec = replace(spec, data=pin_hub_data(spec.data))
     report("Looking at this computer", 0, 0)
     hardware, records = known_machine(read_hardware(_runs_folder(spec)))
     report("Reading the base model’s files", 0, 0)
@@ -69,9 +74,18 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     )
     facts = Facts(hardware, model, dataset.facts, records)
     template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
-    planned = plan(spec, facts)
+    planned = plan_with_fixes(spec, facts)
     problems = _without_repeats((*planned.problems, *dataset.problems))
     return Prepared(spec, facts, replace(planned, template=template.source, problems=problems))
+
+
+def plan_with_fixes(spec: RunSpec, facts: Facts) -> Plan:
+    """The plan; where memory is short, its problem brings what makes the run fit, which takes some tens of ms."""
+    planned = plan(spec, facts)
+    if facts.model is None or not is_unsolved(planned.problems):
+        return planned
+    solution = solve(spec, facts, smaller_relatives(facts.model))
+    return replace(planned, problems=with_fixes(planned.problems, solution))
 
 
 def _read_model(spec: RunSpec) -> ModelFacts:
@@ -84,7 +98,7 @@ def _read_model(spec: RunSpec) -> ModelFacts:
 
 def _without_rows(spec: RunSpec, facts: Facts) -> Prepared:
     """The plan where no rows can be read: none are named, or there is no tokenizer yet to read them with."""
-    planned = plan(spec, facts)
+    planned = plan_with_fixes(spec, facts)
     return Prepared(spec, facts, replace(planned, problems=(*planned.problems, *_missing_files(spec))))
 
 
@@ -92,7 +106,10 @@ def _missing_files(spec: RunSpec) -> list[Problem]:
     problems: list[Problem] = []
     for name in (*spec.data.train, *spec.data.validation):
         try:
-            check_file(Path(name))
+            if is_hub_data(name):
+                find_hub_data(name)
+            else:
+                check_file(Path(name))
         except UserError as failure:
             problems += failure.problems
     return problems

@@ -72,16 +72,16 @@ def _one(prepared: "Prepared", card: "Card | None", console: Console, *, solve: 
     from core.cli.cards_report import code_on, print_card, print_verdict
     from core.cli.plan_report import exit_code_of, print_plan
     from core.cli.room_report import print_room, room_of
-    from core.plan.planner import plan
     from core.plan.what_if import compare, on_any_gpu, on_card, with_assumed_rows
     from core.records import to_plain
+    from core.runs.prepare import plan_with_fixes
     from core.spec.codec import to_mapping
 
     spec, facts, planned = prepared.spec, prepared.facts, prepared.plan
     code = exit_code_of(planned)
     if card is not None:
         spec, facts = on_any_gpu(spec), on_card(facts, card)
-        planned = plan(spec, facts)
+        planned = plan_with_fixes(spec, facts)
         print_card(console, card)
     shown, assumed = with_assumed_rows(spec, facts, planned)
     print_plan(console, spec, facts, shown)

@@ -87,19 +87,15 @@ def _one(change: Change, *, alone: bool = False) -> Option:
     return Option(change.kind, (0,), lambda _value: change, alone)
 
 
-def options(now: Trial, *, quick: bool = False) -> Iterator[Option]:
-    """What can be changed in a run, in the order of preference; whether it helps is for trials to say.
-
-    ``quick`` leaves out what takes longer to weigh than everything else together: other modules to train.
-    """
+def options(now: Trial) -> Iterator[Option]:
+    """What can be changed in a run, in the order of preference; whether it helps is for trials to say."""
     yield from _free(now)
     yield from _slower(now)
     yield from _coarser(now)
-    if not quick:
-        yield from _int8(now)
-        yield from _less_trained(now)
+    yield from _int8(now)
+    yield from _less_trained(now)
     yield from _shorter_rows(now)
-    yield from _other_training(now, quick=quick)
+    yield from _other_training(now)
     yield from _processor(now)
 
 
@@ -272,7 +268,7 @@ def _spread(low: int, high: int, step: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _other_training(now: Trial, *, quick: bool) -> Iterator[Option]:
+def _other_training(now: Trial) -> Iterator[Option]:
     adapter = now.spec.adapter
     if adapter.method == "full":
         rate = now.spec.training.learning_rate
@@ -282,7 +278,7 @@ def _other_training(now: Trial, *, quick: bool) -> Iterator[Option]:
         title = "Train a LoRA adapter instead"
         change = Change("adapter", title, "a LoRA adapter", edits, MUCH, "adapters alone learn", reason)
         yield _one(change)
-    elif adapter.modules_to_save and now.training.targets and not quick:
+    elif adapter.modules_to_save and now.training.targets:
         reason = "New tokens keep the embeddings that they start with."
         edits = (Edit("adapter.modules_to_save", ()),)
         title = "Train no module in full"

@@ -16,9 +16,6 @@ from core.spec.run_spec import RunSpec
 ASSUMED_ROWS = 1000
 # PCI Express 3.0 with 16 lanes, one way: 8 GT/s x 16 x 128/130. Paged states cross it twice a step.
 BUS_BYTES_PER_SECOND = 15.75e9
-# As in core.plan.time and core.plan.search.
-UNPACKING = {"nf4": 1.25, "int8": 1.15}
-IDLE_TOKENS = 256
 
 
 def seconds_of(trial: Trial) -> float:
@@ -50,16 +47,3 @@ def _paging_seconds(decision: Decision) -> float:
     states = state_bytes(optimizer.removeprefix("paged_"), training.parameters.trainable, "cpu")
     outside = max(0, decision.memory.peak_bytes + states - decision.ground.free_bytes)
     return 2 * min(states, outside) / BUS_BYTES_PER_SECOND
-
-
-def pace_of(trial: Trial) -> float:
-    """Time of a token in units of a plain run's, by operations alone: coarser than `seconds_of`, and quick.
-
-    A token costs 4 operations a parameter, 6 in full fine-tuning, and 2 more in a layer that is computed again; small
-    passes leave the hardware idle as if they were longer by some tokens.
-    """
-    settings, model = trial.settings, trial.model
-    plain = 6 if trial.spec.adapter.method == "full" else 4
-    share = settings.checkpointed_layers / max(1, model.num_layers)
-    unpacking = UNPACKING.get(settings.quantization, 1.0)
-    return (1 + 2 * share / plain) * (1 + IDLE_TOKENS / max(1, settings.micro_batch_tokens)) * unpacking

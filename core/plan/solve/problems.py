@@ -1,102 +1,90 @@
-"""What the plan says when a run does not fit: how much is missing, and the changes that can be found in passing."""
+"""What the plan says when a run does not fit and how much is missing, and what `solve` found as one-click fixes of it.
 
-from collections.abc import Iterator, Sequence
+`plan` only says it, because it is made for every click; looking for a way out takes as long as a hundred plans. Whoever
+shows the problem asks `solve` as well, at once or in the background, and gives what it found to `with_fixes`.
+"""
 
-from core.errors import Edit, Fix, Problem, error, warning
+from collections.abc import Iterable, Iterator
+
+from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.facts.types import Facts
 from core.plan.choices import Decision
 from core.plan.memory import FITS_SHARE, state_bytes
-from core.plan.solve.changes import named, options
-from core.plan.solve.cost import pace_of
-from core.plan.solve.sets import Taken, cheapest, mildest, smallest
-from core.plan.solve.solver import LARGER, free_for, listed, single
-from core.plan.solve.trials import Trials
-from core.spec.run_spec import RunSpec
+from core.plan.solve.solver import LARGER
+from core.plan.solve.types import Offer, Solution
 from core.units import format_bytes
 
 MOST_FIXES = 4
-FEW_STRENGTHS = 8
+UNSOLVED = "Lower what the run needs, or close programs that use this memory."
+"""The advice of a problem for which nobody has looked for a way out yet."""
 
 
-def memory_problems(spec: RunSpec, facts: Facts, decision: Decision) -> tuple[Problem, ...]:
-    """A problem with its fixes when the run does not fit or hardly does; nothing when it fits or nobody knows.
-
-    The fixes are those that can be found within a plan's time; `core.plan.solve.solve` finds all of them.
-    """
+def memory_problems(decision: Decision) -> tuple[Problem, ...]:
+    """A problem without fixes when the run does not fit or hardly does; nothing when it fits or nobody knows."""
     memory = decision.memory
     if memory.verdict not in ("does_not_fit", "tight"):
         return ()
-    trials = Trials(spec, facts, decision, thorough=False)
-    # Half a byte for each weight is the least there is: beyond that nothing has to be tried.
-    hopeless = trials.first.model.parameters // 2 > memory.free_bytes
-    singles = [] if hopeless else _singles(trials)
-    best = _best(trials, singles)
-    fixes = tuple(_fixes(singles, best))
-    where = f"{decision.ground.title} has {format_bytes(memory.free_bytes)} free of {format_bytes(memory.limit_bytes)}"
+    needed, free = format_bytes(memory.peak_bytes), format_bytes(memory.free_bytes)
+    where = f"{decision.ground.title} has {free} free of {format_bytes(memory.limit_bytes)}"
     if memory.verdict == "tight":
         return (
             warning(
                 "hardware.device",
-                f"The run needs about {format_bytes(memory.peak_bytes)} and {where}: more than "
-                f"{FITS_SHARE:.0%} of it, so the run may end for want of memory.",
-                "Close other programs, or take one of the changes." if fixes else "Close other programs.",
-                *fixes,
+                f"The run needs about {needed} and {where}: more than {FITS_SHARE:.0%} of it, so the run may end for "
+                "want of memory.",
+                UNSOLVED,
             ),
         )
     missing = format_bytes(memory.peak_bytes - memory.free_bytes)
-    if fixes:
-        advice = "Take one of the changes that make it fit, or close programs that use this memory."
-    else:
-        needed = format_bytes(free_for(smallest(trials, trials.first)))
-        advice = f"No change of settings is enough: {needed} would have to be free for the smallest run. {LARGER}"
     return (
         error(
             "hardware.device",
-            f"The run needs about {format_bytes(memory.peak_bytes)}, but {where}: about {missing} are missing.",
-            advice,
-            *fixes,
+            f"The run needs about {needed}, but {where}: about {missing} are missing.",
+            UNSOLVED,
         ),
     )
 
 
-def _singles(trials: Trials) -> list[Taken]:
-    """Single changes that are worth a click, the first that fit; strengths in a few steps only."""
-    found: list[Taken] = []
-    for option in options(trials.first, quick=True):
-        taken = single(trials, option, FEW_STRENGTHS)
-        if taken is not None:
-            found.append(taken)
-        if sum(taken.trial.fits for taken in found) == MOST_FIXES - 1:
-            break
-    return found
+def is_unsolved(problems: Iterable[Problem]) -> bool:
+    """Whether a plan's problems say that memory is short, and a solution would tell more."""
+    return any(_is_unsolved(problem) for problem in problems)
 
 
-def _best(trials: Trials, singles: Sequence[Taken]) -> Taken | None:
-    """The cheapest change or set of changes that fits, by quality first and then by time."""
-    fitting = [taken for taken in singles if taken.trial.fits and not taken.steps[0][0].alone]
-    if not fitting:
-        return cheapest(trials, trials.first, quick=True) if singles and smallest(trials, trials.first).fits else None
-    best = min(fitting, key=lambda taken: (taken.changes[0].loss, pace_of(taken.trial)))
-    return mildest(trials, trials.first, best.steps[0][0]) or best
+def with_fixes(problems: Iterable[Problem], solution: Solution) -> tuple[Problem, ...]:
+    """A plan's problems, the one about memory with the fixes that were found; without any, it says what would help."""
+    return tuple(_solved(problem, solution) if _is_unsolved(problem) else problem for problem in problems)
 
 
-def _fixes(singles: Sequence[Taken], best: Taken | None) -> Iterator[Fix]:
+def _is_unsolved(problem: Problem) -> bool:
+    return problem.path == "hardware.device" and problem.advice == UNSOLVED
+
+
+def _solved(problem: Problem, solution: Solution) -> Problem:
+    fixes = tuple(_fixes(solution))
+    if problem.severity is Severity.WARNING:
+        advice = "Close other programs, or take one of the changes." if fixes else "Close other programs."
+    elif fixes:
+        advice = "Take one of the changes that make it fit, or close programs that use this memory."
+    else:
+        needed = format_bytes(solution.needed_bytes)
+        advice = f"No change of settings is enough: {needed} would have to be free for the smallest run. {LARGER}"
+    return Problem(problem.severity, problem.path, problem.message, advice, fixes)
+
+
+def _fixes(solution: Solution) -> Iterator[Fix]:
     """“Make it fit” first, then single changes: those that fit, then those that help most; none if nothing fits."""
-    if best is None and not any(taken.trial.fits for taken in singles):
+    best = solution.best
+    if best is None:
         return
-    if best is not None:
-        changes = [named(change, best.trial) for change in best.changes]
-        yield Fix(f"Make it fit: {listed(changes)} (about {format_bytes(best.trial.peak)})", best.edits)
-    others = [
-        taken
-        for taken in singles
-        if best is None or taken.changes[0].kind != best.changes[0].kind or len(best.changes) > 1
-    ]
-    others.sort(key=lambda taken: (not taken.trial.fits, 0 if taken.trial.fits else taken.trial.peak))
-    for taken in others[: MOST_FIXES if best is None else MOST_FIXES - 1]:
-        change, peak = named(taken.changes[0], taken.trial), format_bytes(taken.trial.peak)
-        words = "fits with about" if taken.trial.fits else "lowers the peak to about"
-        yield Fix(f"{change.title}: {words} {peak}", change.edits)
+    yield Fix(f"Make it fit: {best.noun} (about {format_bytes(best.peak_bytes)})", best.edits)
+    others = [offer for offer in solution.offers if offer.kind not in (best.kind, "base")]
+    for offer in others[: MOST_FIXES - 1]:
+        yield Fix(_title(offer), offer.edits)
+
+
+def _title(offer: Offer) -> str:
+    peak = format_bytes(offer.peak_bytes)
+    return f"{offer.title}: fits with about {peak}" if offer.fits else f"{offer.title}: lowers the peak to about {peak}"
 
 
 def paging_problems(facts: Facts, decision: Decision) -> Iterator[Problem]:

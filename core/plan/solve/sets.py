@@ -27,19 +27,15 @@ class Taken:
         return tuple({edit.path: edit for change in self.changes for edit in change.edits}.values())
 
 
-def mildest(trials: Trials, start: Trial, option: Option, most: int = 0) -> Taken | None:
-    """The mildest strength of one change with which a run fits; None when not even the strongest does.
-
-    ``most`` looks at no more strengths than that, evenly spread, which is quicker.
-    """
-    values = option.values[:: -(-len(option.values) // most)] if most else option.values
+def mildest(trials: Trials, start: Trial, option: Option) -> Taken | None:
+    """The mildest strength of one change with which a run fits; None when not even the strongest does."""
 
     def test(value: int) -> Taken | None:
         change = option.make(value)
         trial = trials.take(edited(start.spec, change.edits), start.facts)
         return Taken(((option, change),), trial) if trial is not None and trial.fits else None
 
-    return last_good(values, test)
+    return last_good(option.values, test)
 
 
 def smallest(trials: Trials, start: Trial) -> Trial:
@@ -55,18 +51,18 @@ def smallest(trials: Trials, start: Trial) -> Trial:
         at = trial
 
 
-def cheapest(trials: Trials, start: Trial, *, quick: bool = False) -> Taken | None:
+def cheapest(trials: Trials, start: Trial) -> Taken | None:
     """The set that fits, None when all changes together do not.
 
-    No change of the set can be left out, and none can be milder, with the others as they are. ``quick`` takes the first
-    such set; otherwise it is the one that loses least, of those that are left when the changes that cost quality are
-    given up in one order or another, each at its strongest as long as others may still go.
+    No change of the set can be left out, and none can be milder, with the others as they are. It is the set that loses
+    least, of those that are left when the changes that cost quality are given up in one order or another, each at its
+    strongest as long as others may still go.
     """
     taken = _enough(trials, start)
     if taken is None:
         return None
     sets = [_relaxed(trials, start, _without_spare(trials, start, taken))]
-    if not quick and len(taken.steps) > 1:
+    if len(taken.steps) > 1:
         fewest = [_relaxed(trials, start, fewer) for fewer in _fewest(trials, start, taken)]
         sets += [_without_spare(trials, start, fewer) for fewer in fewest]
     return min(sets, key=lambda one: (sum(change.loss for change in one.changes), len(one.changes)))

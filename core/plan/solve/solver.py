@@ -7,7 +7,7 @@ from core.facts.types import Facts, ModelFacts
 from core.plan.choices import decide
 from core.plan.memory import FITS_SHARE
 from core.plan.solve.bases import smaller_bases, with_smaller_base
-from core.plan.solve.changes import OTHER, Change, Option, named, options
+from core.plan.solve.changes import OTHER, Option, named, options
 from core.plan.solve.cost import seconds_of
 from core.plan.solve.sets import Taken, cheapest, mildest, smallest
 from core.plan.solve.trials import Trial, Trials, edited
@@ -77,7 +77,8 @@ class _Found:
         slower = seconds_of(trial) / self._seconds if self._seconds else 1.0
         costly = [change for change in changes if change.loss]
         return Offer(
-            title=changes[0].title if len(changes) == 1 else listed(changes),
+            title=changes[0].title if len(changes) == 1 else _joined([change.noun for change in changes]),
+            noun=_joined([change.noun for change in changes]),
             edits=taken.edits,
             peak_bytes=trial.peak,
             fits=trial.fits,
@@ -89,21 +90,17 @@ class _Found:
         )
 
 
-def listed(changes: Sequence[Change]) -> str:
-    """Several changes in one line: “4-bit weights, rows of 512 tokens”."""
-    return _joined([change.noun for change in changes])
-
-
 def _joined(texts: Sequence[str]) -> str:
+    """Several things in one line: “4-bit weights, rows of 512 tokens”."""
     joined = ""
     for text in dict.fromkeys(texts):
         joined = f"{joined}, {text}" if joined else text
     return joined
 
 
-def single(trials: Trials, option: Option, most: int = 0) -> Taken | None:
-    """The mildest strength that fits, of at most so many; else the strongest if it helps enough to be worth a click."""
-    fitting = mildest(trials, trials.first, option, most)
+def single(trials: Trials, option: Option) -> Taken | None:
+    """The mildest strength that fits; else the strongest if it helps enough to be worth a click."""
+    fitting = mildest(trials, trials.first, option)
     if fitting is not None:
         return fitting
     change = option.strongest

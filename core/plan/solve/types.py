@@ -10,7 +10,7 @@ class Offer:
     """One click that lowers the peak, planned again.
 
     Attributes:
-        title: what the button says, such as “Load the weights in 4 bits”.
+        title: what the button says, such as “Load the weights in 4 bits”; `noun` the same within a list.
         edits: the changes to the spec.
         peak_bytes: the peak of the changed run, as `core.plan.planner.plan` will say.
         fits: whether it stays within what is free, with the usual reserve.
@@ -30,6 +30,7 @@ class Offer:
     reason: str = ""
     kind: str = ""
     loss: int = 0
+    noun: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from core.facts.catalogue import Entry, entries, find_entry
 from core.facts.linears import read_layout
 from core.facts.model_config import parse_config
 from core.facts.model_files import read_model
+from core.facts.relatives import smaller_relatives
 
 # Numbers of parameters that the Hugging Face Hub shows for the files of these models (the public “safetensors.total”).
 PUBLISHED = {
@@ -347,3 +348,11 @@ def test_facts_are_remembered():
     entry = find_entry("Qwen/Qwen3-8B")
     assert entry is not None
     assert entry.facts is entry.facts
+
+
+def test_smaller_relatives_are_of_the_same_series() -> None:
+    large = find_entry("Qwen/Qwen2.5-14B-Instruct")
+    assert large is not None
+    found = smaller_relatives(large.facts)
+    assert [base.path for base in found[:2]] == ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-3B-Instruct"]
+    assert all(base.parameters < large.facts.parameters for base in found)

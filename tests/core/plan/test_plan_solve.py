@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from core.errors import Edit, Severity
 from core.facts.types import Facts, ModelFacts
 from core.plan.planner import plan
-from core.plan.solve import Offer, Solution, largest, solve
+from core.plan.solve import Offer, Solution, is_unsolved, largest, solve, with_fixes
 from core.plan.solve.largest import PATHS
 from core.plan.solve.rows import cut_at
 from core.plan.types import Memory
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at
-from core.units import GIB
+from core.units import GIB, format_bytes
 from tests.core.plan.invented_facts import MACHINES, MODELS, data, facts, gpt2, gpu, lengths, llama, machine, spec
 
 TINY = llama(64, 160, 4, 4, 2, 300)
@@ -186,8 +186,15 @@ def test_no_change_of_the_best_set_can_be_left_out(drawn: tuple[RunSpec, Facts])
 def test_fixes_of_the_plan_do_what_they_say(drawn: tuple[RunSpec, Facts]) -> None:
     asked, known = drawn
     before = memory_of(asked, known)
-    found = [p for p in plan(asked, known).problems if p.path == "hardware.device" and "The run needs" in p.message]
-    assert bool(found) == (before.verdict in ("tight", "does_not_fit"))
+    said = plan(asked, known).problems
+    assert is_unsolved(said) == (before.verdict in ("tight", "does_not_fit"))
+    solution = solve(asked, known)
+    solved = with_fixes(said, solution)
+    assert not is_unsolved(solved)
+    assert [problem.message for problem in solved] == [problem.message for problem in said]
+    found = [problem for problem in solved if problem not in said]
+    assert len(found) == is_unsolved(said)
+    assert not found or bool(found[0].fixes) == (solution.best is not None)
     for fix in found[0].fixes if found else ():
         again = changed(asked, fix.edits)
         after = memory_of(again, known)
@@ -315,15 +322,18 @@ def test_several_changes_together() -> None:
     assert solution.best.kind == "set"
     assert len(solution.best.edits) >= 2
     assert memory_of(changed(asked, solution.best.edits), known).verdict == "fits"
-    problem = next(p for p in plan(asked, known).problems if p.path == "hardware.device")
-    assert problem.fixes[0].title.startswith("Make it fit: ")
-    assert memory_of(changed(asked, problem.fixes[0].edits), known).verdict == "fits"
+    problem = next(p for p in with_fixes(plan(asked, known).problems, solution) if p.path == "hardware.device")
+    assert problem.fixes[0].title.startswith(f"Make it fit: {solution.best.title} (about ")
+    assert problem.fixes[0].edits == solution.best.edits
 
 
 def test_nothing_helps_and_what_would() -> None:
     known = facts("rtx3060", "70b")
     solution = solve(spec(), known)
     assert solution.best is None
+    (problem,) = (p for p in with_fixes(plan(spec(), known).problems, solution) if p.path == "hardware.device")
+    assert problem.fixes == ()
+    assert f"{format_bytes(solution.needed_bytes)} would have to be free" in problem.advice
     assert not any(offer.fits for offer in solution.offers)
     assert "smaller base model" in solution.sentence
     enough = with_free(known, solution.needed_bytes)
@@ -338,6 +348,9 @@ def test_a_smaller_base_of_the_same_family_comes_first() -> None:
     assert solution.best is not None
     assert solution.best.kind == "base"
     assert solution.best.edits[0].value == MODELS["8b"].path
+    (problem,) = (p for p in with_fixes(plan(spec(), facts("rtx3060", "70b")).problems, solution) if p.fixes)
+    assert problem.fixes[0].edits == solution.best.edits
+    assert not [fix for fix in problem.fixes[1:] if fix.edits[0].path == "model.base"]
     named = [offer.edits[0].value for offer in solution.offers if offer.kind == "base"]
     assert named == [MODELS["8b"].path, THREE_B.path, MODELS["1b"].path]
     twins = [

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,14 +132,3 @@ def test_without_a_model_the_page_says_what_to_do(qtbot: Any, desk: Any) -> None
     button.click()
     assert went == ["model"]
     assert made._stack.currentIndex() == 0
-
-
-def test_smaller_bases_are_of_the_same_series(starter: Path) -> None:
-    from core.facts.catalogue import find_entry
-    from studio.pages.fit.answers import smaller_bases
-
-    large = find_entry("Qwen/Qwen2.5-14B-Instruct")
-    assert large is not None
-    found = smaller_bases(large.facts)
-    assert [base.path for base in found[:2]] == ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-3B-Instruct"]
-    assert all(base.parameters < large.facts.parameters for base in found)

@@ -13,6 +13,7 @@ from core.events.run_state import RunState
 from core.facts.gguf_header import read_gguf_header
 from core.facts.model_files import read_model
 from core.plan.planner import plan
+from core.plan.solve import solve, with_fixes
 from core.plan.suggest import suggest
 from core.runs.crash import Exit, crashed, forced, lost, silent
 from core.runs.history import find_run
@@ -84,7 +85,7 @@ def test_plans_and_suggestions(machine: str, edits: dict[str, object]) -> None:
     for known in (facts(machine, model, rows) for model in MODELS for rows in (None, few)):
         found = plan(run, known)
         choices = found.choices
-        texts += words_of(found.problems)
+        texts += words_of(with_fixes(found.problems, solve(run, known)))
         texts += (getattr(choices, name).reason for name in choices.__dataclass_fields__)
         texts += (item.reason for item in suggest(run, known))
         texts += (text for part in found.memory.parts for text in (part.title, part.detail)) if found.memory else ()
