@@ -1,0 +1,137 @@
+"""What can be wrong with the words of a row. Each function gives the words in question, or nothing for a sound row.
+
+All of it is for rows by the million: the common case, that nothing is wrong, costs searches in C and no more.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from core.data.mojibake import find_mojibake
+from core.data.types import Sample
+
+_AROUND = 40
+
+_LOST = re.compile("[\x00\ufffd\x80-\x9f]")
+_LEFT_OPEN = re.compile(
+    r"\{\{\s*[A-Za-z_][\w .\-]{0,40}\}\}"
+    r"|<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"
+    r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|Enter|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
+    r"|\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"
+    r"|\bTODO\s*:"
+    r"|^\s*(?:TODO|TBD|FIXME|N/A)\W*$",
+    re.MULTILINE,
+)
+_HINTS = ("{{", "PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "[Insert", "[insert", "[Your", "[your", "[Enter",
+          "[Placeholder", "orem", "TODO", "TBD", "FIXME", "N/A")  # fmt: skip
+_FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+
+_REFUSES = re.compile(
+    r"\b[Aa]s an? (?:large |artificial )?(?:AI|language model|intelligence)\b"
+    r"|\bI(?:'m| am) (?:just |only )?an? (?:large )?(?:AI|language model)\b"
+    r"|\bI(?:'m| am) (?:so |very )?sorry,? but I (?:can(?:'|no)t|am (?:unable|not able)|won't)\b"
+    r"|\bI (?:can(?:'|no)t|won't|am unable to|am not able to) (?:fulfill|comply with|assist with|help with|provide|"
+    r"answer|do) (?:that|this|your)\b"
+)
+_REFUSAL_HINTS = ("AI", "language model", "sorry", "I can", "I won't", "able to")
+_OPENING = 300
+"""Answers that refuse say so at once; what stands further behind is rather a quotation."""
+
+_TAIL, _STRIDE = 32, 512
+_FEWEST, _SHORTEST = 5, 200
+"""What counts as a loop: so many times the same, of so many characters together, with a letter or digit in it."""
+
+
+def all_texts(sample: Sample) -> Iterator[str]:
+    """Everything that a row says."""
+    if sample.messages:
+        for message in sample.messages:
+            yield message.content
+    else:
+        yield sample.prompt
+        yield sample.completion
+
+
+def answer_texts(sample: Sample) -> Iterator[str]:
+    """What the model is to say; all of running text."""
+    if sample.messages:
+        for message in sample.messages:
+            if message.role == "assistant":
+                yield message.content
+    else:
+        yield sample.completion
+
+
+def find_mistaken_encoding(sample: Sample) -> str | None:
+    """Letters that are UTF-8 read as Windows-1252, which can be undone."""
+    return _first((text, match.span()) for text in all_texts(sample) if (match := find_mojibake(text)))
+
+
+def find_lost_letters(sample: Sample) -> str | None:
+    """The mark of letters that could not be read (U+FFFD), NUL, and control characters that only damage leaves."""
+    texts = (text for text in all_texts(sample) if "\x00" in text or not text.isascii())
+    return _first((text, match.span()) for text in texts if (match := _LOST.search(text)))
+
+
+def find_placeholder(sample: Sample) -> str | None:
+    """A place that somebody was to fill in; program code between ``` may look as it likes."""
+    return _first(_placeholders(sample))
+
+
+def _placeholders(sample: Sample) -> Iterator[tuple[str, tuple[int, int]]]:
+    for text in all_texts(sample):
+        if not any(hint in text for hint in _HINTS):
+            continue
+        prose = _FENCED.sub("", text) if "```" in text else text
+        if match := _LEFT_OPEN.search(prose):
+            yield prose, match.span()
+
+
+def find_refusal(sample: Sample) -> str | None:
+    """An answer that refuses, or says that it is a program, as assistants of other makers do."""
+    openings = (text[:_OPENING].replace("’", "'") for text in answer_texts(sample))
+    suspects = (text for text in openings if any(hint in text for hint in _REFUSAL_HINTS))
+    return _first((text, match.span()) for text in suspects if (match := _REFUSES.search(text)))
+
+
+def find_loop(sample: Sample) -> str | None:
+    """An answer in which a few words come again and again without end."""
+    return _first((text, span) for text in answer_texts(sample) if len(text) >= _SHORTEST and (span := _loop(text)))
+
+
+def _loop(text: str) -> tuple[int, int] | None:
+    """The place of something that is repeated at once and often, of at most `_STRIDE` characters.
+
+    Looks back from every so many characters for what stands just before them; the distance is the length of what may
+    be repeated. So a text is searched about once, and that in C.
+    """
+    for end in range(len(text), _SHORTEST - 1, -_STRIDE):
+        found = text.rfind(text[end - _TAIL : end], max(0, end - _TAIL - _STRIDE), end - 1)
+        if found < 0:
+            continue
+        period = end - _TAIL - found
+        times = max(_FEWEST, -(-_SHORTEST // period))
+        start = end - times * period
+        if start < 0:
+            continue
+        once = text[start : start + period]
+        if text[start:end] == once * times and any(map(str.isalnum, once)):
+            return start, start + max(period, _TAIL)
+    return None
+
+
+def _first(found: Iterable[tuple[str, tuple[int, int]]]) -> str | None:
+    """The words around the first place, on one line."""
+    for text, (start, stop) in found:
+        before, after = max(0, start - _AROUND), stop + 2 * _AROUND
+        return ("…" if before else "") + one_line(text[before:after]) + ("…" if after < len(text) else "")
+    return None
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks; letters that cannot be seen are written out."""
+    words = " ".join(text.split())
+    return words if words.isprintable() else "".join(map(_shown, words))
+
+
+def _shown(letter: str) -> str:
+    return letter if letter.isprintable() else f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"

@@ -1,0 +1,143 @@
+"""In which language a row is written: by its script, and by the small words of those that share one.
+
+No library and no model: a dozen of the most frequent words of a language tell it from the others in a sentence or two,
+which is all that a mix of languages needs; a row of less stays what its script says. The words are the common function
+words of each language (as in the stop word lists of the Snowball project), without those that several of them share.
+"""
+
+import functools
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from core.data.report.types import Language
+from core.data.types import Sample
+
+SAMPLE_CHARACTERS = 240
+"""How much of a row is looked at: some forty words."""
+
+_SCRIPT_STRIDE = 5
+"""Every fifth letter is enough to tell a script."""
+
+_FEWEST_HITS = 2
+"""A single small word may be a name or a quotation."""
+
+NAMES: Mapping[str, str] = {
+    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "pt": "Portuguese", "it": "Italian",
+    "nl": "Dutch", "sv": "Swedish", "da": "Danish or Norwegian", "fi": "Finnish", "pl": "Polish", "cs": "Czech",
+    "hu": "Hungarian", "ro": "Romanian", "tr": "Turkish", "vi": "Vietnamese", "id": "Indonesian or Malay",
+    "ru": "Russian", "uk": "Ukrainian", "bg": "Bulgarian", "sr": "Serbian", "zh": "Chinese", "ja": "Japanese",
+    "ko": "Korean", "ar": "Arabic", "fa": "Persian", "ur": "Urdu", "he": "Hebrew", "el": "Greek", "hi": "Hindi",
+    "bn": "Bengali", "ta": "Tamil", "te": "Telugu", "th": "Thai", "ka": "Georgian", "hy": "Armenian", "am": "Amharic",
+    "latin": "Latin script", "cyrillic": "Cyrillic script", "other": "Other",
+}  # fmt: skip
+
+_WORDS: Mapping[str, str] = {
+    "en": "the of and to is that it for was with this are be have not you from they which what how there would",
+    "de": "der und das den von zu mit sich auf ist im dem nicht ein eine auch nach wird bei wie oder wir ich sie",
+    "fr": "le les et des est pour dans une qui pas sur au avec ce sont du il nous vous cette mais ou être",
+    "es": "el los las y que en del para por con una como más pero sus fue hay este cómo qué muy también",
+    "pt": "o os e do da em um para não uma com mais como mas ao dos das foi seu você são também isso",
+    "it": "il di che è per un sono della con non gli si dei alla anche nel come più questo delle cosa ha",
+    "nl": "het een van en niet zijn op voor met dat er aan ook als naar wordt bij maar hoe deze heeft",
+    "sv": "och att det som på är av för inte den till med har jag ett om så kan från också hur",
+    "da": "og det er til at på af for ikke den med har jeg et som der kan fra også hvordan være eller",
+    "fi": "ja on ei että se hän mutta oli joka kun ovat niin kuin myös tämä olen sen mitä tai voi",
+    "pl": "i w na nie się z do jest to że jak ale czy przez od oraz dla są być tego tym jego które",
+    "cs": "a v na se je že s to do jak ale pro jsou která který nebo také jako aby být podle při ve",
+    "hu": "az és hogy nem egy is ez van meg csak vagy mint volt ha de mert kell lehet amely hogyan",
+    "ro": "și de în la cu pe nu este că din pentru care sunt mai sau prin această dar fi acest cum",
+    "tr": "ve bir bu için ile da de çok ne olarak daha gibi olan kadar sonra değil ama nasıl var mi",
+    "vi": "và của là có cho không được trong một những người các với này để khi đã như về từ",
+    "id": "yang dan di ini itu dengan untuk tidak dari dalam akan pada adalah ke juga atau bisa saya anda",
+    "ru": "и в не на что с как это по но из у за от для то он мы вы или так есть был",
+    "uk": "і в не на що з як це до та але є від для або він ви ми так про був також",
+    "bg": "и в не на да се с за от е по но са като това той или ще при до може също",
+    "sr": "и у не на да се је са за од су као али или то који што ће по би овај",
+    "ar": "في من على إلى أن هذا التي عن مع هو لا ما كان هذه الذي كيف",
+    "fa": "و در به از که این را با است برای آن یک می شود تا کند",
+    "ur": "کے میں کی ہے اور سے کا کو پر یہ نے کہ ہیں اس",
+    "hi": "है के में की और से का को पर यह ने कि हैं एक",
+}
+
+# Script -> the languages that share it, or the one that it stands for. Kana before Chinese characters: a Japanese text
+# has both, a Chinese one never.
+_ALONE = {
+    "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh", "HEBREW": "he", "GREEK": "el", "BENGALI": "bn",
+    "TAMIL": "ta", "TELUGU": "te", "THAI": "th", "GEORGIAN": "ka", "ARMENIAN": "hy", "ETHIOPIC": "am",
+}  # fmt: skip
+_SHARED = {
+    "LATIN": ("en", "de", "fr", "es", "pt", "it", "nl", "sv", "da", "fi", "pl", "cs", "hu", "ro", "tr", "vi", "id"),
+    "CYRILLIC": ("ru", "uk", "bg", "sr"),
+    "ARABIC": ("ar", "fa", "ur"),
+    "DEVANAGARI": ("hi",),
+}
+_FALLBACK = {"LATIN": "latin", "CYRILLIC": "cyrillic", "ARABIC": "ar", "DEVANAGARI": "hi"}
+_MARKS = ".,;:!?()\"'’“”„«»…،؟؛।*_"
+
+
+def language_of(text: str) -> str:
+    """The code of the language of a text, see `Language`; only its beginning is looked at."""
+    text = text[:SAMPLE_CHARACTERS].lower()
+    script = "LATIN" if text.isascii() else _main_script(text)
+    if script in _ALONE:
+        return _ALONE[script]
+    if script not in _SHARED:
+        return "other"
+    hits: dict[str, int] = {}
+    table = _word_table()
+    words = {word.strip(_MARKS) for word in text.split()}
+    for word in words & table.keys():
+        for language in table[word]:
+            hits[language] = hits.get(language, 0) + 1
+    best = max(_SHARED[script], key=lambda language: hits.get(language, 0))
+    if hits.get(best, 0) >= _FEWEST_HITS:
+        return best
+    return _FALLBACK[script] if any(map(str.isalpha, words)) else "other"
+
+
+def text_to_judge(sample: Sample) -> str:
+    """What of a row tells its language: its last answer, and what was asked where that is short."""
+    if not sample.messages:
+        return (
+            sample.completion
+            if len(sample.completion) >= SAMPLE_CHARACTERS
+            else f"{sample.prompt}\n{sample.completion}"
+        )
+    answers = [message.content for message in sample.messages if message.role == "assistant"]
+    if answers and len(answers[-1]) >= SAMPLE_CHARACTERS:
+        return answers[-1]
+    return "\n".join(message.content for message in reversed(sample.messages) if message.role in ("user", "assistant"))
+
+
+def as_languages(counts: Mapping[str, int]) -> tuple[Language, ...]:
+    """Counted codes as what the report says, the most frequent first."""
+    ordered: Sequence[tuple[str, int]] = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Language(code, NAMES[code], rows) for code, rows in ordered)
+
+
+def _main_script(text: str) -> str:
+    counts = Counter(map(_script_of, text[::_SCRIPT_STRIDE]))
+    del counts[""]
+    if not counts:
+        return ""
+    kana = counts.get("HIRAGANA", 0) + counts.get("KATAKANA", 0)
+    if kana and 8 * kana >= counts.get("CJK", 0):
+        counts["HIRAGANA"] = kana + counts.pop("CJK", 0)
+    # A Chinese character or a Korean syllable says about as much as three letters.
+    return max(counts, key=lambda script: counts[script] * (3 if script in ("CJK", "HANGUL", "HIRAGANA") else 1))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _script_of(letter: str) -> str:
+    """The script of a letter by its Unicode name, which begins with it; empty for what is no letter."""
+    return unicodedata.name(letter, "").partition(" ")[0].partition("-")[0] if letter.isalpha() else ""
+
+
+@functools.cache
+def _word_table() -> Mapping[str, Iterable[str]]:
+    table: dict[str, list[str]] = {}
+    for language, words in _WORDS.items():
+        for word in words.split():
+            table.setdefault(word, []).append(language)
+    return {word: tuple(languages) for word, languages in table.items()}
