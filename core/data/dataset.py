@@ -131,7 +131,6 @@ class _Encoder:
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec, progress: Progress) -> None:
         self._tokenizer, self._template, self._spec, self._progress = tokenizer, template, spec, progress
-        self._ids: dict[int, int] = {}
         self._failures: list[Problem] = []
         self._masked: list[Encoded] = []
         self._cut_off = 0
@@ -157,17 +156,11 @@ class _Encoder:
                 if isinstance(row, Problem):
                     self._failures.append(row)
                 elif row.supervised:
-                    known[id(sample)] = self._shared(row)
+                    known[id(sample)] = row
                 else:
                     self._masked.append(Encoded((), (), row.place, row.lost_tokens))
             self._progress.encoded(len(batch))
         return [known[id(sample)] for sample in samples if id(sample) in known]
-
-    def _shared(self, row: Encoded) -> Encoded:
-        """The row with one object for each token id: a quarter of the memory of one object for each token."""
-        known = self._ids
-        tokens = tuple(known.setdefault(token, token) for token in row.tokens)
-        return Encoded(tokens, row.trained, row.place, row.lost_tokens)
 
     def problems(self) -> list[Problem]:
         """What is to be said about the rows that were left out.

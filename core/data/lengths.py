@@ -12,7 +12,7 @@ _MOST_BINS = 20
 
 def measure(rows: Sequence[Encoded]) -> LengthFacts:
     """Token counts of a set of rows; all zero for an empty set. Percentiles are lengths that really occur."""
-    lengths = sorted(len(row.tokens) for row in rows)
+    lengths = sorted(len(row) for row in rows)
     return LengthFacts(
         rows=len(rows),
         tokens=sum(lengths),
@@ -23,13 +23,13 @@ def measure(rows: Sequence[Encoded]) -> LengthFacts:
         truncated_rows=sum(1 for row in rows if row.lost_tokens),
         lost_tokens=sum(row.lost_tokens for row in rows),
         histogram=_histogram(lengths),
-        longest_uncut=max((len(row.tokens) + row.lost_tokens for row in rows), default=0),
+        longest_uncut=max((len(row) + row.lost_tokens for row in rows), default=0),
     )
 
 
 def count_lengths(rows: Sequence[Encoded]) -> Lengths:
     """How many rows have which length before they are cut, exactly."""
-    counts = sorted(Counter(len(row.tokens) + row.lost_tokens for row in rows).items())
+    counts = sorted(Counter(len(row) + row.lost_tokens for row in rows).items())
     return Lengths(tuple(length for length, _ in counts), tuple(number for _, number in counts))
 
 

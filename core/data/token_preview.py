@@ -4,8 +4,9 @@ import sys
 from dataclasses import dataclass
 
 from core.data.labels import write_sample
+from core.data.pieces import Offsets
 from core.data.templates import ChatTemplate
-from core.data.tokenizer import Offsets, Tokenizer
+from core.data.tokenizer import Tokenizer
 from core.data.types import Sample
 from core.spec.sections import DataSpec
 

@@ -4,7 +4,9 @@ transformers' ``AutoTokenizer`` chooses a class by the model's type and with som
 file says; the file is the truth, so it is read with the ``tokenizers`` library alone.
 """
 
+import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.data.byte_level import ByteWidths, byte_widths
+from core.data.pieces import Pieces, Row, bounds_of, flat_ids, from_offsets, from_widths, join_rows
 from core.data.special_tokens import SpecialTokens, read_special_tokens
 from core.errors import Problem, UserError, error
 
 TOKENIZER_FILE = "tokenizer.json"
-
-Offsets = list[tuple[int, int]]
+_PARALLEL = "TOKENIZERS_PARALLELISM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Tokenizer:
     fingerprint: str
     _backend: Any = field(repr=False, compare=False)
     _adds_eos: bool = False
+    _widths: ByteWidths | None = field(default=None, repr=False, compare=False)
+    _frame: tuple[Sequence[int], Sequence[int]] | None = None
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -76,6 +81,8 @@ class Tokenizer:
             fingerprint=hashlib.sha256(identity.encode("ascii")).hexdigest(),
             _backend=backend,
             _adds_eos=bool(eos_ids) and probe[-1:] == [eos_ids[0]] and bare[-1:] != [eos_ids[0]],
+            _widths=byte_widths(plain, backend),
+            _frame=_frame(probe, bare),
         )
 
     def encode(self, text: str, *, add_special: bool = False) -> list[int]:
@@ -89,33 +96,64 @@ class Tokenizer:
         ids: list[int] = self._backend.encode(text, add_special_tokens=add_special).ids
         return ids
 
-    def encode_with_offsets(self, text: str, *, add_special: bool = False) -> tuple[list[int], Offsets]:
-        """Token ids and, for each, the characters it stands for; (0, 0) for a token that was added."""
-        found = self._backend.encode(text, add_special_tokens=add_special)
-        return found.ids, found.offsets
+    def encode_texts(self, texts: Sequence[str], *, running: bool = False) -> "EncodedTexts":
+        """Many texts at once, on all processor cores; nothing of Python is held up meanwhile.
 
-    def encode_batch(self, texts: Sequence[str], *, add_special: bool = False) -> list[tuple[list[int], Offsets]]:
-        """`encode_with_offsets` for many texts at once, on all processor cores."""
-        found = self._backend.encode_batch(list(texts), add_special_tokens=add_special)
-        return [(item.ids, item.offsets) for item in found]
+        Args:
+            texts: what to encode; special tokens written in them become those tokens.
+            running: documents as in pretraining: the tokenizer's own beginning once in front, the end token once
+                behind. Never for the output of a chat template, which has written all of that already.
+        """
+        by_width = (
+            self._widths is not None and all(map(self._widths.fits, texts)) and (not running or self._frame is not None)
+        )
+        encode = self._backend.encode_batch_fast if by_width else self._backend.encode_batch
+        return EncodedTexts(texts, encode(list(texts), add_special_tokens=running), running, by_width)
 
-    def encode_running(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
-        """Documents as in pretraining: the tokenizer's own beginning once in front, the end token once behind."""
-        return [self._with_edges(ids, offsets) for ids, offsets in self.encode_batch(texts, add_special=True)]
+    def read_pieces(self, found: "EncodedTexts") -> Pieces:
+        """What `encode_texts` came to: ids, and the characters that each token stands for."""
+        pieces = self._by_width(found) if found.by_width else None
+        if pieces is None:
+            texts, items = found.texts, found.items
+            if found.by_width:
+                items = self._backend.encode_batch(list(texts), add_special_tokens=found.running)
+            pieces = from_offsets([item.ids for item in items], [item.offsets for item in items], texts)
+        return join_rows([self._with_edges(*row) for row in pieces.rows()], found.texts) if found.running else pieces
 
-    def _with_edges(self, ids: list[int], offsets: Offsets) -> tuple[list[int], Offsets]:
-        added = bool(offsets) and offsets[0] == (0, 0)
-        start = 1 if added and self.bos_id is not None and ids[:2] == [self.bos_id, self.bos_id] else 0
-        ids, offsets = ids[start:], offsets[start:]
-        if self.eos_id is None:
-            return ids, offsets
-        if self._adds_eos and ids[-1:] == [self.eos_id]:
-            # The library gives an added token the place (0, 0); and the text may have ended with one already.
-            ids, offsets = ids[:-1], offsets[:-1]
-        if ids[-1:] == [self.eos_id]:
-            return ids, offsets
-        end = max((stop for _, stop in offsets), default=0)
-        return [*ids, self.eos_id], [*offsets, (end, end)]
+    def encode_pieces(self, texts: Sequence[str], *, running: bool = False) -> Pieces:
+        """`encode_texts`, and what it came to."""
+        return self.read_pieces(self.encode_texts(texts, running=running))
+
+    def _by_width(self, found: "EncodedTexts") -> Pieces | None:
+        """Ids and places without the library's help; None where a text's bytes are not those of its tokens."""
+        assert self._widths is not None
+        rows = [item.ids for item in found.items]
+        counts = [len(row) for row in rows]
+        ids = flat_ids(rows, sum(counts))
+        widths = self._widths.of(ids)
+        if found.running and self._frame is not None:
+            front, back = self._frame
+            if any(row[: len(front)] != front or row[len(row) - len(back) :] != back for row in rows):
+                return None
+            for start, stop in itertools.pairwise(bounds_of(counts)):
+                widths[start : start + len(front)] = widths[stop - len(back) : stop] = 0
+        return from_widths(ids, widths, counts, found.texts)
+
+    def _with_edges(self, *row: *Row) -> Row:
+        ids, starts, stops = row
+        added = len(ids) > 1 and starts[0] == stops[0] == 0
+        first = 1 if added and self.bos_id is not None and ids[0] == ids[1] == self.bos_id else 0
+        last = len(ids)
+        if self._adds_eos and last > first and ids[-1] == self.eos_id:
+            # The text may have ended with one already.
+            last -= 1
+        ids, starts, stops = ids[first:last], starts[first:last], stops[first:last]
+        if self.eos_id is None or (len(ids) and ids[-1] == self.eos_id):
+            return ids, starts, stops
+        import numpy as np
+
+        end = stops[-1] if len(ids) else 0
+        return np.append(ids, np.int32(self.eos_id)), np.append(starts, end), np.append(stops, end)
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
         """The text of token ids."""
@@ -134,6 +172,30 @@ class Tokenizer:
     def added_tokens(self) -> Mapping[int, str]:
         """The tokens that are never split or merged: control tokens and whatever else was added to the vocabulary."""
         return {token: item.content for token, item in self._backend.get_added_tokens_decoder().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTexts:
+    """Texts as the library has encoded them.
+
+    Attributes:
+        running: with what the tokenizer adds to documents.
+        by_width: without offsets, because the tokens' widths will tell.
+    """
+
+    texts: Sequence[str]
+    items: Any
+    running: bool
+    by_width: bool
+
+
+def _frame(probe: list[int], bare: list[int]) -> tuple[list[int], list[int]] | None:
+    """What the tokenizer adds in front of a document and behind it; None where that cannot be told apart from it."""
+    for start in range(len(probe) - len(bare) + 1):
+        stop = start + len(bare)
+        if probe[start:stop] == bare:
+            return probe[:start], probe[stop:]
+    return None
 
 
 def _read_file(folder: Path) -> dict[str, Any]:
@@ -174,8 +236,7 @@ def _missing(folder: Path) -> Problem:
 
 def _build(folder: Path, plain: dict[str, Any], special: SpecialTokens) -> Any:
     """The library's tokenizer with cutting and padding off and exact offsets."""
-    # Rust threads are wanted for batches; saying so also silences the library's warning after a fork.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    _use_all_cores()
     import tokenizers
 
     _keep_spaces(plain.get("post_processor"))
@@ -189,6 +250,17 @@ def _build(folder: Path, plain: dict[str, Any], special: SpecialTokens) -> Any:
         raise UserError(error(str(folder / TOKENIZER_FILE), message, advice)) from failure
     _declare(backend, special)
     return backend
+
+
+@functools.cache
+def _use_all_cores() -> None:
+    """Batches use all cores, unless whoever started this program has said otherwise.
+
+    A process that is forked off has none of the threads and would wait for them for ever, so it goes without.
+    """
+    os.environ.setdefault(_PARALLEL, "true")
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: os.environ.update({_PARALLEL: "false"}))
 
 
 def _keep_spaces(part: object) -> None:

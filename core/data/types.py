@@ -1,11 +1,15 @@
 """The stations between a file and a batch, as records."""
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Problem
 from core.spec.sections import RecordFormat
+
+TOKEN_BYTES = 4
+"""What a token id takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +52,65 @@ class Sample:
     tools: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Encoded:
     """One document as tokens: what the engine trains on and the token view shows, made by one function.
 
+    Five bytes a token instead of the sixteen of two tuples (measured), so that what fits a disk as text fits the memory
+    as tokens; who wants numbers one by one gets tuples.
+
     Attributes:
-        tokens: token ids, special ones included.
-        trained: for each token, whether it carries loss; the first token never does.
+        ids: token ids, special ones included: 32-bit integers in the machine's byte order.
+        marks: a byte for each token, 1 where it carries loss; the first token never does.
+        place: where the row came from, ``file:line``.
         lost_tokens: how many were cut off at the length limit.
     """
 
-    tokens: tuple[int, ...]
-    trained: tuple[bool, ...]
-    place: str = ""
-    lost_tokens: int = 0
+    ids: bytes
+    marks: bytes
+    place: str
+    lost_tokens: int
+
+    def __init__(self, tokens: Iterable[int], trained: Iterable[bool], place: str = "", lost_tokens: int = 0) -> None:
+        _fill(self, array("i", tokens).tobytes(), bytes(map(bool, trained)), place, lost_tokens)
+
+    @classmethod
+    def packed(cls, ids: bytes, marks: bytes, place: str = "", lost_tokens: int = 0) -> "Encoded":
+        """A document whose bytes are at hand."""
+        row = cls.__new__(cls)
+        _fill(row, ids, marks, place, lost_tokens)
+        return row
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Token ids, special ones included."""
+        return tuple(memoryview(self.ids).cast("i"))
+
+    @property
+    def trained(self) -> tuple[bool, ...]:
+        """For each token, whether it carries loss."""
+        return tuple(map(bool, self.marks))
 
     @property
     def supervised(self) -> int:
         """Number of tokens that carry loss."""
-        return sum(self.trained)
+        return self.marks.count(1)
+
+    def cut(self, max_length: int) -> "Encoded":
+        """The document with at most so many tokens."""
+        lost = len(self) - max_length
+        if lost <= 0:
+            return self
+        ids, marks = self.ids[: TOKEN_BYTES * max_length], self.marks[:max_length]
+        return Encoded.packed(ids, marks, self.place, self.lost_tokens + lost)
+
+
+def _fill(row: Encoded, ids: bytes, marks: bytes, place: str, lost_tokens: int) -> None:
+    for name, value in (("ids", ids), ("marks", marks), ("place", place), ("lost_tokens", lost_tokens)):
+        object.__setattr__(row, name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from core.data.packing import pack
@@ -41,20 +42,18 @@ class Pass:
 
 def make_pass(rows: Sequence[Encoded], device: torch.device) -> Pass:
     """Lays rows one after another. The first token of a row is never a target, so no row predicts its neighbour."""
-    tokens: list[int] = []
-    positions: list[int] = []
-    keep: list[int] = []
-    for row in rows:
-        start = len(tokens)
-        tokens.extend(row.tokens)
-        positions.extend(range(len(row.tokens)))
-        keep.extend(start + index - 1 for index, trained in enumerate(row.trained) if trained and index > 0)
-    ids = torch.tensor(tokens, dtype=torch.long)
-    chosen = torch.tensor(keep, dtype=torch.long)
+    marks = np.frombuffer(b"".join(row.marks for row in rows), np.uint8)
+    lengths = np.array([len(row) for row in rows], np.int64)
+    firsts = np.cumsum(lengths) - lengths
+    learned = marks.astype(bool)
+    learned[firsts[lengths > 0]] = False
+    ids = torch.from_numpy(np.frombuffer(b"".join(row.ids for row in rows), np.int32).astype(np.int64))
+    chosen = torch.from_numpy(np.flatnonzero(learned) - 1)
+    positions = torch.from_numpy(np.arange(len(marks)) - np.repeat(firsts, lengths))
     return Pass(
         tokens=ids[None].to(device),
-        positions=torch.tensor(positions, dtype=torch.long)[None].to(device),
-        documents=Documents.of_lengths(tuple(len(row.tokens) for row in rows), device),
+        positions=positions[None].to(device),
+        documents=Documents.of_lengths(tuple(len(row) for row in rows), device),
         keep=chosen.to(device),
         targets=ids[chosen + 1].to(device),
     )
@@ -66,7 +65,7 @@ def make_passes(rows: Sequence[Encoded], budget: int, packing: bool, device: tor
     Passes without a supervised token are left out: they would cost time and teach nothing.
     """
     if packing:
-        groups: Sequence[Sequence[int]] = pack([len(row.tokens) for row in rows], budget)
+        groups: Sequence[Sequence[int]] = pack([len(row) for row in rows], budget)
     else:
         groups = [[index] for index in range(len(rows))]
     for group in groups:

@@ -129,7 +129,7 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
             return accumulate(session, rows, session.pace.watch(passes), limit)
         except (RuntimeError, MemoryError) as error:
             smaller = session.counters.micro_batch_tokens // 2
-            longest = max(len(row.tokens) for row in rows)
+            longest = max(len(row) for row in rows)
             if not is_out_of_memory(error) or smaller < 64 or session.counters.micro_batch_tokens <= longest:
                 raise
         session.masters.clear_gradients()

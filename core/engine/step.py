@@ -68,7 +68,7 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
     limit = max_grad_norm if max_grad_norm > 0 else math.inf
     norm = torch.nn.utils.clip_grad_norm_(learner.masters.masters, limit)
     loss_value, norm_value = torch.stack([total / learner.scale.factor, norm.float()]).tolist()  # the step's one wait
-    return Outcome(loss_value, norm_value, sum(len(row.tokens) for row in rows), supervised, count)
+    return Outcome(loss_value, norm_value, sum(len(row) for row in rows), supervised, count)
 
 
 def apply(learner: Learner, outcome: Outcome) -> None:

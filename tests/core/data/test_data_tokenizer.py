@@ -22,6 +22,11 @@ def change(folder: Path, **settings: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
+def pieces_of(tokenizer: Tokenizer, text: str, *, running: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+    pieces = tokenizer.encode_pieces([text], running=running)
+    return pieces.ids.tolist(), pieces.offsets(0)
+
+
 def test_special_tokens_and_round_trip(tokenizer: Tokenizer) -> None:
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (None, 2, 0)
     assert tokenizer.eos_ids == (2,)
@@ -31,7 +36,7 @@ def test_special_tokens_and_round_trip(tokenizer: Tokenizer) -> None:
     assert (tokenizer.token_text(1), tokenizer.token_text(10**6)) == ("<|im_start|>", "")
     assert tokenizer.added_tokens() == {0: "<|endoftext|>", 1: "<|im_start|>", 2: "<|im_end|>", 3: "<s>"}
     for text in NASTY:
-        ids, offsets = tokenizer.encode_with_offsets(text)
+        ids, offsets = pieces_of(tokenizer, text)
         assert ids == tokenizer.encode(text)
         assert tokenizer.decode(ids, skip_special=False) == text
         assert len(offsets) == len(ids)
@@ -40,15 +45,17 @@ def test_special_tokens_and_round_trip(tokenizer: Tokenizer) -> None:
 
 @given(text=st.text(max_size=80))
 def test_offsets_cover_the_text(tokenizer: Tokenizer, text: str) -> None:
-    _, offsets = tokenizer.encode_with_offsets(text)
+    _, offsets = pieces_of(tokenizer, text)
     assert [start for start, _ in offsets] == sorted(start for start, _ in offsets)
     covered = {place for start, stop in offsets for place in range(start, stop)}
     assert covered == set(range(len(text)))
 
 
 def test_batches_equal_single_texts(tokenizer: Tokenizer) -> None:
-    assert tokenizer.encode_batch(NASTY) == [tokenizer.encode_with_offsets(text) for text in NASTY]
-    assert tokenizer.encode_batch([]) == []
+    pieces = tokenizer.encode_pieces(NASTY)
+    rows = [(ids.tolist(), pieces.offsets(number)) for number, (ids, _, _) in enumerate(pieces.rows())]
+    assert rows == [pieces_of(tokenizer, text) for text in NASTY]
+    assert list(tokenizer.encode_pieces([]).rows()) == []
 
 
 def test_running_text_gets_its_edges_once(tokenizer: Tokenizer, bos_tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -57,12 +64,12 @@ def test_running_text_gets_its_edges_once(tokenizer: Tokenizer, bos_tokenizer: T
     hi = tokenizer.encode("hi")
     for text in ("hi", "<s>hi", "hi<|im_end|>", "<s>hi<|im_end|>"):
         begin = [3] if text.startswith("<s>") else []
-        assert tokenizer.encode_running([text])[0][0] == [*begin, *hi, 2]
+        assert pieces_of(tokenizer, text, running=True)[0] == [*begin, *hi, 2]
         for other in (bos_tokenizer, both):
-            ids, offsets = other.encode_running([text])[0]
+            ids, offsets = pieces_of(other, text, running=True)
             assert ids == [3, *hi, 2]
             assert [start for start, _ in offsets] == sorted(start for start, _ in offsets)
-    assert tokenizer.encode_running([""])[0][0] == [2]
+    assert pieces_of(tokenizer, "", running=True)[0] == [2]
 
 
 def test_lists_and_other_files_name_end_tokens(tmp_path: Path) -> None:
@@ -145,7 +152,7 @@ def test_wrong_places_say_what_to_do(tmp_path: Path) -> None:
 
 def test_sentencepiece_like_offsets(tmp_path: Path) -> None:
     found = Tokenizer.load(write_metaspace(tmp_path))
-    ids, offsets = found.encode_running(["hello world"])[0]
+    ids, offsets = pieces_of(found, "hello world", running=True)
     assert (ids[0], ids[-1]) == (found.bos_id, found.eos_id)
     assert offsets[0] == (0, 0)
     assert [start for start, _ in offsets] == sorted(start for start, _ in offsets)
