@@ -1,7 +1,9 @@
-"""What ``lowrank models`` does with the Hugging Face Hub: searching and downloading."""
+"""What the verbs do with the Hugging Face Hub: searching and downloading models, and fetching data sets."""
 
 from core.cli.console import Console
 from core.errors import ExitCode, UserError, error
+from core.spec.hub_data import HubData
+from core.spec.sections import DataSpec
 from core.units import format_bytes, format_count
 
 
@@ -32,7 +34,7 @@ def search_hub(text: str, console: Console) -> ExitCode:
 def download_from_hub(name: str, revision: str, console: Console) -> ExitCode:
     """Downloads a model into the Hugging Face cache, or goes on with a download that was stopped."""
     from core.cli.jobs import run_job
-    from core.hub.cache import CachedModel
+    from core.hub.cache import CachedRepository
     from core.hub.details import details
     from core.hub.download import installed
     from core.hub.job import download_arguments, download_command
@@ -48,7 +50,7 @@ def download_from_hub(name: str, revision: str, console: Console) -> ExitCode:
         raise UserError(found.barrier, exit_code=ExitCode.FAILED)
     here = installed(found)
     if here is None:
-        missing = found.bytes - CachedModel(found.id).bytes_here(found.wanted, found.commit)
+        missing = found.bytes - CachedRepository(found.id).bytes_here(found.wanted, found.commit)
         console.line(f"Downloading “{found.id}”: {format_bytes(missing)} of {format_bytes(found.bytes)} are to come.")
         finished = run_job(
             "download", download_arguments(found), console, command=lambda folder: download_command(folder, token)
@@ -57,8 +59,51 @@ def download_from_hub(name: str, revision: str, console: Console) -> ExitCode:
             console.line("What has come is kept; the same command goes on from there.")
             console.result({"id": found.id, "path": "", "exit_code": int(finished.outcome.exit_code)})
             return finished.outcome.exit_code
-        here = CachedModel(found.id).snapshot(found.commit)
+        here = CachedRepository(found.id).snapshot(found.commit)
     extra = f" --set model.revision={found.revision}" if found.revision != "main" else ""
     console.line(f"“{found.id}” is in {here}; use it with “--set model.base={found.id}{extra}”.")
     console.result({"id": found.id, "path": str(here), "exit_code": 0})
     return ExitCode.DONE
+
+
+def fetch_hub_data(spec: DataSpec, console: Console) -> None:
+    """Downloads the data sets of the hub that a spec names and that are not here, or goes on with that.
+
+    Raises:
+        UserError: one of them cannot be had, or the download was stopped; what has come is kept.
+    """
+    from core.data.hub_files import missing_hub_data
+
+    for wanted in missing_hub_data(spec):
+        _fetch_part(wanted, console)
+
+
+def _fetch_part(wanted: HubData, console: Console) -> None:
+    from core.cli.jobs import run_job
+    from core.hub.cache import require_space
+    from core.hub.datasets import dataset_details
+    from core.hub.job import dataset_arguments, download_command
+    from core.hub.token import token_text
+
+    token = token_text()
+    found = dataset_details(wanted.id, wanted.revision, token)
+    if found.barrier is not None:
+        raise UserError(found.barrier, exit_code=ExitCode.FAILED)
+    part = found.part(wanted)
+    missing = part.bytes - part.bytes_here
+    require_space(missing)
+    rows = f" with {part.split.rows:,} rows" if part.split.rows else ""
+    terms = f"licence {found.licence}" if found.licence else "no licence stated"
+    console.line(
+        f"Downloading “{part.name.short}”{rows} ({terms}): {format_bytes(missing)} of {format_bytes(part.bytes)} are "
+        "to come."
+    )
+    finished = run_job(
+        "download", dataset_arguments(part), console, command=lambda folder: download_command(folder, token)
+    )
+    if finished.outcome.kind != "completed":
+        message = f"The download of the data set “{found.id}” was stopped."
+        raise UserError(
+            error("", message, "What has come is kept; the same command goes on from there."),
+            exit_code=finished.outcome.exit_code,
+        )

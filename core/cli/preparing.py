@@ -3,7 +3,10 @@
 from typing import TYPE_CHECKING
 
 from core.cli.console import Console
+from core.cli.hub import fetch_hub_data
 from core.errors import ExitCode, Severity, UserError
+from core.spec.hub_data import is_hub_data
+from core.spec.rules import check
 from core.spec.run_spec import RunSpec
 
 if TYPE_CHECKING:
@@ -11,16 +14,24 @@ if TYPE_CHECKING:
 
 
 def prepare_spec(spec: RunSpec, console: Console, *, rows_needed: bool = True) -> "Prepared":
-    """Facts and plan of a spec; ``rows_needed`` refuses a spec without data.
+    """Facts and plan of a spec; data sets of the hub that it names are fetched first where they are not here.
+
+    Args:
+        spec: what was asked for.
+        console: told what takes time.
+        rows_needed: refuses a spec without data.
 
     Raises:
-        UserError: the model or the data cannot be read.
+        UserError: the model or the data cannot be read or had.
     """
     from core.runs.prepare import prepare
 
     def report(what: str, done: int, total: int) -> None:
         console.progress(f"{what}: {done / total:.0%}" if total else what)
 
+    names_hub = any(is_hub_data(name) for name in (*spec.data.train, *spec.data.validation))
+    if names_hub and not any(problem.severity is Severity.ERROR for problem in check(spec)):
+        fetch_hub_data(spec.data, console)
     try:
         return prepare(spec, on_progress=report, rows_needed=rows_needed)
     finally:

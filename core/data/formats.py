@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast
 
 from core.data.column_rows import ARROW_FILE, PARQUET, is_arrow_stream, read_arrow, read_parquet
 from core.data.encodings import BOMS, CODECS, WESTERN, is_utf8, looks_western, utf16_without_mark
 from core.data.folders import ending_of, kind_by_name, list_folder
+from core.data.hub_files import find_hub_data
 from core.data.json_document import read_json_document
 from core.data.json_rows import read_json_lines
 from core.data.packed import OnBytes, Packing
@@ -17,6 +18,7 @@ from core.data.table_rows import Dialect, read_table, sniff_dialect
 from core.data.text_rows import TextCut, read_text
 from core.data.types import Row
 from core.errors import Problem, UserError, error
+from core.spec.hub_data import is_hub_data
 from core.spec.sections import DataSpec
 
 FormatName = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "text"]
@@ -54,6 +56,7 @@ class DataFile:
         cut: what a row of a text file is.
         parts: the files of a folder, in order; empty for a file.
         left_out: how many files of other kinds the folder holds.
+        origin: what the spec calls the data set of the hub that the files belong to; empty for everything else.
     """
 
     path: Path
@@ -66,7 +69,13 @@ class DataFile:
     cut: TextCut = field(default_factory=TextCut)
     parts: tuple[Path, ...] = ()
     left_out: int = 0
+    origin: str = ""
     spec: DataSpec = field(default=_PLAIN, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What a spec calls it."""
+        return self.origin or str(self.path)
 
     @property
     def compressed(self) -> bool:
@@ -77,6 +86,29 @@ class DataFile:
     def source(self) -> Source:
         """The file as a text."""
         return Source(self.path, self.packing, self.encoding, self.fallback)
+
+
+def detect_named(name: str, spec: DataSpec = _PLAIN) -> DataFile:
+    """Finds out what an entry of ``data.train`` or ``data.validation`` is: a path, or a data set of the hub.
+
+    Raises:
+        UserError: as `detect`, or the data set is not on this computer.
+    """
+    return _detect_hub_data(name, spec) if is_hub_data(name) else detect(Path(name).expanduser(), spec)
+
+
+def _detect_hub_data(name: str, spec: DataSpec) -> DataFile:
+    found = find_hub_data(name)
+    first = _detect_file(found.files[0], spec, in_folder=False)
+    if len(found.files) == 1:
+        return replace(first, origin=name)
+    return replace(
+        first,
+        bytes=sum(check_file(path) for path in found.files),
+        fallback=CODECS.get(spec.encoding, ""),
+        parts=found.files,
+        origin=name,
+    )
 
 
 def detect(path: Path, spec: DataSpec = _PLAIN) -> DataFile:
@@ -180,7 +212,7 @@ def _read_parts(file: DataFile, on_bytes: OnBytes | None) -> Iterator[Row | Prob
     for path in file.parts:
         size = 0
         try:
-            part = _detect_file(path, file.spec, in_folder=True)
+            part = _detect_file(path, file.spec, in_folder=not file.origin)
             size = part.bytes
             listener = (lambda read, start=before: on_bytes(start + read)) if on_bytes else None
             yield from read_rows(part, on_bytes=listener)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from core.data.column_rows import count_parquet
 from core.data.folders import left_out_problem, list_folder
-from core.data.formats import DataFile, detect, read_rows
+from core.data.formats import DataFile, detect_named, read_rows
 from core.data.reading import as_warnings
 from core.data.samples import to_sample
 from core.data.shapes import ROWS_JUDGED, recognise
@@ -108,18 +108,18 @@ class _Head:
     failure: UserError | None = None
 
 
-def open_preview(path: Path, spec: DataSpec, limit: int = PREVIEW_ROWS) -> Preview:
+def open_preview(path: Path | str, spec: DataSpec, limit: int = PREVIEW_ROWS) -> Preview:
     """Looks into a data file. Takes about a second at most, whatever the file.
 
     Args:
-        path: the file.
+        path: the file, or the name of a data set of the hub.
         spec: the section ``data`` of the spec: format, mapping, and what happens to rows that cannot be read.
         limit: how many rows to show.
 
     Raises:
         UserError: the file cannot be read, is of a kind that holds no rows, or has none.
     """
-    file = detect(path.expanduser(), spec)
+    file = detect_named(str(path), spec)
     limit = max(1, limit)
     head = _read(file, max(limit, ROWS_JUDGED))
     if not head.rows:
@@ -188,13 +188,13 @@ def _no_rows(file: DataFile, head: _Head) -> Problem:
         message = f"The first row does not end within the first {format_bytes(head.bytes)} of the file."
         advice = "Check that every row ends with a line break; JSONL has one object a line."
         return error(f"{file.path}:1", message, advice)
-    return error(str(file.path), "The file has no rows.", "Mend the file or choose another one.")
+    return error(file.name, "The file has no rows.", "Mend the file or choose another one.")
 
 
 def _shape(file: DataFile, rows: Sequence[Row], spec: DataSpec, problems: list[Problem]) -> Shape | None:
     if not rows:
         message = "No row of the file can be used."
-        problems.append(error(str(file.path), message, "Mend the file or choose another one."))
+        problems.append(error(file.name, message, "Mend the file or choose another one."))
         return None
     try:
         return recognise(rows, spec.format, spec.mapping)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.data.folders import left_out_problem, list_folder
-from core.data.formats import DataFile, detect, read_rows
+from core.data.formats import DataFile, detect_named, read_rows
 from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
 from core.data.samples import to_sample
@@ -108,7 +108,7 @@ def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSample
     files: list[DataFile | None] = []
     for name in (*spec.train, *spec.validation):
         try:
-            files.append(detect(Path(name).expanduser(), spec))
+            files.append(detect_named(name, spec))
         except UserError as failure:
             problems.extend(failure.problems)
             files.append(None)
@@ -140,10 +140,10 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
         raise UserError(*bad.listed())
-    facts = FileFacts(str(file.path), file.format, len(samples), file.bytes, _sha256(file, progress))
+    facts = FileFacts(file.name, file.format, len(samples), file.bytes, _sha256(file, progress))
     if _state(file) != before:
         message = "The file changed while it was read, so nobody knows which rows these are."
-        raise UserError(error(str(file.path), message, "Read it again when nothing writes to it any more."))
+        raise UserError(error(file.name, message, "Read it again when nothing writes to it any more."))
     progress.file_done(file.bytes)
     problems = [*as_warnings(bad.listed()), *shape.notes]
     if file.left_out:
@@ -173,7 +173,7 @@ def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRo
     first = list(itertools.islice(rows, ROWS_JUDGED))
     if not first:
         message = "No row of the file can be used." if bad.count else "The file has no rows."
-        raise UserError(error(str(file.path), message, "Mend the file or choose another one."))
+        raise UserError(error(file.name, message, "Mend the file or choose another one."))
     shape = recognise(first, spec.format, spec.mapping)
     samples: list[Sample] = []
     for row in itertools.chain(first, rows):

@@ -10,6 +10,7 @@ from pathlib import Path
 from core.data.encodings import BOMS, guess_encoding, legacy_text
 from core.data.packed import BrokenFileError, OnBytes, Packing, byte_chunks, packing_of, unreadable
 from core.errors import Edit, Fix, Problem, UserError, error
+from core.spec.hub_data import PREFIX, could_be_hub_data
 from core.units import MIB, format_bytes
 
 MAX_LINE_BYTES = 32 * MIB
@@ -80,11 +81,18 @@ def _missing_problem(path: Path) -> Problem:
     try:
         names = [item.name for item in path.parent.iterdir() if item.is_file()]
     except OSError:
-        return error(str(path), "There is no such file; its folder cannot be read either.", "Check the path.")
+        return error(str(path), "There is no such file; its folder cannot be read either.", _check_or_hub(path))
     by_stem = [name for name in names if Path(name).stem == path.stem]
     close = by_stem or difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     advice = f"Did you mean “{path.parent / close[0]}”?" if close else "Check the path."
     return error(str(path), "There is no such file.", advice)
+
+
+def _check_or_hub(path: Path) -> str:
+    name = "/".join(path.parts[-2:])
+    if path.suffix.lower() in (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt") or not could_be_hub_data(name):
+        return "Check the path."
+    return f"Check the path; for the data set of that name on the Hugging Face Hub, write {PREFIX}{name}."
 
 
 def read_head(path: Path, size: int = 64 * 1024) -> tuple[bytes, Packing]:

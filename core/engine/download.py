@@ -10,6 +10,7 @@ from core.engine.context import JobContext
 from core.errors import FailureKind, JobError
 from core.events.types import Body, Completed, Notice, PhaseStarted, Progress, Stopped
 from core.facts.locate import cache_folder
+from core.hub.datasets import dataset_details, download_dataset
 from core.hub.details import details
 from core.hub.download import Downloaded, DownloadStoppedError, download
 from core.hub.job import take_token
@@ -44,12 +45,17 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            arguments, token = self._arguments, take_token()
-            found = details(arguments["id"], arguments.get("commit") or arguments.get("revision", ""), token)
-            revision = arguments.get("revision") or found.revision
-            self.result = download(found.at(revision), arguments["files"], self, token)
+            self.result = self._download(self._arguments, take_token())
         except Exception as failure:  # noqa: BLE001 (raised again where it can be told)
             self.failure = failure
+
+    def _download(self, arguments: dict[str, Any], token: str) -> Downloaded:
+        commit = arguments.get("commit") or arguments.get("revision", "")
+        if arguments.get("kind") == "dataset":
+            data = dataset_details(arguments["id"], commit, token)
+            return download_dataset(data.at(arguments["revision"]), arguments["files"], self, token)
+        found = details(arguments["id"], commit, token)
+        return download(found.at(arguments.get("revision") or found.revision), arguments["files"], self, token)
 
     def stop(self, patience: float) -> None:
         """Asks for the end and waits a little for it; from now on nothing is said any more."""
@@ -76,7 +82,9 @@ class _Worker(threading.Thread):
 
 
 def download_model(context: JobContext, arguments: dict[str, Any]) -> None:
-    """Job ``download``: fetches ``files`` of the model ``id`` at ``revision`` (``commit``) into the standard cache.
+    """Job ``download``: fetches ``files`` of ``id`` at ``revision`` (``commit``) into the standard cache.
+
+    It is a model, or where ``kind`` says so a data set; the result then has the ``name`` that a spec calls the part by.
 
     Raises:
         JobError: it failed; what has come is kept.
@@ -106,7 +114,7 @@ def download_model(context: JobContext, arguments: dict[str, Any]) -> None:
             0,
             time.monotonic() - began,
             f"Downloaded {arguments['id']}.",
-            {"path": str(folder), "bytes": size, "id": arguments["id"]},
+            {"path": str(folder), "bytes": size, "id": arguments.get("name") or arguments["id"]},
         )
     )
 

@@ -87,7 +87,7 @@ def list_models() -> tuple[InstalledModel, ...]:
     found = [_installed(path.name, path, "imported") for path in _folders(paths.models_dir())]
     for path in _folders(cache_folder()):
         if path.name.startswith("models--"):
-            snapshot = _snapshot(path, "")
+            snapshot = find_snapshot(path, "")
             if snapshot is not None:
                 name = path.name.removeprefix("models--").replace("--", "/", 1)
                 found.append(_installed(name, snapshot, "hub cache"))
@@ -142,7 +142,7 @@ def _find_in_cache(name: str, revision: str, tried: Path) -> Path:
         raise UserError(
             error(_SETTING, f"There is no model “{name}”: neither {tried} nor {repository} exists.", _instead_of(name))
         )
-    snapshot = _snapshot(repository, revision)
+    snapshot = find_snapshot(repository, revision)
     if _is_on_its_way(repository, snapshot):
         raise UserError(
             error(
@@ -182,8 +182,12 @@ def _instead_of(name: str) -> str:
     return f"Did you mean “{close[0]}”?" if close else "Download the model first, then choose its folder."
 
 
-def _snapshot(repository: Path, revision: str) -> Path | None:
-    """The folder of one revision: a branch or tag by its ref, a commit by its name or the beginning of it."""
+def find_snapshot(repository: Path, revision: str) -> Path | None:
+    """The folder of one revision of what the cache keeps in ``repository``; None where it is not here.
+
+    A branch or tag is found by its ref, a commit by its name or the beginning of it. Without a revision it is the
+    newest one that has come here.
+    """
     if revision and (not _REVISION.fullmatch(revision) or ".." in revision):
         return None
     snapshots = repository / "snapshots"

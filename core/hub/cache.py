@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from core.facts.locate import cache_folder
 from core.facts.model_folder import CONFIG_FILE
 from core.hub.files import HubFile
-from core.hub.problems import HubError
+from core.hub.problems import HubError, RepoKind
 from core.paths import existing_parent, sync_folder, write_atomic
 from core.units import MIB, format_bytes
 
@@ -29,19 +29,20 @@ _YES = ("1", "on", "yes", "true")
 
 
 @dataclass(frozen=True, slots=True)
-class CachedModel:
-    """One model's folder in the cache, which need not exist yet."""
+class CachedRepository:
+    """The folder of one model or data set in the cache, which need not exist yet."""
 
     id: str
+    kind: RepoKind = "model"
 
     @property
     def path(self) -> Path:
-        """The model's folder."""
-        return cache_folder() / f"models--{self.id.replace('/', '--')}"
+        """The folder itself."""
+        return cache_folder() / f"{self.kind}s--{self.id.replace('/', '--')}"
 
     @property
     def lock(self) -> Path:
-        """Held while one of our programs downloads this model."""
+        """Held while one of our programs downloads into it."""
         return cache_folder() / ".locks" / self.path.name / "lowrank-download.lock"
 
     def blob(self, file: HubFile) -> Path:
@@ -111,7 +112,7 @@ def require_safe(file: HubFile) -> HubFile:
     """The file, if its name and digest can be used as names on this disk.
 
     Raises:
-        HubError: they would leave the model's folder, or are none.
+        HubError: they would leave the folder, or are none.
     """
     parts = PurePosixPath(file.name).parts
     if (
@@ -125,7 +126,7 @@ def require_safe(file: HubFile) -> HubFile:
         raise HubError(
             "answer",
             f"The hub names a file that cannot be stored: “{file.name[:80]}” with the digest “{file.digest[:80]}”.",
-            "Take the model from a source that you trust.",
+            "Take it from a source that you trust.",
         )
     return file
 

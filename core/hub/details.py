@@ -3,7 +3,7 @@
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from core.errors import Problem, UserError
 from core.facts.architectures import NATIVE, refusal
@@ -12,13 +12,32 @@ from core.facts.model_folder import CONFIG_FILE
 from core.hub.cache import require_commit
 from core.hub.files import HubFile, needed, unusable
 from core.hub.names import require_id, require_revision
-from core.hub.problems import HubError, Subject
+from core.hub.problems import HubError, RepoKind, Subject, repository_path
 from core.hub.search import Gate, count_of, gate_of, licence_of, model_path, similar, text_of, weights_of
 from core.hub.web import endpoint, get_json, opened
 from core.units import MIB
 
 MAIN = "main"
 _MAX_CONFIG = 8 * MIB
+
+
+class Repository(Protocol):
+    """What a download has to know of a model or a data set at one revision; `ModelDetails` says what each part is."""
+
+    @property
+    def kind(self) -> RepoKind: ...  # noqa: D102 (what the hub calls it)
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def revision(self) -> str: ...  # noqa: D102
+    @property
+    def commit(self) -> str: ...  # noqa: D102
+    @property
+    def files(self) -> tuple[HubFile, ...]: ...  # noqa: D102
+    @property
+    def barrier(self) -> Problem | None: ...  # noqa: D102
+    @property
+    def page(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,11 @@ class ModelDetails:
     likes: int = 0
     updated: str = ""
     page: str = ""
+
+    @property
+    def kind(self) -> RepoKind:
+        """What the hub calls it."""
+        return "model"
 
     @property
     def supported(self) -> bool:
@@ -107,7 +131,7 @@ def details(name: str, revision: str = "", token: str = "") -> ModelDetails:
 
 
 def _read(entry: Mapping[str, Any], subject: Subject) -> ModelDetails:
-    files = tuple(_file(item) for item in entry.get("siblings") or () if isinstance(item, Mapping))
+    files = files_of(entry)
     parameters, _ = weights_of(entry.get("safetensors"))
     config = entry.get("config")
     name = require_id(text_of(entry, "id") or subject.model)
@@ -128,6 +152,11 @@ def _read(entry: Mapping[str, Any], subject: Subject) -> ModelDetails:
         updated=text_of(entry, "lastModified"),
         page=f"{subject.endpoint}/{name}",
     )
+
+
+def files_of(entry: Mapping[str, Any]) -> tuple[HubFile, ...]:
+    """All files that the hub lists in what it says about a model or a data set."""
+    return tuple(_file(item) for item in entry.get("siblings") or () if isinstance(item, Mapping))
 
 
 def _file(item: Mapping[str, Any]) -> HubFile:
@@ -189,7 +218,7 @@ def _with_suggestion(failure: HubError, name: str, token: str) -> HubError:
     return HubError("missing", failure.message, advice, path=failure.problems[0].path, page=failure.page)
 
 
-def resolve(found: ModelDetails, file: HubFile, token: str = "") -> HubFile:
+def resolve(found: Repository, file: HubFile, token: str = "") -> HubFile:
     """The file with its size and digest, asked of the hub where the list did not have them.
 
     Raises:
@@ -197,7 +226,7 @@ def resolve(found: ModelDetails, file: HubFile, token: str = "") -> HubFile:
     """
     if file.size >= 0 and file.digest:
         return file
-    subject = Subject(endpoint(), found.id, found.revision, file.name, with_token=bool(token))
+    subject = subject_of(found, file.name, token)
     with opened(file_address(found, file), subject, token, method="HEAD") as answer:
         size = answer.headers.get("x-linked-size") or answer.headers.get("content-length") or ""
         digest = (answer.headers.get("x-linked-etag") or answer.headers.get("etag") or "").removeprefix("W/").strip('"')
@@ -210,6 +239,12 @@ def resolve(found: ModelDetails, file: HubFile, token: str = "") -> HubFile:
     return HubFile(file.name, int(size), digest)
 
 
-def file_address(found: ModelDetails, file: HubFile) -> str:
+def subject_of(found: Repository, file: str, token: str) -> Subject:
+    """A file as the subject of a question, for complaints."""
+    return Subject(endpoint(), found.id, found.revision, file, with_token=bool(token), kind=found.kind)
+
+
+def file_address(found: Repository, file: HubFile) -> str:
     """Where the file's content is."""
-    return f"{endpoint()}/{model_path(found.id)}/resolve/{found.commit}/{model_path(file.name)}"
+    path = repository_path(found.kind, model_path(found.id))
+    return f"{endpoint()}/{path}/resolve/{found.commit}/{model_path(file.name)}"

@@ -45,6 +45,11 @@ class HubFile:
     digest: str
 
 
+def is_licence(name: str) -> bool:
+    """Whether a file at the top of a repository says what its content may be used for."""
+    return bool(_WORDS.fullmatch(name))
+
+
 def needed(files: Iterable[HubFile], *, own_code: bool = False) -> tuple[HubFile, ...]:
     """The files that are downloaded: settings, tokenizer, template, safetensors weights, licence and model card.
 

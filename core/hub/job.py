@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from core.hub.datasets import DatasetPart
 from core.hub.details import ModelDetails
 from core.hub.web import require_online
 from core.runs.launch import LaunchCommand, engine_command
@@ -27,6 +28,25 @@ def create_download(found: ModelDetails, files: Sequence[str] = ()) -> RunFolder
         UserError: the folder cannot be made.
     """
     return create_job("download", download_arguments(found, files))
+
+
+def dataset_arguments(part: DatasetPart) -> dict[str, object]:
+    """The arguments of the job ``download`` for a part of a data set. Never a token."""
+    found = part.found
+    names = [file.name for file in part.wanted]
+    return {
+        "kind": found.kind, "id": found.id, "revision": found.revision, "commit": found.commit, "files": names,
+        "name": str(part.name),
+    }  # fmt: skip
+
+
+def create_dataset_download(part: DatasetPart) -> RunFolder:
+    """Makes the job's folder, as `create_download` does.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    return create_job("download", dataset_arguments(part))
 
 
 def download_command(folder: RunFolder, token: str = "") -> LaunchCommand:

@@ -21,6 +21,9 @@ Reason = Literal[
     "locked",
 ]
 
+RepoKind = Literal["model", "dataset"]
+"""What a repository of the hub holds."""
+
 _EXIT_CODES: Mapping[Reason, ExitCode] = {
     "name": ExitCode.BAD_SPEC,
     "missing": ExitCode.BAD_SPEC,
@@ -64,10 +67,11 @@ class Subject:
 
     Attributes:
         endpoint: the hub's address.
-        model: the model's id; empty for questions about no model.
+        model: the id of the model or data set; empty for questions about none.
         revision: the branch, tag or commit, where one was named.
         file: the file, where one was asked for.
         with_token: whether a token went with the question.
+        kind: what the id is the id of.
     """
 
     endpoint: str
@@ -75,6 +79,7 @@ class Subject:
     revision: str = ""
     file: str = ""
     with_token: bool = False
+    kind: RepoKind = "model"
 
     @property
     def host(self) -> str:
@@ -83,13 +88,23 @@ class Subject:
 
     @property
     def page(self) -> str:
-        """The model's page."""
-        return f"{self.endpoint}/{self.model}"
+        """The page of the model or data set."""
+        return f"{self.endpoint}/{repository_path(self.kind, self.model)}"
+
+    @property
+    def named(self) -> str:
+        """What was asked for, as a part of a sentence."""
+        return f"model “{self.model}”" if self.kind == "model" else f"data set “{self.model}”"
 
     @property
     def tokens_page(self) -> str:
         """Where tokens are made."""
         return f"{self.endpoint}/settings/tokens"
+
+
+def repository_path(kind: RepoKind, name: str) -> str:
+    """Where on the hub the page and the files of a model or a data set are; models stand at the top."""
+    return name if kind == "model" else f"{kind}s/{name}"
 
 
 def refused(subject: Subject, status: int, headers: Mapping[str, str]) -> HubError:
@@ -114,7 +129,7 @@ def refused(subject: Subject, status: int, headers: Mapping[str, str]) -> HubErr
     if code == "RevisionNotFound":
         return HubError(
             "missing",
-            f"The model “{subject.model}” has no revision “{subject.revision}”.",
+            f"The {subject.named} has no revision “{subject.revision}”.",
             f"Look at {subject.page}/refs for its branches and tags, or leave the revision out.",
             path="revision",
             page=subject.page,
@@ -122,8 +137,8 @@ def refused(subject: Subject, status: int, headers: Mapping[str, str]) -> HubErr
     if code == "EntryNotFound" and subject.file:
         return HubError(
             "missing",
-            f"The model “{subject.model}” has no file {subject.file}.",
-            "Look the model up again: its files may have changed.",
+            f"The {subject.named} has no file {subject.file}.",
+            "Look it up again: its files may have changed.",
             page=subject.page,
         )
     if status == _NO_TOKEN and subject.with_token and code != "RepoNotFound":
@@ -167,8 +182,7 @@ def _gated(subject: Subject, said: str) -> HubError:
     if not subject.with_token:
         return HubError(
             "gated",
-            f"The model “{subject.model}” is given only to people who have accepted its terms, and no token says who "
-            "you are.",
+            f"The {subject.named} is given only to people who have accepted its terms, and no token says who you are.",
             f"Sign in at {subject.page} and accept the terms there; then make a token of that account at "
             f"{subject.tokens_page} (reading is enough) and enter it here.",
             path=subject.model,
@@ -177,14 +191,14 @@ def _gated(subject: Subject, said: str) -> HubError:
     if "fine-grained" in said:
         return HubError(
             "token",
-            f"Your token may not read gated models such as “{subject.model}”.",
+            f"Your token may not read what has terms to accept, such as the {subject.named}.",
             f"Edit the token at {subject.tokens_page} and allow it to read public gated repositories.",
             path=subject.model,
             page=subject.tokens_page,
         )
     return HubError(
         "gated",
-        f"The account of your token has no access to the model “{subject.model}”.",
+        f"The account of your token has no access to the {subject.named}.",
         f"Sign in at {subject.page} with that account and accept the terms, or wait until its authors have granted "
         "access if you have asked for it.",
         path=subject.model,
@@ -214,8 +228,8 @@ def _no_model(subject: Subject) -> HubError:
     private = "your token cannot see it" if subject.with_token else "it is private and needs a token"
     return HubError(
         "missing",
-        f"There is no model “{subject.model}” on {subject.host}, or {private}.",
-        "Check the name; it has the form owner/model.",
+        f"There is no {subject.named} on {subject.host}, or {private}.",
+        "Check the name; it has the form owner/name.",
         path=subject.model,
         page=subject.page,
     )

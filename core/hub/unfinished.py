@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.hub.cache import CachedModel
-from core.hub.details import ModelDetails
+from core.hub.cache import CachedRepository
+from core.hub.details import Repository
 from core.hub.files import HubFile
+from core.hub.problems import RepoKind
 from core.paths import cache_dir, write_json
 
 
@@ -21,6 +22,7 @@ class Unfinished:
         files: the names of what was asked for.
         bytes_here: how much of it has come.
         bytes: how much it is altogether.
+        kind: whether it is a model or a data set.
     """
 
     id: str
@@ -28,58 +30,60 @@ class Unfinished:
     files: tuple[str, ...]
     bytes_here: int
     bytes: int
+    kind: RepoKind = "model"
 
 
-def remember(found: ModelDetails, wanted: tuple[HubFile, ...]) -> None:
+def remember(found: Repository, wanted: tuple[HubFile, ...]) -> None:
     """Writes down that a download has begun.
 
     Raises:
         OSError: it cannot be written.
     """
     record = {
+        "kind": found.kind,
         "id": found.id,
         "revision": found.revision,
         "commit": found.commit,
         "files": [[file.name, file.size, file.digest] for file in wanted],
     }
-    path = _record(found.id)
+    path = _record(found.id, found.kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
 
 
-def forget(model_id: str) -> None:
+def forget(name: str, kind: RepoKind = "model") -> None:
     """The download is done, or nobody wants it any more; its parts stay."""
-    _record(model_id).unlink(missing_ok=True)
+    _record(name, kind).unlink(missing_ok=True)
 
 
-def list_unfinished() -> tuple[Unfinished, ...]:
-    """Every download that can go on, by name."""
+def list_unfinished(kind: RepoKind = "model") -> tuple[Unfinished, ...]:
+    """Every download of models (or of data sets) that can go on, by name."""
     try:
         records = sorted(_folder().glob("*.json"))
     except OSError:  # no folder, no downloads
         return ()
     found = (_read(path) for path in records)
-    return tuple(item for item, _, _ in filter(None, found))
+    return tuple(item for item, _, _ in filter(None, found) if item.kind == kind)
 
 
-def discard(model_id: str) -> int:
-    """Deletes what has come of an unfinished download, and returns how many bytes that were. Whole models stay.
+def discard(name: str, kind: RepoKind = "model") -> int:
+    """Deletes what has come of an unfinished download, and returns how many bytes that were. Whole files stay.
 
     Raises:
         OSError: a part cannot be deleted.
     """
-    read = _read(_record(model_id))
+    read = _read(_record(name, kind))
     freed = 0
     if read is not None:
         _, files, _ = read
-        model = CachedModel(model_id)
+        model = CachedRepository(name, kind)
         for file in files:
             part = model.part(file)
             with suppress(FileNotFoundError):
                 size = part.stat().st_size
                 part.unlink()
                 freed += size
-    forget(model_id)
+    forget(name, kind)
     return freed
 
 
@@ -87,9 +91,9 @@ def _folder() -> Path:
     return cache_dir() / "unfinished-downloads"
 
 
-def _record(model_id: str) -> Path:
-    name = re.sub(r"[^\w.-]", "--", model_id)
-    return _folder() / f"{name}.json"
+def _record(name: str, kind: RepoKind) -> Path:
+    plain = re.sub(r"[^\w.-]", "--", name)
+    return _folder() / (f"{plain}.json" if kind == "model" else f"{kind}s--{plain}.json")
 
 
 def _read(path: Path) -> tuple[Unfinished, tuple[HubFile, ...], str] | None:
@@ -98,8 +102,9 @@ def _read(path: Path) -> tuple[Unfinished, tuple[HubFile, ...], str] | None:
         record = json.loads(path.read_text("utf-8"))
         files = tuple(HubFile(str(name), int(size), str(digest)) for name, size, digest in record["files"])
         name, revision, commit = str(record["id"]), str(record["revision"]), str(record["commit"])
+        kind: RepoKind = "dataset" if record.get("kind") == "dataset" else "model"
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    here = CachedModel(name).bytes_here(files, commit)
+    here = CachedRepository(name, kind).bytes_here(files, commit)
     names = tuple(file.name for file in files)
-    return Unfinished(name, revision, names, here, sum(file.size for file in files)), files, commit
+    return Unfinished(name, revision, names, here, sum(file.size for file in files), kind), files, commit

@@ -96,11 +96,7 @@ def get_json(path: str, query: Query, subject: Subject, token: str = "", *, most
         HubError: it cannot be reached, refuses, or answers something else.
     """
     url = f"{subject.endpoint}{path}{'?' + urllib.parse.urlencode(query) if query else ''}"
-    with opened(url, subject, token) as response:
-        try:
-            blob = response.body.read(most)
-        except (OSError, http.client.HTTPException) as failure:
-            raise unreachable(failure, subject) from failure
+    blob = get_bytes(url, subject, token, most=most)
     try:  # cut off where it is far too long, it is no JSON either
         return json.loads(blob.decode("utf-8"))
     except (ValueError, RecursionError) as failure:
@@ -110,6 +106,19 @@ def get_json(path: str, query: Query, subject: Subject, token: str = "", *, most
             "If this network asks to sign in on a web page, do that first. If HF_ENDPOINT is set, check that it names "
             "a Hugging Face hub.",
         ) from failure
+
+
+def get_bytes(url: str, subject: Subject, token: str = "", *, most: int) -> bytes:
+    """What stands at an address, up to so many bytes.
+
+    Raises:
+        HubError: it cannot be reached, or refuses.
+    """
+    with opened(url, subject, token) as response:
+        try:
+            return response.body.read(most)
+        except (OSError, http.client.HTTPException) as failure:
+            raise unreachable(failure, subject) from failure
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How the session reads facts, and what they depend on; runs in background threads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import paths
@@ -22,10 +22,12 @@ class Rows:
 
 
 def absolute(spec: RunSpec) -> RunSpec:
-    """The spec with absolute paths, as a run keeps it."""
+    """The spec with absolute paths and the commits of its data sets, as a run keeps it."""
+    from core.data.hub_files import pin_hub_data
     from core.spec.codec import resolve_paths
 
-    return resolve_paths(spec, Path.cwd())
+    spec = resolve_paths(spec, Path.cwd())
+    return replace(spec, data=pin_hub_data(spec.data))
 
 
 def runs_folder(spec: RunSpec) -> Path:

@@ -1,7 +1,6 @@
 """Rows of one file on their way into the table: opened and read on in background threads, a few hundred at a time."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
@@ -105,7 +104,7 @@ class RowsReader(QObject):
 def _first(path: str, data: DataSpec, report: Report) -> Batch:
     from core.data.preview import open_preview
 
-    preview = open_preview(Path(path), data)
+    preview = open_preview(path, data)
     rows = _shown(preview.rows, report)
     return Batch(OpenFile(path, preview, RowPages(preview)), rows, not preview.is_whole)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.facts.locate import cache_folder
-from core.hub.cache import CachedModel
+from core.hub.cache import CachedRepository
 from core.hub.details import ModelDetails, details
 from core.hub.download import installed
 from core.hub.names import parse_name
@@ -81,7 +81,7 @@ def see(text: str) -> Seen:
     name, revision = parse_name(text)
     found = details(name, revision, token_text())
     folder = installed(found)
-    here = found.bytes if folder else CachedModel(found.id).bytes_here(found.wanted, found.commit)
+    here = found.bytes if folder else CachedRepository(found.id).bytes_here(found.wanted, found.commit)
     return Seen(found, folder, here, shutil.disk_usage(existing_parent(cache_folder())).free)
 
 

@@ -23,7 +23,7 @@ BLOCK = 16 * 1024
 
 @dataclass
 class Model:
-    """A model on the hub; ``gated`` and ``private`` as the real hub has them."""
+    """A model on the hub, or a data set where ``kind`` says so; ``gated`` and ``private`` as the real hub has them."""
 
     id: str
     files: dict[str, bytes]
@@ -35,6 +35,8 @@ class Model:
     commit: str = COMMIT
     branches: tuple[str, ...] = ("main",)
     says_sizes: bool = True
+    kind: str = "model"
+    card: dict[str, Any] = field(default_factory=dict)
 
     def is_large(self, name: str) -> bool:
         return len(self.files[name]) > LARGE
@@ -172,10 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self.serve_list()
             elif path == "/api/whoami-v2":
                 self.serve_account()
-            elif path.startswith("/api/models/"):
-                self.serve_model(path.removeprefix("/api/models/"))
+            elif path.startswith(("/api/models/", "/api/datasets/")):
+                self.serve_model(path.removeprefix("/api/").partition("/")[2])
             elif "/resolve/" in path:
-                self.serve_file(path.strip("/"))
+                self.serve_file(path.strip("/").removeprefix("datasets/"))
             else:
                 self.refuse(404, "", "Not found")
         except (BrokenPipeError, ConnectionResetError):
@@ -190,6 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             model
             for model in self.hub.models.values()
             if words in model.id.lower()
+            and model.kind == "model"
             and (not model.private or self.is_insider())
             and set(query.get("filter", [])) <= set(model.tags)
             and query.get("pipeline_tag", ["text-generation"])[0] in model.tags
@@ -212,7 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
     def serve_model(self, rest: str) -> None:
         name, _, revision = rest.partition("/revision/")
         if name in self.hub.renamed:
-            self.reply(307, b"", {"Location": f"/api/models/{self.hub.renamed[name]}/revision/{revision}?blobs=true"})
+            kind = self.asked.path.split("/")[2]
+            self.reply(307, b"", {"Location": f"/api/{kind}/{self.hub.renamed[name]}/revision/{revision}?blobs=true"})
             return
         model = self.find(name)
         if model is None:
@@ -242,6 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             "private": model.private,
             "tags": [*model.tags, f"license:{model.licence}"],
             "safetensors": {"parameters": {"BF16": 1_000_000, "F32": 500}, "total": 1_000_500},
+            **({"cardData": model.card} if model.card else {}),
             "config": {key: config[key] for key in ("model_type", "architectures") if key in config},
         }
 
@@ -276,7 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(401, "", "Invalid credentials in Authorization header")
             return None
         model = self.hub.models.get(name)
-        if model is None or (model.private and not self.is_insider()):
+        asked_kind = "dataset" if self.asked.path.startswith(("/datasets/", "/api/datasets/")) else "model"
+        if model is None or model.kind != asked_kind or (model.private and not self.is_insider()):
             self.refuse(404 if token else 401, "RepoNotFound", "Repository not found")
             return None
         return model

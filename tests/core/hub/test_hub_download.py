@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.facts.locate import find_model, list_models
 from core.facts.model_files import read_model
 from core.hub import transfer, unfinished
-from core.hub.cache import CachedModel
+from core.hub.cache import CachedRepository
 from core.hub.details import ModelDetails, details
 from core.hub.download import Downloaded, DownloadStoppedError, download, installed
 from core.hub.files import HubFile
@@ -68,7 +68,7 @@ def trouble(call: Callable[..., object], *arguments: object) -> HubError:
 
 
 def part_of(model: Model, name: str = WEIGHTS) -> Path:
-    return CachedModel(model.id).part(HubFile(name, 0, model.digest(name)))
+    return CachedRepository(model.id).part(HubFile(name, 0, model.digest(name)))
 
 
 def test_a_download(tiny: Model, hub: HubServer, hub_home: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_token_that_may_not_read_gated_models(hub: HubServer) -> None:
     hub.faults.answer["/org/gated/resolve"] = (1, 403, {"X-Error-Code": "GatedRepo", "X-Error-Message": said})
     barrier = details("org/gated", "", TOKEN).barrier
     assert barrier is not None
-    assert "may not read gated models" in barrier.message
+    assert "may not read what has terms to accept, such as the model “org/gated”" in barrier.message
 
 
 def test_private_models_and_wrong_tokens(hub: HubServer) -> None:
