@@ -1,10 +1,11 @@
 """Where the answers stand in a rendered conversation: found by rendering, never by guessing from token patterns."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from core.data.templates import WEIGHT, ChatTemplate
+from core.data.templates import WEIGHT, ChatTemplate, shared_length
 from core.data.types import Message, Sample
 from core.errors import UserError
 from core.spec.sections import TrainOn
@@ -14,6 +15,8 @@ RENDERED_AT = datetime(2024, 7, 26, 12)  # noqa: DTZ001 (templates want a wall c
 would train on other tokens than it began with; the day itself is the one that Llama 3 falls back to."""
 
 Span = tuple[int, int]
+
+_BOUNDARY = re.compile(r".*[\s>\]:]", re.DOTALL)
 
 
 class SpanError(Exception):
@@ -25,7 +28,9 @@ def render_sample(template: ChatTemplate, messages: Sequence[Message], sample: S
     return template.render(messages, tools=sample.tools, add_generation_prompt=prompt, now=RENDERED_AT)
 
 
-def find_answers(template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str) -> tuple[Span, ...]:
+def find_answers(
+    template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str, wanted: Sequence[bool] | None = None
+) -> tuple[Span, ...]:
     """The part of ``text`` that each assistant message of ``messages`` became.
 
     A part begins after the generation prompt and ends with the end of the turn; white space behind that is left out.
@@ -41,33 +46,35 @@ def find_answers(template: ChatTemplate, messages: Sequence[Message], sample: Sa
         messages: the whole conversation.
         sample: where it comes from; gives the tools.
         text: ``messages`` as the template writes them.
+        wanted: for each assistant message whether it is looked for; None for all.
 
     Returns:
-        One span of characters for each assistant message, in order.
+        One span of characters for each wanted assistant message, in order.
 
     Raises:
-        SpanError: none of the ways leads to the answers.
+        SpanError: none of the ways leads to the wanted answers.
     """
-    answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    places = [index for index, message in enumerate(messages) if message.role == "assistant"]
+    answers = [index for index, want in zip(places, wanted or [True] * len(places), strict=True) if want]
     if not answers:
         return ()
     starts: dict[int, int] = {}
     spans: dict[int, Span] = {}
     for index in answers:
-        before = _try_render(template, messages[:index], sample, prompt=True)
-        if before is None or not text.startswith(before):
+        start = _start_of(template, messages[:index], sample, text)
+        if start is None:
             continue
-        starts[index] = len(before)
+        starts[index] = start
         last = index + 1 == len(messages)
         after = text if last else _try_render(template, messages[: index + 1], sample, prompt=False)
-        if after is not None and len(after) > len(before) and text.startswith(after):
-            spans[index] = _without_tail(text, (len(before), len(after)), template.turn_end)
+        if after is not None and len(after) > start and text.startswith(after):
+            spans[index] = _without_tail(text, (start, len(after)), template.turn_end)
     if len(spans) < len(answers) and template.marks_answers:
-        marked = _marked_spans(template, messages, sample, text)
-        if len(marked) == len(answers):
-            return tuple(_without_tail(text, span, template.turn_end) for span in marked)
+        marked = dict(zip(places, _marked_spans(template, messages, sample, text), strict=False))
+        if len(marked) == len(places):
+            return tuple(_without_tail(text, marked[index], template.turn_end) for index in answers)
     if len(spans) < len(answers):
-        _add_by_turn_end(template.turn_end, text, answers, starts, spans)
+        _add_by_turn_end(template.inner_end, messages, text, starts, spans)
     if len(spans) < len(answers):
         _add_by_content(template, messages, sample, text, spans)
     return _in_order([spans.get(index) for index in answers])
@@ -79,6 +86,25 @@ def _try_render(template: ChatTemplate, messages: Sequence[Message], sample: Sam
         return render_sample(template, messages, sample, prompt=prompt)
     except UserError:
         return None
+
+
+def _start_of(template: ChatTemplate, before: Sequence[Message], sample: Sample, text: str) -> int | None:
+    """Where the answer to ``before`` begins in ``text``; None where the template writes the turns before it otherwise.
+
+    That is behind the generation prompt, or behind as much of it as the text has: many templates let the model begin
+    with a thought, and write answers that have none without it.
+    """
+    prompt = _try_render(template, before, sample, prompt=True)
+    if prompt is None:
+        return None
+    if text.startswith(prompt):
+        return len(prompt)
+    bare = _try_render(template, before, sample, prompt=False)
+    if bare is None or not text.startswith(bare) or not prompt.startswith(bare):
+        return None
+    shared = text[: len(bare) + shared_length(text[len(bare) :], prompt[len(bare) :])]
+    whole = _BOUNDARY.match(shared, len(bare))  # never half of a tag that only begins as the prompt's does
+    return whole.end() if whole else None
 
 
 def _without_tail(text: str, span: Span, turn_end: str) -> Span:
@@ -120,19 +146,24 @@ def _read_marks(marked: str, text: str, openings: str, closing: str) -> list[tup
 
 
 def _add_by_turn_end(
-    turn_end: str, text: str, answers: Sequence[int], starts: dict[int, int], spans: dict[int, Span]
+    turn_end: str, messages: Sequence[Message], text: str, starts: dict[int, int], spans: dict[int, Span]
 ) -> None:
-    """Closes answers whose start is known at the next end of turn, if that comes before the next answer."""
+    """Closes answers whose start is known at the next end of turn, if that comes before the next answer.
+
+    What is closed there has to be the answer: some templates leave earlier answers out, and the next end of a turn is
+    that of a question then.
+    """
     end = turn_end.strip()
     if not end:
         return
-    for number, index in enumerate(answers):
-        if index in spans or index not in starts:
+    for index, start in starts.items():
+        if index in spans:
             continue
-        found = text.find(end, starts[index])
-        following = [starts[later] for later in answers[number + 1 :] if later in starts]
-        if found >= 0 and (not following or found + len(end) <= following[0]):
-            spans[index] = (starts[index], found + len(end))
+        found = text.find(end, start)
+        following = [later for place, later in starts.items() if place > index]
+        said = messages[index].content.rpartition("</think>")[2].strip()
+        if found >= 0 and said in text[start:found] and (not following or found + len(end) <= following[0]):
+            spans[index] = (start, found + len(end))
 
 
 def _add_by_content(

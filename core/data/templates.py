@@ -1,9 +1,10 @@
 """Chat templates: which one is used, what it writes, and with which tokens an answer ends."""
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ SETTING = "data.template"
 MODEL = "model"
 NONE = "none"
 PLAIN = "plain"
+EDITED = "edited"
+TOOLS = "+tools"
+"""Behind the name of a template: what it has no place for, calls and descriptions of tools, is written as text."""
 WEIGHT = "weight"
 """The entry of `Message.extra` that says whether a turn is trained; templates never see it."""
 
@@ -29,6 +33,7 @@ _JOIN = """{% for message in messages %}
 """
 _PROBE = "Probewort"
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_FILES = (".jinja", ".jinja2", ".j2")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
 
 
@@ -37,18 +42,23 @@ class ChatTemplate:
     """A template ready to use.
 
     Attributes:
-        name: "model", "none", a built-in's name or a file's path.
+        name: "model", "none", a built-in's name, a file's path, or "edited" where the spec itself holds the text; with
+            "+tools" behind it where tools are written as text.
+        choice: the value of the setting ``data.template`` that stands for it.
         source: its Jinja text, fit for a model's ``chat_template.jinja``.
         variables: the special tokens that it may write, by name.
         turn_end: what it writes after an answer: the end-of-turn token, perhaps with a space before it; white space
             where that is all there is; empty if an answer ends with nothing.
+        inner_end: the same behind an answer that is not the last, where some templates write less.
         marks_answers: it has ``{% generation %}`` marks.
     """
 
     name: str
+    choice: str
     source: str
     variables: Mapping[str, str]
     turn_end: str
+    inner_end: str
     marks_answers: bool
     _compiled: Any = field(repr=False, compare=False)
 
@@ -107,32 +117,42 @@ def builtin_templates() -> Mapping[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in files}
 
 
+def is_template_text(choice: str) -> bool:
+    """Whether a value of ``data.template`` is the text of a template and not the name of one."""
+    return "{%" in choice or "{{" in choice
+
+
 def choose_template(choice: str, model: ModelFacts, tokenizer: Tokenizer) -> ChatTemplate:
     """The template that the setting ``data.template`` stands for.
 
     Args:
         choice: "auto" for the model's own, or “plain” where it has none; "none" to join texts as they are; the name
-            of a built-in; or the path of a Jinja file.
+            of a built-in; the path of a Jinja file; or the text of a template. "+tools" behind one of the first four
+            takes it with tools written as text.
         model: the base model.
         tokenizer: its tokenizer.
 
     Raises:
         UserError: there is no such template, or it is not valid.
     """
-    if choice == "auto":
-        if model.template:
-            return _make(
-                MODEL, model.template, tokenizer, advice=f"Set {SETTING} to “{PLAIN}” or to a file of your own."
-            )
-        return _make_builtin(PLAIN, builtin_templates()[PLAIN], tokenizer)
-    if choice == NONE:
-        return _make_builtin(NONE, _JOIN, tokenizer)
+    variables = tokenizer.special
+    if is_template_text(choice):
+        return _make(EDITED, choice, choice, variables, advice="Mend the text, or choose another template.")
+    if choice.endswith(TOOLS):
+        return with_tools(choose_template(choice.removesuffix(TOOLS), model, tokenizer))
     builtins = builtin_templates()
-    if choice in builtins:
-        return _make_builtin(choice, builtins[choice], tokenizer)
+    name = PLAIN if choice == "auto" and not model.template else choice
+    if name == "auto":
+        advice = f"Set {SETTING} to “{PLAIN}” or to a file of your own."
+        return _make(MODEL, choice, model.template, variables, advice=advice)
+    if name == NONE or name in builtins:
+        # A template of our own begins with the beginning-of-text token exactly where the tokenizer would add it.
+        source = (_BOS if tokenizer.adds_bos else "") + builtins.get(name, _JOIN)
+        return _make(name, choice, source, variables, advice="")
     path = Path(choice).expanduser()
-    if path.suffix in (".jinja", ".jinja2", ".j2") or path.is_file() or len(path.parts) > 1:
-        return _make(choice, _read(path), tokenizer, advice="Mend the file, or choose another template.")
+    if path.suffix in _FILES or path.is_file() or len(path.parts) > 1:
+        advice = "Mend the file, or choose another template."
+        return _make(choice, choice, _read(path), variables, advice=advice)
     names = ["auto", NONE, *builtins]
     close = difflib.get_close_matches(choice, names, n=1)
     fixes = [Fix(f"Use “{close[0]}”", (Edit(SETTING, close[0]),))] if close else []
@@ -141,12 +161,38 @@ def choose_template(choice: str, model: ModelFacts, tokenizer: Tokenizer) -> Cha
     raise UserError(error(SETTING, message, f"Choose one of {listed}, or the path of a .jinja file.", *fixes))
 
 
-def _make_builtin(name: str, source: str, tokenizer: Tokenizer) -> ChatTemplate:
-    """A template of our own; it begins with the beginning-of-text token exactly where the tokenizer would add it."""
-    return _make(name, _BOS + source if tokenizer.adds_bos else source, tokenizer, advice="")
+def plain_template(template: ChatTemplate) -> ChatTemplate:
+    """The built-in “plain” for the same model, without a beginning-of-text token: to see what it can write."""
+    return _make(PLAIN, PLAIN, builtin_templates()[PLAIN], template.variables, advice="")
 
 
-def _make(name: str, source: str, tokenizer: Tokenizer, *, advice: str) -> ChatTemplate:
+def with_tools(template: ChatTemplate) -> ChatTemplate:
+    """The template behind a preface that writes descriptions, calls and results of tools as plain text.
+
+    Descriptions open the system turn, or the first turn of the user where the template has no system turn; calls stand
+    inside the answers, and results are turns of the user. The preface is part of the source, so that it goes wherever
+    the template goes.
+    """
+    source = _tools_preface(in_system=_has_system_turn(template)) + template.source
+    choice = source if is_template_text(template.choice) else template.choice + TOOLS
+    return _make(template.name + TOOLS, choice, source, template.variables, advice="")
+
+
+@functools.cache
+def _tools_preface(*, in_system: bool) -> str:
+    preface = resource("template_parts", "tools_as_text.jinja").read_text(encoding="utf-8").rstrip()
+    return f"{{%- set tools_in_system = {'true' if in_system else 'false'} %}}{preface}"
+
+
+def _has_system_turn(template: ChatTemplate) -> bool:
+    probe = (Message("system", _PROBE), Message("user", "Hello"), Message("assistant", "Hello"))
+    try:
+        return _PROBE in template.render(probe)
+    except UserError:
+        return False
+
+
+def _make(name: str, choice: str, source: str, variables: Mapping[str, str], *, advice: str) -> ChatTemplate:
     import jinja2
 
     try:
@@ -157,8 +203,9 @@ def _make(name: str, source: str, tokenizer: Tokenizer, *, advice: str) -> ChatT
         fix = Fix(f"Use “{PLAIN}”", (Edit(SETTING, PLAIN),))
         raise UserError(error(SETTING, message, advice, fix)) from failure
     marks = bool(_GENERATION.search(source))
-    draft = ChatTemplate(name, source, tokenizer.special, "", marks, compiled)
-    return ChatTemplate(name, source, tokenizer.special, _turn_end(draft), marks, compiled)
+    draft = ChatTemplate(name, choice, source, variables, "", "", marks, compiled)
+    end = _turn_end(draft)
+    return replace(draft, turn_end=end, inner_end=_inner_end(draft) or end)
 
 
 def _read(path: Path) -> str:
@@ -186,6 +233,23 @@ def _turn_end(template: ChatTemplate) -> str:
     if not found:
         return ""
     return rest.rstrip() or rest
+
+
+def _inner_end(template: ChatTemplate) -> str:
+    """What stands between an answer and the next question: what does not stand before the first question as well."""
+    question, answer = Message("user", "Hello"), Message("assistant", _PROBE)
+    try:
+        first = template.render((question,)).partition("Hello")[0]
+        rest = template.render((question, answer, question)).partition(_PROBE)[2].partition("Hello")[0]
+    except UserError:
+        return ""
+    return rest[: len(rest) - shared_length(first[::-1], rest[::-1])].rstrip()
+
+
+def shared_length(one: str, other: str) -> int:
+    """With how many characters both texts begin in the same way."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def _as_mapping(message: Message) -> dict[str, Any]:

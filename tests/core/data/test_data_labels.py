@@ -65,8 +65,8 @@ def test_exactly_the_answers_and_their_ends_are_trained(
     text = template.render(messages, now=RENDERED_AT)
     assert list(row.tokens) == tokenizer.encode(text)
     assert not row.trained[0]
-    # A template with brackets has a space in front of the answer; the others write it right after their prompt.
-    before = " " if name == "brackets" else ""
+    # Some templates have a space in front of the answer; the others write it right after their prompt.
+    before = " " if name in ("brackets", "llama2", "mistral", "vicuna") else ""
     wrapped = "<think>\n\n</think>\n\n" if name == "thinking" else ""
     earlier = [before + answer + template.turn_end for _, answer in pairs[:-1]]
     last = before + wrapped + pairs[-1][1] + template.turn_end

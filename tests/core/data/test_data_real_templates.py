@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.data.drafts import Draft, make_drafts
 from core.data.labels import Written, write_sample
 from core.data.templates import ChatTemplate, choose_template
 from core.data.tokenizer import Tokenizer
@@ -100,6 +101,29 @@ def test_answers_alone_are_trained_by_real_templates(
                     assert said in trained_text(written), f"{name} does not train {said}"
     assert sum(1 for name in templates if found[name]) >= 60
     assert found["written"] > 3 * found["refused"]
+
+
+def test_every_row_with_tools_is_written_or_has_a_way_out(
+    templates: dict[str, str], tokenizer_folder: Path, tokenizer: Tokenizer
+) -> None:
+    written: set[str] = set()
+    for name, source in templates.items():
+        model = model_of(tokenizer_folder, source)
+        template = choose_template("auto", model, tokenizer)
+        for chat in [chat for chat in marked_chats() if chat.tools][:2]:
+            sample = Sample("f:1", chat.messages, tools=chat.tools)
+            (found,) = make_drafts([sample], template, "completions")
+            if isinstance(found, Draft):
+                written.add(name)
+                continue
+            assert found.fixes, f"{name}: {found.message}"
+            for fix in found.fixes:
+                (edit,) = fix.edits
+                choice = edit.value if edit.path == "data.template" else "auto"
+                train_on = edit.value if edit.path == "data.train_on" else "completions"
+                mended = write_sample(sample, tokenizer, choose_template(choice, model, tokenizer), train_on, 10**6)
+                assert chat.messages[-1].content in trained_text(mended), f"{name}: {fix.title}"
+    assert len(written) >= 49, "most templates write rows with tools as they are"
 
 
 def trained_text(written: Written) -> str:

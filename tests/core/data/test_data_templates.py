@@ -113,14 +113,15 @@ def test_bad_choices_say_what_to_do(
 def test_builtins_end_turns_and_begin_texts_once(
     tokenizer: Tokenizer, bos_tokenizer: Tokenizer, model: ModelFacts
 ) -> None:
-    assert {"alpaca", "chatml", "gemma", "llama3", "phi3", "plain"} <= set(builtin_templates())
+    assert {"alpaca", "chatml", "deepseek", "gemma", "llama2", "llama3", "mistral"} <= set(builtin_templates())
+    assert {"phi3", "phi4", "plain", "vicuna", "zephyr"} <= set(builtin_templates())
     chat = [Message("system", "S"), Message("user", "Q"), Message("assistant", "A")]
     for name in builtin_templates():
         found = choose_template(name, model, tokenizer)
         text = found.render(chat)
         prompt = found.render(chat[:2], add_generation_prompt=True)
         assert text.startswith(prompt)
-        assert text[len(prompt) :].rstrip() == "A" + found.turn_end
+        assert text[len(prompt) :].strip() == "A" + found.turn_end
         assert found.turn_end
         assert all(part in text for part in "SQA")
         begun = choose_template(name, model, bos_tokenizer)
