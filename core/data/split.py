@@ -1,10 +1,12 @@
-"""Which rows are measured instead of trained. Equal rows stay together, so nothing is both learned and examined."""
+"""Which rows are measured instead of trained. What belongs together stays together, so nothing learned is examined."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from core.data.near import near_groups
 from core.data.types import Sample
+from core.spec.sections import ValidationGroups
 
 _FEWEST_ROWS = 10
 
@@ -21,35 +23,86 @@ def content_key(sample: Sample) -> bytes:
     return hashlib.sha256(blob.encode("ascii")).digest()[:16]
 
 
+def group_keys(
+    samples: Sequence[Sample], groups: ValidationGroups, *, alive: Callable[[], None] | None = None
+) -> list[bytes]:
+    """A key for each row that is the same for all rows that have to be on the same side, and only for those.
+
+    It hangs on what the rows say and not on their order: the smallest `content_key` of all rows that belong together,
+    be it directly or through others.
+
+    Args:
+        samples: the rows, repeated ones included.
+        groups: what belongs together besides equal rows, as the spec says it.
+        alive: called now and then; what it raises ends the work.
+    """
+    keys = [content_key(sample) for sample in samples]
+    if groups == "equal":
+        return keys
+    by_key = dict(zip(keys, samples, strict=True))
+    ordered = sorted(by_key)  # near-duplicates are looked for in an order of their own: the result may hang on it
+    if groups == "near":
+        joined = near_groups([by_key[key] for key in ordered], alive=alive)
+        return _joined(keys, ([ordered[place] for place in group] for group in joined))
+    files: dict[str, list[bytes]] = {}
+    for key, sample in zip(keys, samples, strict=True):
+        files.setdefault(sample.place.rpartition(":")[0], []).append(key)
+    return _joined(keys, files.values())
+
+
+def _joined(keys: Sequence[bytes], groups: Iterable[Sequence[bytes]]) -> list[bytes]:
+    """For each key the smallest one of all those that groups connect it with."""
+    roots = {key: key for key in keys}
+
+    def root(key: bytes) -> bytes:
+        while roots[key] != key:
+            roots[key] = roots[roots[key]]
+            key = roots[key]
+        return key
+
+    for group in groups:
+        for key in group[1:]:
+            one, other = sorted((root(group[0]), root(key)))
+            roots[other] = one
+    return [root(key) for key in keys]
+
+
 def hold_back(keys: Sequence[bytes], share: float, seed: int) -> frozenset[int]:
     """The rows that are kept for validation.
 
-    Rows with the same content go to the same side. The choice depends on content and seed alone, not on the order of
+    Rows with the same key go to the same side. The choice depends on the keys and the seed alone, not on the order of
     the rows. At least one row is held back where there are ten or more, and at least one is always trained.
 
     Args:
-        keys: `content_key` of each row.
+        keys: of each row, as `group_keys` makes them.
         share: wanted share of the rows, 0 to 1.
         seed: the run's seed.
 
     Returns:
-        Indices into ``keys``; at most the wanted share, less only where a group of duplicates does not fit.
+        Indices into ``keys``; at most the wanted share, less only where a group does not fit.
     """
-    wanted = round(len(keys) * share)
-    if share > 0 and len(keys) >= _FEWEST_ROWS:
-        wanted = max(1, wanted)
+    wanted = wanted_rows(len(keys), share)
     groups: dict[bytes, list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
     held: list[int] = []
-    for _, key in sorted((_rank(key, seed), key) for key in groups):
+    for _, key in sorted((rank_of(key, seed), key) for key in groups):
         group = groups[key]
-        if len(held) + len(group) <= min(wanted, len(keys) - 1):
+        if len(held) + len(group) <= wanted:
             held.extend(group)
         if len(held) == wanted:
             break
     return frozenset(held)
 
 
-def _rank(key: bytes, seed: int) -> bytes:
+def wanted_rows(count: int, share: float) -> int:
+    """How many of so many rows are held back if every group of equal rows fits."""
+    wanted = round(count * share)
+    if share > 0 and count >= _FEWEST_ROWS:
+        wanted = max(1, wanted)
+    return max(0, min(wanted, count - 1))
+
+
+def rank_of(key: bytes, seed: int) -> bytes:
+    """Where a group of equal rows stands in the order in which groups are held back."""
     return hashlib.sha256(f"validation {seed} ".encode() + key).digest()
