@@ -97,11 +97,11 @@ def _steps(part: Any) -> list[Any]:
 
 
 def _spells_bytes(model: Mapping[str, Any]) -> bool:
-    """Whether each token's name has one character for each byte, and every byte has a token."""
-    odd = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+    """Whether each token's name has one character for each byte; a byte without a token may only be missing."""
+    odd = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
     if model.get("type", "BPE") != "BPE" or any(model.get(name) for name in odd):
         return False
-    return all(character in model.get("vocab", ()) for character in byte_characters())
+    return not model.get("unk_token") or all(character in model.get("vocab", ()) for character in byte_characters())
 
 
 @functools.cache

@@ -95,10 +95,15 @@ def forgetting(plain: dict[str, Any]) -> None:
     plain["model"]["merges"] = [pair for pair in plain["model"]["merges"] if "q" not in "".join(pair)]
 
 
+def unknowing(plain: dict[str, Any]) -> None:
+    forgetting(plain)
+    plain["model"]["unk_token"] = "<s>"
+
+
 KINDS: dict[str, tuple[Callable[[dict[str, Any]], None] | None, bool]] = {
     "plain": (None, True), "nfc": (composing, True), "split": (splitting, True), "lower": (lowering, False),
     "removed": (removing, False), "prefix": (prefixing, False), "strip": (stripping, False),
-    "no-byte": (forgetting, False), "metaspace": (None, False),
+    "no-byte": (forgetting, True), "unknown": (unknowing, False), "metaspace": (None, False),
 }  # fmt: skip
 
 
