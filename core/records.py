@@ -1,7 +1,7 @@
 """Dataclass trees to plain data and back: one strict codec for facts, plans, events and manifests.
 
-Understands nested dataclasses, tuples, mappings, optionals, literals, enums, paths and numbers. The spec has a codec
-of its own (`core.spec.codec`) because a person writes it and deserves better answers.
+Understands nested dataclasses, sequences (read as tuples), mappings, optionals, literals, enums, paths and numbers. The
+spec has a codec of its own (`core.spec.codec`) because a person writes it and deserves better answers.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,7 +29,7 @@ def to_plain(value: object) -> Any:
         return value.value
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list | frozenset):
+    if isinstance(value, Sequence | frozenset) and not isinstance(value, str):
         return [to_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
@@ -67,8 +67,10 @@ def _read(kind: Any, data: object, path: str) -> object:
         if data in typing.get_args(kind):
             return data
         raise RecordError(f"{path}: expected one of {typing.get_args(kind)}, found {data!r}")
+    if origin is Sequence:
+        return _read_tuple((*typing.get_args(kind), Ellipsis), data, path)
     if origin is tuple:
-        return _read_tuple(kind, data, path)
+        return _read_tuple(typing.get_args(kind), data, path)
     if origin in (dict, Mapping):
         return _read_mapping(kind, data, path)
     if dataclasses.is_dataclass(kind):
@@ -93,10 +95,9 @@ def _read_union(kind: Any, data: object, path: str) -> object:
     raise RecordError("; or ".join(failures) or f"{path}: found {data!r}")
 
 
-def _read_tuple(kind: Any, data: object, path: str) -> tuple[object, ...]:
+def _read_tuple(arguments: tuple[Any, ...], data: object, path: str) -> tuple[object, ...]:
     if not isinstance(data, list | tuple):
         raise RecordError(f"{path}: expected a list, found {data!r}")
-    arguments = typing.get_args(kind)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return tuple(_read(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(data))
     if len(arguments) != len(data):

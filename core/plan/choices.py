@@ -21,7 +21,8 @@ from core.plan.search import (
     quantizations,
     search,
 )
-from core.plan.types import Choices, Chosen, Memory, Parameters, Target
+from core.plan.targets import Targets
+from core.plan.types import Choices, Chosen, Memory, Parameters
 from core.spec.run_spec import RunSpec
 from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
@@ -35,7 +36,7 @@ TEMPLATE_TOKENS = 64
 class Training:
     """What is trained, by module; ``trained`` is its part in memory."""
 
-    targets: tuple[Target, ...]
+    targets: Targets
     parameters: Parameters
     trained: Trained
 

@@ -4,7 +4,8 @@ from core.facts.types import ModelFacts
 from core.plan.gguf_sizes import gguf_sizes
 from core.plan.memory import Trained
 from core.plan.parameters import embedding_elements, touches_tie
-from core.plan.types import Disk, Target
+from core.plan.targets import Targets
+from core.plan.types import Disk
 from core.spec.run_spec import RunSpec
 from core.units import MIB
 
@@ -31,9 +32,7 @@ WRITTEN_PER_SECOND = 500e6
 _STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
-def disk_of(
-    spec: RunSpec, model: ModelFacts, targets: tuple[Target, ...], trained: Trained, optimizer: str, free: int
-) -> Disk:
+def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained, optimizer: str, free: int) -> Disk:
     """Sizes of one checkpoint, the adapter, a merged model, a GGUF file of each type, and of the run at its fullest.
 
     A checkpoint holds the 32-bit masters and the optimizer's states. One more than asked lies on disk for a moment:

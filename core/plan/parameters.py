@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.errors import Problem, UserError, error, warning
 from core.facts.types import LinearFacts, ModelFacts
 from core.plan.shapes import Shapes, shapes_of
-from core.plan.types import Parameters, Target
+from core.plan.targets import Places, Targets
+from core.plan.types import Parameters
 from core.spec.layers import layered_name, parse_layers
 from core.spec.sections import AdapterSpec
 
@@ -14,65 +15,53 @@ ALL_LINEAR = "all-linear"
 ROLES = ("attention", "mlp")
 
 # Another rank alone leaves the modules as they are, and looking them up takes longer than anything else of a plan.
-_places: dict[tuple[object, ...], tuple[ModelFacts, tuple[LinearFacts, ...]]] = {}
+# What cannot be had is remembered as well: its problems name what was probably meant, which takes longer still.
+_places: dict[tuple[object, ...], tuple[ModelFacts, Places | tuple[Problem, ...]]] = {}
 _KEPT_PLACES = 64
 
 
-def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> tuple[Target, ...]:
+def resolve_targets(adapter: AdapterSpec, model: ModelFacts) -> Targets:
     """The modules that get adapters, in model order, each with its own rank; none for full fine-tuning.
 
     Raises:
         UserError: a name, layer or rank pattern does not fit this model; every such problem at once.
     """
-    if adapter.method == "full":
-        return ()
-    chosen, ranks = _placed(adapter, model)
-    dora = adapter.method == "dora"
-    rank = max(1, adapter.rank)
-    targets = []
-    for linear in chosen:
-        own, width, height = ranks.get(linear.name, rank), linear.in_features, linear.out_features
-        # DoRA adds one magnitude for each output feature; PEFT transposes Conv1D first, so it is the same there.
-        count = own * (width + height) + (height if dora else 0)
-        targets.append(Target(linear.name, own, width, height, count))
-    return tuple(targets)
-
-
-def _placed(adapter: AdapterSpec, model: ModelFacts) -> tuple[tuple[LinearFacts, ...], Mapping[str, int]]:
-    """The modules that get adapters, and the ranks of those with one of their own."""
-    key = (adapter.targets, adapter.layers, adapter.modules_to_save, id(model))
+    pattern = tuple(adapter.rank_pattern.items())
+    full = adapter.method == "full"
+    key = (full, adapter.targets, adapter.layers, adapter.modules_to_save, pattern, id(model))
     known = _places.get(key)
-    if known is not None and known[0] is model and not adapter.rank_pattern:
-        return known[1], {}
+    if known is None or known[0] is not model:
+        if len(_places) >= _KEPT_PLACES:
+            del _places[next(iter(_places))]
+        found = Places(model) if full else _find(adapter, model)
+        known = _places[key] = (model, found)  # which keeps the model alive, and so its id its own
+    if not isinstance(known[1], Places):
+        raise UserError(*known[1])
+    return Targets(known[1], max(1, adapter.rank), dora=adapter.method == "dora")
+
+
+def _find(adapter: AdapterSpec, model: ModelFacts) -> Places | tuple[Problem, ...]:
+    """The modules that get adapters, or what is wrong with their names."""
     shapes = shapes_of(model)
     problems: list[Problem] = []
     layers = _layers(adapter, model, problems)
     chosen = _chosen(adapter, model, shapes, layers, problems)
     ranks = _ranks(adapter, model, shapes, chosen, problems)
     problems.extend(_conflicts(adapter, chosen))
-    unknown = (name for name in adapter.modules_to_save if saved_elements(name, model) is None)
-    problems.extend(_unknown_saved(name, model, shapes) for name in unknown)
+    saved = {name: saved_elements(name, model) for name in adapter.modules_to_save}
+    problems.extend(_unknown_saved(name, model, shapes) for name, elements in saved.items() if elements is None)
     if problems:
-        raise UserError(*problems)
-    if len(_places) >= _KEPT_PLACES:
-        del _places[next(iter(_places))]
-    _places[key] = (model, chosen)  # which keeps the model alive, and so its id its own
-    return chosen, ranks
+        return tuple(problems)
+    own = {linear.name: ranks[linear.name] for linear in chosen if linear.name in ranks} if ranks else {}
+    return Places(model, chosen, {name: elements or 0 for name, elements in saved.items()}, own)
 
 
-def count_parameters(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> Parameters:
+def count_parameters(adapter: AdapterSpec, targets: Targets, model: ModelFacts) -> Parameters:
     """Trained, frozen and all parameters, exactly; a module trained in full is a copy beside the frozen original."""
     if adapter.method == "full":
         return Parameters(model.parameters, 0, model.parameters)
-    added = sum(target.parameters for target in targets) + saved_parameters(adapter, model)
+    added = targets.parameters + sum(targets.places.saved.values())
     return Parameters(added, model.parameters, model.parameters + added)
-
-
-def saved_parameters(adapter: AdapterSpec, model: ModelFacts) -> int:
-    """Parameters of the copies that `AdapterSpec.modules_to_save` trains in full."""
-    if adapter.method == "full":
-        return 0
-    return sum(saved_elements(name, model) or 0 for name in dict.fromkeys(adapter.modules_to_save))
 
 
 def saved_elements(name: str, model: ModelFacts) -> int | None:
@@ -110,7 +99,7 @@ def head_of(model: ModelFacts) -> LinearFacts | None:
     return next((linear for linear in reversed(model.linears) if linear.role == "head"), None)
 
 
-def target_warnings(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> tuple[Problem, ...]:
+def target_warnings(adapter: AdapterSpec, targets: Targets, model: ModelFacts) -> tuple[Problem, ...]:
     """What is allowed but deserves a word: changing a matrix that embeddings and head share."""
     if adapter.method == "full":
         return ()
@@ -139,17 +128,17 @@ def matching(name: str, shapes: Shapes) -> tuple[LinearFacts, ...]:
     return tuple(linear for full, linear in shapes.by_name.items() if full.endswith(ending))
 
 
-def touches_tie(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> bool:
+def touches_tie(adapter: AdapterSpec, targets: Targets, model: ModelFacts) -> bool:
     """Whether the adapter changes the matrix that embeddings and head share, which a merge then makes two."""
     return model.tied_embeddings and bool(_tied_names(adapter, targets, model))
 
 
-def _tied_names(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts) -> set[str]:
+def _tied_names(adapter: AdapterSpec, targets: Targets, model: ModelFacts) -> set[str]:
     head = head_of(model)
     names = {embedding_name(model), head.short_name if head else "lm_head"}
     touched = {name for name in adapter.modules_to_save if name.rpartition(".")[2] in names}
     # The head is the last of a model's linear layers, and embeddings are none.
-    return touched | ({target.module.rpartition(".")[2] for target in targets[-1:]} & names)
+    return touched | ({linear.short_name for linear in targets.places.linears[-1:]} & names)
 
 
 def _layers(adapter: AdapterSpec, model: ModelFacts, problems: list[Problem]) -> frozenset[int] | None:

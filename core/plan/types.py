@@ -1,6 +1,6 @@
 """The plan: every number and every automatic choice of a run, made before it starts; the engine re-derives nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -182,7 +182,7 @@ class Plan:
 
     choices: Choices
     parameters: Parameters | None
-    targets: tuple[Target, ...]
+    targets: Sequence[Target]
     batch: Batch | None
     curve: Curve | None
     memory: Memory | None

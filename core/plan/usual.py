@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from core.facts.types import DataFacts, LengthFacts, ModelFacts
+from core.plan.shapes import shapes_of
 from core.spec.run_spec import RunSpec
 
 Task = Literal["chat", "text", "knowledge", "short", "code"]
@@ -83,9 +84,6 @@ USUAL: Mapping[Task, Usual] = {
 }
 
 _NO_LIMIT = 2**19
-# Facts never change, and a plan is made with every click on the same ones.
-_KEPT = 8
-_widest: dict[int, tuple[ModelFacts, int]] = {}
 
 
 def task_of(spec: RunSpec, data: DataFacts | None) -> Task:
@@ -112,14 +110,8 @@ def widest_rank(model: ModelFacts | None) -> int:
     """Half of the narrowest layer, rounded down to a power of two: more rank is hardly an adapter."""
     if model is None:
         return _NO_LIMIT
-    known = _widest.get(id(model))
-    if known is None or known[0] is not model:
-        blocks = [linear for linear in model.linears if linear.layer is not None]
-        narrowest = min((min(linear.in_features, linear.out_features) for linear in blocks), default=2 * _NO_LIMIT)
-        if len(_widest) >= _KEPT:
-            _widest.clear()
-        known = _widest[id(model)] = (model, int(2 ** max(0, math.floor(math.log2(max(2, narrowest) / 2)))))
-    return known[1]
+    narrowest = min((min(size) for size in shapes_of(model).blocks), default=2 * _NO_LIMIT)
+    return int(2 ** max(0, math.floor(math.log2(max(2, narrowest) / 2))))
 
 
 def usual_alpha(method: str, rank: int) -> float:

@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Literal
 
 from core.facts.types import ModelFacts
 from core.plan.memory.kinds import Kind, Layers, adapter_widths, layers_of
-from core.plan.parameters import embedding_name, head_of, saved_elements
-from core.plan.types import Target
+from core.plan.parameters import embedding_name, head_of
+from core.plan.targets import Places, Shape, Targets
 from core.spec.sections import AdapterSpec
 
 Head = Literal["plain", "trained", "wrapped"]
+_KEPT_LAYOUTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,48 +74,82 @@ class Trained:
         return self.head == "trained"
 
 
-def trained_of(adapter: AdapterSpec, targets: tuple[Target, ...], model: ModelFacts, trainable: int) -> Trained:
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What is trained of a model whatever the ranks, and so remembered; a rank of 0 stands for the one of the spec.
+
+    Attributes:
+        outside: adapters outside the layers, such as the head's.
+        sizes: elements of each module trained in full.
+    """
+
+    groups: tuple[Group, ...]
+    outside: tuple[Shape, ...]
+    first: int
+    head: Head = "plain"
+    head_rank: int | None = None
+    embeddings: int = 0
+    sizes: tuple[int, ...] = ()
+
+
+def trained_of(adapter: AdapterSpec, targets: Targets, model: ModelFacts, trainable: int) -> Trained:
     """What ``targets`` and the modules trained in full come to."""
-    layers = layers_of(model)
     if adapter.method == "full":
-        groups = _grouped(layers, {}, {}, first=0)
+        groups = _grouped(layers_of(model), {}, {}, first=0)
         return Trained(trainable, groups, "trained", 0, model.embedding_parameters, _all_tensors(model, trainable))
-    ranks: dict[int, list[tuple[str, int]]] = {}
-    outside: list[Target] = []
-    where = layers.where
-    for target in targets:
-        place = where.get(target.module)
-        if place is None:
-            outside.append(target)
-        elif place[0] in ranks:
-            ranks[place[0]].append((place[1], target.rank))
-        else:
-            ranks[place[0]] = [(place[1], target.rank)]
-    head = head_of(model)
-    head_rank = next((target.rank for target in outside if head is not None and target.module == head.name), 0)
-    saved = _saved(adapter, model)
-    learned = _learned(saved, layers)
-    embeddings = sum(saved_elements(name, model) or 0 for name in saved if name.rpartition(".")[2] in _inputs(model))
-    first = 0 if embeddings else min([*ranks, *learned], default=model.num_layers)
-    groups = _grouped(layers, ranks, learned, first=first)
-    wrapped = head_rank > 0 or (head is not None and any(_means(name, head.name) for name in saved))
-    sizes = _adapter_tensors(groups, outside, dora=adapter.method == "dora")
-    sizes.update(saved_elements(name, model) or 0 for name in saved)
+    layout, usual, dora = _layout_of(targets.places), targets.rank, targets.dora
+    groups = tuple(_ranked(group, usual) for group in layout.groups)
+    sizes = _adapter_tensors(groups, [shape._replace(rank=shape.rank or usual) for shape in layout.outside], dora=dora)
+    sizes.update(layout.sizes)
     return Trained(
         trainable,
         groups,
-        "wrapped" if wrapped else "plain",
-        head_rank,
-        embeddings,
+        layout.head,
+        0 if layout.head_rank is None else layout.head_rank or usual,
+        layout.embeddings,
         tuple(sizes.items()),
-        first,
+        layout.first,
         adapter.dropout > 0,
-        adapter.method == "dora",
+        dora,
     )
 
 
-def _saved(adapter: AdapterSpec, model: ModelFacts) -> tuple[str, ...]:
-    return tuple(name for name in dict.fromkeys(adapter.modules_to_save) if saved_elements(name, model))
+def _ranked(group: Group, usual: int) -> Group:
+    if not group.ranks:
+        return group
+    ranks = tuple((label, rank or usual) for label, rank in group.ranks)
+    return Group(group.kind, group.count, group.alive, ranks, group.learned)
+
+
+@lru_cache(maxsize=_KEPT_LAYOUTS)
+def _layout_of(places: Places) -> _Layout:
+    model, own = places.model, places.own
+    layers, head = layers_of(model), head_of(model)
+    ranks: dict[int, list[tuple[str, int]]] = {}
+    outside: list[Shape] = []
+    head_rank = None
+    for linear in places.linears:
+        rank, place = own.get(linear.name, 0), layers.where.get(linear.name)
+        if place is not None:
+            ranks.setdefault(place[0], []).append((place[1], rank))
+            continue
+        outside.append(Shape(rank, linear.in_features, linear.out_features, 1))
+        if head is not None and linear.name == head.name:
+            head_rank = rank
+    saved = tuple(name for name, elements in places.saved.items() if elements)
+    learned = _learned(saved, layers)
+    embeddings = sum(places.saved[name] for name in saved if name.rpartition(".")[2] in _inputs(model))
+    first = 0 if embeddings else min([*ranks, *learned], default=model.num_layers)
+    wrapped = head_rank is not None or (head is not None and any(_means(name, head.name) for name in saved))
+    return _Layout(
+        groups=_grouped(layers, ranks, learned, first=first),
+        outside=tuple(outside),
+        first=first,
+        head="wrapped" if wrapped else "plain",
+        head_rank=head_rank,
+        embeddings=embeddings,
+        sizes=tuple(places.saved[name] for name in saved),
+    )
 
 
 def _inputs(model: ModelFacts) -> frozenset[str]:
@@ -147,14 +183,15 @@ def _grouped(
     )
 
 
-def _adapter_tensors(groups: tuple[Group, ...], outside: list[Target], *, dora: bool) -> Counter[int]:
+def _adapter_tensors(groups: tuple[Group, ...], outside: list[Shape], *, dora: bool) -> Counter[int]:
     """Elements of a tensor -> how many tensors of that size the adapters have."""
     sizes: Counter[int] = Counter()
-    shapes = [(target.rank, target.in_features, target.out_features, 1) for target in outside]
+    shapes = outside
     for group in groups:
         linears = group.kind.linears
         shapes += [
-            (rank, linears[label].in_features, linears[label].out_features, group.count) for label, rank in group.ranks
+            Shape(rank, linears[label].in_features, linears[label].out_features, group.count)
+            for label, rank in group.ranks
         ]
     for rank, width, height, count in shapes:
         sizes[rank * width] += count

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, warning
 from core.plan.problems.case import Case
-from core.plan.shapes import shapes_of
 from core.plan.types import Target
 from core.plan.usual import LARGE_SET, holds, scale_of, task_of, usual_alpha, usual_rank, widest_rank
 from core.spec.rules_adapter import scale_band
@@ -107,12 +106,12 @@ def _pattern_scales(case: Case) -> Iterator[Problem]:
         return
     low, high = scale_band(spec.method)
     own = scale_of(spec.method, spec.rank, spec.alpha)
-    for target in training.targets:
-        scale = scale_of(spec.method, target.rank, spec.alpha)
+    for module, rank in training.targets.places.own.items():
+        scale = scale_of(spec.method, rank, spec.alpha)
         if low <= own <= high and not low <= scale <= high:
             yield warning(
                 "adapter.rank_pattern",
-                f"“{target.module}” has rank {target.rank:,} beside alpha {spec.alpha:g}, so its adapter acts "
+                f"“{module}” has rank {rank:,} beside alpha {spec.alpha:g}, so its adapter acts "
                 f"{scale:.3g}-fold where the others act {own:.3g}-fold.",
                 "Take a rank closer to the others, or rsLoRA, whose strength moves less with the rank.",
                 Fix("Give all modules the same rank", (Edit("adapter.rank_pattern", {}),)),
@@ -124,8 +123,7 @@ def _attention_only(case: Case) -> Iterator[Problem]:
     training, model = case.decision.training, case.model
     if training is None or model is None or not training.targets or case.spec.adapter.rank_pattern:
         return
-    known = shapes_of(model).by_name
-    if any(known[target.module].role != "attention" for target in training.targets):
+    if any(linear.role != "attention" for linear in training.targets.places.linears):
         return
     if all(linear.role != "mlp" for linear in model.linears):
         return

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from core.errors import Edit
 from core.plan.memory import FITS_SHARE, state_bytes
 from core.plan.search import SMALLEST_PASS, longest_row
-from core.plan.shapes import shapes_of
 from core.plan.solve.rows import cut_at
 from core.plan.solve.trials import Trial
 from core.units import format_bytes
@@ -206,8 +205,7 @@ def _less_trained(now: Trial) -> Iterator[Option]:
         change = Change("lora", title, "LoRA instead of DoRA", edits, SOME, "slightly less is learned", reason)
         yield _one(change)
     yield from _lower_rank(now)
-    by_name = shapes_of(now.model).by_name
-    attention = sum(by_name[target.module].role == "attention" for target in targets)
+    attention = sum(linear.role == "attention" for linear in targets.places.linears)
     if 0 < attention < len(targets):
         reason = f"{attention:,} of {len(targets):,} modules keep their adapters; more rank makes up for a part of it."
         pattern = (Edit("adapter.rank_pattern", {}),) if adapter.rank_pattern else ()

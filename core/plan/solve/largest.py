@@ -8,8 +8,8 @@ from core.plan.choices import decide
 from core.plan.search import longest_row
 from core.plan.solve.bisect import last_good
 from core.plan.solve.trials import Trial, Trials
+from core.plan.targets import Targets
 from core.plan.typed import typed
-from core.plan.types import Target
 from core.spec.rules import check
 from core.spec.run_spec import RunSpec, field_at, is_visible
 
@@ -64,5 +64,5 @@ def _most(now: Trial, what: What, high: int) -> int:
     return longest * max(1, now.spec.training.effective_batch) if now.ground.packing.value else longest
 
 
-def _widest_rank(targets: Sequence[Target], model: ModelFacts) -> int:
-    return max((min(target.in_features, target.out_features) for target in targets), default=model.hidden_size)
+def _widest_rank(targets: Targets, model: ModelFacts) -> int:
+    return max((min(shape.in_features, shape.out_features) for shape in targets.shapes), default=model.hidden_size)

@@ -6,7 +6,7 @@ from core.facts.types import ModelFacts
 from core.plan.once import once_for_each
 from core.plan.parameters import embedding_elements, head_of
 from core.plan.shapes import ATTENTION_INPUT, shapes_of
-from core.plan.types import Target
+from core.plan.targets import Targets
 from core.spec.sections import AdapterSpec
 
 # Bytes that element-wise kernels move for a token in 16 bits, forward and backward, by the width that they scale with.
@@ -105,7 +105,7 @@ def stack_of(model: ModelFacts) -> Stack:
     )
 
 
-def trained_part(adapter: AdapterSpec, model: ModelFacts, targets: tuple[Target, ...], parameters: int) -> Trained:
+def trained_part(adapter: AdapterSpec, model: ModelFacts, targets: Targets, parameters: int) -> Trained:
     """The adapters of a spec, or everything.
 
     Args:
@@ -114,44 +114,22 @@ def trained_part(adapter: AdapterSpec, model: ModelFacts, targets: tuple[Target,
         targets: the modules that get adapters.
         parameters: all trained ones, modules trained in full included.
     """
-    key = (id(targets), id(model), parameters, adapter.method, adapter.dropout > 0, adapter.modules_to_save)
-    known = _parts.get(key)
-    if known is not None:
-        return known[2]
-    if len(_parts) >= _KEPT_PARTS:
-        del _parts[next(iter(_parts))]
-    made = _part(adapter, model, targets, parameters)
-    _parts[key] = (targets, model, made)  # which keeps the two alive, and so their ids their own
-    return made
-
-
-# Targets are remembered as well (see `core.plan.choices.training_of`), and most edits leave them as they are.
-_parts: dict[tuple[object, ...], tuple[tuple[Target, ...], ModelFacts, Trained]] = {}
-_KEPT_PARTS = 128
-
-
-def _part(adapter: AdapterSpec, model: ModelFacts, targets: tuple[Target, ...], parameters: int) -> Trained:
     full = adapter.method == "full"
     embeddings = any("emb" in name or "wte" in name for name in adapter.modules_to_save)
-    by_name = shapes_of(model).by_name
-    first = 0 if full or embeddings else model.num_layers
     inputs, outputs, narrow, elements, rebuilding = 0, 0, 0, 0, 0
-    for target in targets:
-        layer = by_name[target.module].layer
-        if layer is not None and layer < first:
-            first = layer
-        inputs += target.in_features
-        outputs += target.out_features
-        narrow += 2 * target.rank * (target.in_features + target.out_features)
-        size = target.in_features * target.out_features
+    for shape in targets.shapes:
+        inputs += shape.number * shape.in_features
+        outputs += shape.number * shape.out_features
+        narrow += 2 * shape.number * shape.rank * (shape.in_features + shape.out_features)
+        size = shape.number * shape.in_features * shape.out_features
         elements += size
-        rebuilding += 2 * target.rank * size
+        rebuilding += 2 * shape.rank * size
     dora = adapter.method == "dora"
     return Trained(
         parameters=parameters,
         full=full,
         layers=model.num_layers,
-        first=first,
+        first=0 if full or embeddings else targets.places.first,
         modules=len(targets),
         inputs=inputs,
         outputs=outputs,

@@ -1,5 +1,7 @@
 """The card of the target modules: quick sets, the brush, the matrix, and what lies outside the layers."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QSignalBlocker
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
@@ -29,7 +31,7 @@ class PlacesCard(Card):
         super().__init__(tr("Target modules"))
         self._desk = desk
         self._session = desk.session
-        self._targets: tuple[Target, ...] | None = None
+        self._targets: Sequence[Target] | None = None
         self.matrix: Matrix | None = None
         self.grid: MatrixGrid | None = None
         self._model: ModelFacts | None = None

@@ -137,7 +137,7 @@ def test_full_fine_tuning_trains_everything(family: Family) -> None:
     from core.engine.adapters import attach
 
     adapter = AdapterSpec(method="full")
-    planned = count_parameters(adapter, (), family.facts)
+    planned = count_parameters(adapter, resolve_targets(adapter, family.facts), family.facts)
     wrapped = attach(copy.deepcopy(family.model), adapter, ())
     assert (planned.trainable, planned.frozen, planned.total) == counted(wrapped)
 

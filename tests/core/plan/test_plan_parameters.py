@@ -64,7 +64,7 @@ def test_layers_leave_linears_outside_blocks_to_those_who_name_them() -> None:
 def test_full_fine_tuning_has_no_targets() -> None:
     adapter = AdapterSpec(method="full", targets=("nonsense",))
     assert resolve_targets(adapter, TINY) == ()
-    counted = count_parameters(adapter, (), TINY)
+    counted = count_parameters(adapter, resolve_targets(adapter, TINY), TINY)
     assert (counted.trainable, counted.frozen, counted.total) == (TINY.parameters, 0, TINY.parameters)
 
 
@@ -164,7 +164,7 @@ def test_a_name_outside_the_chosen_layers_and_no_name_at_all() -> None:
     assert "nothing would be trained" in found
     saved_only = AdapterSpec(targets=(), modules_to_save=("lm_head",))
     assert resolve_targets(saved_only, TINY) == ()
-    assert count_parameters(saved_only, (), TINY).trainable == 300 * 64
+    assert count_parameters(saved_only, resolve_targets(saved_only, TINY), TINY).trainable == 300 * 64
 
 
 def test_a_model_without_linear_layers() -> None:

@@ -123,7 +123,7 @@ def counted_speed(
     """Tokens a second of a step that packs full rows and recomputes all layers."""
     shape = model if isinstance(model, type(MISTRAL)) else MISTRAL
     adapter = AdapterSpec(method=method, rank=rank, targets=targets)  # type: ignore[arg-type]
-    chosen = () if method == "full" else resolve_targets(adapter, shape)
+    chosen = resolve_targets(adapter, shape)
     trained = trained_part(adapter, shape, chosen, count_parameters(adapter, chosen, shape).trainable)
     tokens = float(length * rows)
     even = LengthFacts(rows, length * rows, length * rows, length, length, length, 0, 0, {})
@@ -278,7 +278,7 @@ def test_no_gradient_flows_below_the_first_trained_layer() -> None:
 
 def test_full_training_takes_six_operations_a_weight_and_token() -> None:
     model, adapter = MODELS["1b"], AdapterSpec(method="full")
-    trained = trained_part(adapter, model, (), model.parameters)
+    trained = trained_part(adapter, model, resolve_targets(adapter, model), model.parameters)
     manner = Manner(width=2, stored_width=2, unpacked=False, varlen=True, scores=False)
     stack = stack_of(model)
     work = step_work(stack, trained, manner, load_of(lengths(), 1000, 500, 1), 0)

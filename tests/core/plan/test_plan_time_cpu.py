@@ -62,7 +62,7 @@ def counted(
 ) -> float:
     """Seconds of a step as they are counted for one core."""
     adapter = AdapterSpec(method=method, rank=rank, targets=targets, dropout=dropout)  # type: ignore[arg-type]
-    chosen = () if method == "full" else resolve_targets(adapter, STARTER)
+    chosen = resolve_targets(adapter, STARTER)
     trained = trained_part(adapter, STARTER, chosen, count_parameters(adapter, chosen, STARTER).trainable)
     tokens = rows * length
     even = LengthFacts(rows, tokens, round(supervised * tokens), length, length, length, 0, 0, {})
