@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +13,20 @@ from core.data.lengths import measure
 from core.data.mixing import mix
 from core.data.order import seed_number
 from core.data.reading import FileSamples, Progress, as_warnings, capped, collect_samples, keep_some
-from core.data.split import content_key, hold_back
+from core.data.split import group_keys, hold_back
 from core.data.templates import NONE, ChatTemplate, choose_template
 from core.data.text_rows import TextCut
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
 from core.facts.types import DataFacts, FileFacts, ModelFacts
-from core.spec.sections import DataSpec
+from core.spec.sections import DataSpec, ValidationGroups
 from core.spec.weights import weight_of
 
-_FINGERPRINT_VERSION = 1
+_FINGERPRINT_VERSION = 2
+"""2: members of a turn that are null are left out before a template sees them, as transformers does; until then such
+rows gave other tokens."""
+_HIGHEST_SHARE = 0.5  # of the setting data.validation_share
 _BATCH = 512
 _BATCH_CHARACTERS = 500_000
 """Rows are tokenised in groups of at most so much text: with offsets and Python's lists around them a token of running
@@ -72,11 +76,12 @@ def load_dataset(
     progress = Progress(on_progress)
     train_files, held_files = collect_samples(spec, progress)
     pool = keep_some(mix(train_files, spec.weights, seed), spec.max_rows, seed)
-    samples, held, shared = _split(pool, _all_samples(held_files), spec, seed)
+    sides = _split(pool, _all_samples(held_files), spec, seed, progress.alive)
+    samples, held = sides.train, sides.held
     encoder = _Encoder(tokenizer, template, spec, progress)
     train, held_rows = encoder.encode(samples), encoder.encode(held)
     problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
-    problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, shared, pool)]
+    problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, sides, pool)]
     if not train:
         raise UserError(*_nothing_left(encoder, problems))
     files = (*train_files, *held_files)
@@ -100,18 +105,40 @@ def _all_samples(files: Sequence[FileSamples]) -> list[Sample]:
     return [sample for item in files for sample in item.samples]
 
 
-def _split(pool: list[Sample], held: list[Sample], spec: DataSpec, seed: int) -> tuple[list[Sample], list[Sample], int]:
-    """Rows to train, rows to measure, and how many of the latter were left out because they are trained."""
-    keys = [content_key(sample) for sample in pool]
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Rows to train and rows to measure.
+
+    Attributes:
+        shared: how many validation rows were left out because they are trained.
+        smallest: how many rows belong together at least, where no such group was small enough to be held back.
+    """
+
+    train: list[Sample]
+    held: list[Sample]
+    shared: int = 0
+    smallest: int = 0
+
+
+def _split(pool: list[Sample], held: list[Sample], spec: DataSpec, seed: int, alive: Callable[[], None]) -> _Sides:
+    keys = group_keys([*pool, *held], _groups(spec), alive=alive)
     if spec.validation:
-        known = set(keys)
-        fresh = [sample for sample in held if content_key(sample) not in known]
-        return pool, fresh, len(held) - len(fresh)
+        known = set(keys[: len(pool)])
+        fresh = [sample for sample, key in zip(held, keys[len(pool) :], strict=True) if key not in known]
+        return _Sides(pool, fresh, shared=len(held) - len(fresh))
     chosen = hold_back(keys, spec.validation_share, seed)
     train = [sample for index, sample in enumerate(pool) if index not in chosen]
     # A row that an epoch trains several times is measured once all the same.
     held_back = {id(pool[index]): pool[index] for index in sorted(chosen)}
-    return train, list(held_back.values()), 0
+    smallest = min(Counter(keys).values(), default=0) if spec.validation_share and not chosen else 0
+    return _Sides(train, list(held_back.values()), smallest=smallest)
+
+
+def _groups(spec: DataSpec) -> ValidationGroups:
+    """Which rows have to be on one side: whole files matter only where rows of one might be on both."""
+    if not spec.validation and not spec.validation_share:
+        return "equal"
+    return "equal" if spec.validation and spec.validation_groups == "file" else spec.validation_groups
 
 
 def _counted(files: Sequence[FileSamples], samples: Sequence[Sample], spec: DataSpec) -> tuple[FileFacts, ...]:
@@ -218,7 +245,7 @@ def _advice(
     tokenizer: Tokenizer,
     template: ChatTemplate,
     held: Sequence[Encoded],
-    shared: int,
+    sides: _Sides,
     pool: Sequence[Sample],
 ) -> list[Problem]:
     """Warnings about data that can be trained but perhaps should not be, as it is.
@@ -226,9 +253,13 @@ def _advice(
     What follows from the facts alone, such as cut rows, is for the planner to say.
     """
     found: list[Problem] = []
-    if shared:
-        message = f"{shared} validation rows are also training rows and are left out of the validation."
+    if sides.shared:
+        message = f"{sides.shared} validation rows are also training rows and are left out of the validation."
+        if spec.validation_groups == "near":
+            message = f"{sides.shared} validation rows are the same as training rows, or nearly, and are left out."
         found.append(warning("data.validation", message, "Use other rows for validation."))
+    if sides.smallest > 1:
+        found.append(_too_large_groups(sides.smallest, len(pool)))
     if spec.validation and not held:
         message = "No validation row is left."
         found.append(warning("data.validation", message, "Choose other validation files."))
@@ -241,6 +272,18 @@ def _advice(
         fix = Fix("Use “plain”", (Edit("data.template", "plain"),))
         found.append(warning("data.template", message, "Choose a template whose end token the model has.", fix))
     return found
+
+
+def _too_large_groups(smallest: int, rows: int) -> Problem:
+    share = math.ceil(100 * smallest / rows) / 100
+    message = (
+        f"No row is held back for validation: the smallest group of rows that have to stay together has {smallest} of "
+        f"the {rows} rows."
+    )
+    if share > _HIGHEST_SHARE:
+        return warning("data.validation_groups", message, "Name validation files, or let rows of one file be parted.")
+    fix = Fix(f"Hold back {share:.0%} of the rows", (Edit("data.validation_share", share),))
+    return warning("data.validation_share", message, "Hold back more rows, or name validation files.", fix)
 
 
 def _shape_reason(files: Sequence[FileSamples]) -> str:
@@ -280,3 +323,5 @@ def _later_parts(spec: DataSpec, files: Sequence[FileSamples]) -> Iterator[tuple
     yield "cuts", cuts if any(item.cut != TextCut() for item in files) else []
     fallbacks = [item.fallback for item in files]
     yield "encodings", fallbacks if any(fallbacks) else []
+    groups = _groups(spec)
+    yield "groups", groups if groups != "equal" else ""

@@ -14,6 +14,7 @@ RecordFormat = Literal[
 TrainOn = Literal["completions", "last", "all"]
 Packing = Literal["auto", "on", "off"]
 BadRows = Literal["stop", "skip"]
+ValidationGroups = Literal["equal", "near", "file"]
 TextRows = Literal["auto", "paragraphs", "lines", "file", "separator"]
 Encoding = Literal[
     "auto", "utf_16", "windows_1252", "windows_1250", "windows_1251", "koi8_r", "gb18030", "big5", "shift_jis",
@@ -129,6 +130,22 @@ class DataSpec:
         usual=Bounds(0, 0.5),
         step=0.01,
         zero_means="no validation",
+        affects=("speed",),
+    )
+    validation_groups: ValidationGroups = setting(
+        "equal",
+        Kind.CHOICE,
+        "Kept on one side",
+        "Which rows are either all trained or all measured, so that the validation loss is not flattered by rows that "
+        "the model has as good as seen.",
+        choices=(
+            Choice("equal", "Equal rows", "Rows that say exactly the same."),
+            Choice(
+                "near", "Nearly equal rows", "Also rows that share four fifths of their words; takes a little longer."
+            ),
+            Choice("file", "Rows of one file", "Whole files are trained or measured, such as the chapters of a book."),
+        ),
+        advanced=True,
         affects=("speed",),
     )
     format: RecordFormat = setting(

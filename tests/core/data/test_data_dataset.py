@@ -369,7 +369,7 @@ def earlier_fingerprint(spec: DataSpec, seed: int, found: Dataset, shapes: Seque
     tokenizer = Tokenizer.load(Path(model.path))
     template = choose_template(spec.template, model, tokenizer)
     parts = {
-        "version": 1,
+        "version": 2,
         "files": [[file.sha256, *shape] for file, shape in zip(found.facts.files, shapes, strict=True)],  # type: ignore[misc]
         "sides": [len(spec.train), len(spec.validation), spec.validation_share],
         "template": [False, template.source, dict(template.variables)],
