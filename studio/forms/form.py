@@ -75,6 +75,7 @@ class FieldRow(QWidget):
         self.editor.edited.connect(self._edited)
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.plan_changed.connect(self._problems_changed)
+        desk.session.ways_out.found.connect(self._problems_changed)
         self._refresh()
         self._problems_changed()
 
@@ -144,7 +145,7 @@ class FieldRow(QWidget):
             for problem in self.desk.session.problems
             if problem.path == self.info.path and problem.severity is not Severity.INFO
         )
-        self._notes.show_problems(found)
+        self._notes.show_problems(found, awaiting=self.desk.session.ways_out.is_looking)
 
 
 class MoreSettings(QWidget):

@@ -43,6 +43,7 @@ QLabel[role="caption"] {{ color: {c.muted}; font-size: {px(tokens.SMALL - 1)}px;
     letter-spacing: 1px; }}
 QLabel[role="big"] {{ font-size: {px(26)}px; font-weight: 600; }}
 QLabel[role="link"] {{ color: {c.accent}; }}
+QLabel[role="link"]:disabled {{ color: {c.faint}; }}
 QLabel[role="link"]:hover, QLabel[role="link"]:focus {{ text-decoration: underline; }}
 QLabel[role="key"] {{ background: {c.window}; border: 1px solid {c.line_strong}; border-radius: 4px; padding: 2px 8px;
     font-size: {px(tokens.SMALL)}px; font-weight: 600; }}

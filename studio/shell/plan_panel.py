@@ -88,6 +88,7 @@ class PlanPanel(QWidget):
                 box.addLayout(item)
         session = desk.session
         session.plan_changed.connect(self.refresh)
+        session.ways_out.found.connect(lambda: self._show_problems(session.problems))
         session.busy_changed.connect(self._show_busy)
         session.facts_changed.connect(self.refresh)
         self.refresh()
@@ -167,7 +168,7 @@ class PlanPanel(QWidget):
             )
         )
         kept, rows = _folded(wanted)
-        self._notes.show_problems(kept)
+        self._notes.show_problems(kept, awaiting=self._desk.session.ways_out.is_looking)
         self._more.setText(tr_count(rows, "One more on the Data page", "{n} more on the Data page"))
         self._more.setVisible(rows > 0)
 

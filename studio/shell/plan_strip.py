@@ -53,6 +53,7 @@ class PlanStrip(QWidget):
         box.addWidget(self._problem)
         box.addWidget(self.start)
         desk.session.plan_changed.connect(self.refresh)
+        desk.session.ways_out.found.connect(self.refresh)
         desk.session.busy_changed.connect(self.refresh)
         self.refresh()
 

@@ -18,6 +18,7 @@ from core.plan.planner import plan
 from core.plan.types import Plan
 from core.spec.run_spec import RunSpec
 from studio.state import readers
+from studio.state.ways_out import WaysOut
 from studio.workers.task import Task, start_task
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Session(QObject):
         busy: what is being read, by "hardware", "model" and "data".
         spec_changed: the paths that changed.
         plan_changed: the plan is another one (after every edit and every new fact).
+        ways_out: brings the fixes of a run that does not fit, a moment after its plan; then they are in `problems`.
         facts_changed: which of "hardware", "model" and "data" changed.
         busy_changed: the reading began, went on or ended.
     """
@@ -74,6 +76,7 @@ class Session(QObject):
         self.model_problems: tuple[Problem, ...] = ()
         self.data_problems: tuple[Problem, ...] = ()
         self.plan: Plan | None = None
+        self.ways_out = WaysOut()
         self.busy: dict[str, Busy] = {}
         self._tasks: dict[str, Task] = {}
         self._read_for: dict[str, object] = {}
@@ -187,7 +190,7 @@ class Session(QObject):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything to know before the start: of the plan, the model's files and the data."""
-        planned = self.plan.problems if self.plan is not None else ()
+        planned = self.ways_out.told(self.plan.problems) if self.plan is not None else ()
         found = (*self.model_problems, *self.data_problems, *planned)
         return readers.without_repeats(found, has_model_problem=bool(self.model_problems))
 
@@ -205,6 +208,7 @@ class Session(QObject):
         facts = self.facts
         if facts is not None:
             self.plan = plan(self.spec, facts)
+            self.ways_out.follow(self.spec, facts, self.plan)
             self.plan_changed.emit()
 
     def _read_hardware(self) -> None:

@@ -355,7 +355,8 @@ class ProblemNote(QFrame):
         if above is not None:
             texts.addWidget(above)
         texts.addWidget(self._message)
-        if self._has_advice(problem):
+        self._shows_advice = self._has_advice(problem)
+        if self._shows_advice:
             texts.addWidget(self._advice)
         for link in self._links:
             link.setObjectName("fix")
@@ -369,19 +370,34 @@ class ProblemNote(QFrame):
 
     def take(self, problem: Problem) -> bool:
         """Shows another problem of the same shape (severity, advice, number of fixes); False where it has another."""
-        old = self._problem
-        if problem.severity is not old.severity or self._has_advice(problem) != self._has_advice(old):
+        if problem.severity is not self._problem.severity or self._has_advice(problem) != self._shows_advice:
             return False
         if self._fix_count(problem) != len(self._links):
             return False
-        self._problem = problem
-        self._message.setText(breakable(say(problem.message)))
-        self._advice.setText(breakable(say(problem.advice)))
         for link, fix in zip(self._links, problem.fixes, strict=False):
             link.setText(say(fix.title))
             link.setAccessibleName(say(fix.title))
-        self.setAccessibleName(f"{say(problem.message)} {say(problem.advice)}")
+        self._say(problem)
         return True
+
+    def take_early(self, problem: Problem) -> bool:
+        """Shows a problem whose fixes are still looked for, with those of the one before greyed out in their place.
+
+        False where it is not the same problem with other numbers.
+        """
+        old = self._problem
+        if problem.fixes or not self._links or (problem.severity, problem.path) != (old.severity, old.path):
+            return False
+        self._say(problem)
+        return True
+
+    def _say(self, problem: Problem) -> None:
+        self._problem = problem
+        self._message.setText(breakable(say(problem.message)))
+        self._advice.setText(breakable(say(problem.advice)))
+        for link in self._links:
+            link.setEnabled(bool(problem.fixes))
+        self.setAccessibleName(f"{say(problem.message)} {say(problem.advice)}")
 
     def _has_advice(self, problem: Problem) -> bool:
         return bool(problem.advice) and not (self._compact and problem.fixes)

@@ -28,14 +28,18 @@ class ProblemNotes(QWidget):
         self._box.setSpacing(spacing)
         self.hide()
 
-    def show_problems(self, problems: Sequence[Problem]) -> None:
-        """Shows other problems."""
+    def show_problems(self, problems: Sequence[Problem], *, awaiting: bool = False) -> None:
+        """Shows other problems.
+
+        With ``awaiting`` their fixes may still be on their way: a note keeps the place of those that it had.
+        """
         found = tuple(problems)
         if found == self._shown:
             return
         self._shown = found
         for number, problem in enumerate(found):
-            if number < len(self._notes) and self._notes[number].take(problem):
+            note = self._notes[number] if number < len(self._notes) else None
+            if note is not None and (note.take(problem) or (awaiting and note.take_early(problem))):
                 continue
             self._drop(number)
             note = ProblemNote(problem, self._on_fix, compact=self._compact)
