@@ -6,22 +6,22 @@ All of it is for rows by the million: the common case, that nothing is wrong, co
 import re
 from collections.abc import Iterable, Iterator
 
-from core.data.mojibake import find_mojibake
+from core.data.mojibake import find_mojibake, mend_mojibake
 from core.data.types import Sample
 
 _AROUND = 40
 
 _LOST = re.compile("[\x00\ufffd\x80-\x9f]")
 _LEFT_OPEN = re.compile(
-    r"\{\{\s*[A-Za-z_][\w .\-]{0,40}\}\}"
+    r"(?<!\$)\{\{\s*[A-Za-z_][\w .\-]{0,40}\}\}"
     r"|<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"
-    r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|Enter|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
+    r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
     r"|\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"
     r"|\bTODO\s*:"
     r"|^\s*(?:TODO|TBD|FIXME|N/A)\W*$",
     re.MULTILINE,
 )
-_HINTS = ("{{", "PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "[Insert", "[insert", "[Your", "[your", "[Enter",
+_HINTS = ("{{", "PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "[Insert", "[insert", "[Your", "[your",
           "[Placeholder", "orem", "TODO", "TBD", "FIXME", "N/A")  # fmt: skip
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
@@ -67,9 +67,13 @@ def find_mistaken_encoding(sample: Sample) -> str | None:
 
 
 def find_lost_letters(sample: Sample) -> str | None:
-    """The mark of letters that could not be read (U+FFFD), NUL, and control characters that only damage leaves."""
-    texts = (text for text in all_texts(sample) if "\x00" in text or not text.isascii())
-    return _first((text, match.span()) for text in texts if (match := _LOST.search(text)))
+    """The mark of letters that could not be read (U+FFFD), NUL, and control characters that only damage leaves.
+
+    What `find_mistaken_encoding` finds is not lost.
+    """
+    texts = (text for text in all_texts(sample) if "\x00" in text or (not text.isascii() and _LOST.search(text)))
+    mended = map(mend_mojibake, texts)
+    return _first((text, match.span()) for text in mended if (match := _LOST.search(text)))
 
 
 def find_placeholder(sample: Sample) -> str | None:

@@ -78,19 +78,6 @@ def drop_repeated(
     return kept, +counts
 
 
-def without_leaked(
-    held: Sequence[Sample], trained: Sequence[Sample], alive: Alive | None = None
-) -> tuple[list[Sample], int]:
-    """The validation rows that say something else than every trained row, and how many do not."""
-    rows = [*trained, *held]
-    leaked: set[int] = set()
-    for group in near_groups(rows, alive=alive):
-        if group[0] < len(trained):
-            leaked.update(group)
-    kept = [sample for index, sample in enumerate(held, start=len(trained)) if index not in leaked]
-    return kept, len(held) - len(kept)
-
-
 def _fix_encoding(sample: Sample) -> Sample:
     if flaws.find_mistaken_encoding(sample) is None:
         return sample

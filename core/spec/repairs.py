@@ -39,7 +39,6 @@ REPAIRS: Mapping[str, Repair] = {
         ),
         Repair("drop_duplicates", "Keep one of equal rows", "Keeps the first of rows that say the same."),
         Repair("drop_near_duplicates", "Keep one of similar rows", "Keeps the first of rows that say almost the same."),
-        Repair("drop_leaked", "Do not measure trained rows", "Leaves out validation rows much like a trained one."),
         Repair("split_long", "Split long rows", "Makes several rows of one that is longer than data.max_length."),
     )
 }

@@ -33,7 +33,7 @@ NAMES: Mapping[str, str] = {
 }  # fmt: skip
 
 _WORDS: Mapping[str, str] = {
-    "en": "the of and to is that it for was with this are be have not you from they which what how there would",
+    "en": "a i in on at do as or by if the of and to is that it for was with this are be have not you from they what",
     "de": "der und das den von zu mit sich auf ist im dem nicht ein eine auch nach wird bei wie oder wir ich sie",
     "fr": "le les et des est pour dans une qui pas sur au avec ce sont du il nous vous cette mais ou être",
     "es": "el los las y que en del para por con una como más pero sus fue hay este cómo qué muy también",

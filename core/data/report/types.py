@@ -132,7 +132,7 @@ class Language:
 
     Attributes:
         code: ISO 639-1 where one language was told, such as "de"; the name of a script, such as "cyrillic", where only
-            that is known; "code" for program text; "other" for what is neither.
+            that is known; "other" for what is neither.
         name: in English, such as "German".
     """
 
@@ -158,6 +158,7 @@ class Report:
         repaired: how many rows each repair that the spec asks for changed or left out.
         shape: how the rows were understood.
         template_name: what writes conversations.
+        is_complete: whether all near-duplicates were looked for; with very many of them the search ends early.
     """
 
     rows: int
@@ -172,3 +173,4 @@ class Report:
     repaired: Mapping[str, int] = field(default_factory=dict)
     shape: str = ""
     template_name: str = ""
+    is_complete: bool = True

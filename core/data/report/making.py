@@ -1,0 +1,150 @@
+"""The report about a whole data set: every file read to its end, every row tokenised, and what is wrong with them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.data.reading import Progress
+from core.data.report.checks import opening
+from core.data.report.comparing import Comparison, compare_rows, unusual_answers
+from core.data.report.findings import ORDER, Found, finding_of
+from core.data.report.languages import as_languages
+from core.data.report.rows import Seen
+from core.data.report.scan import LANGUAGES, Scan
+from core.data.report.types import MOST_PLACES, Finding, Lengths, Report, RowPlace
+from core.data.templates import choose_template
+from core.data.tokenizer import Tokenizer
+from core.errors import Severity, UserError, error
+from core.facts.types import ModelFacts
+from core.spec.sections import DataSpec
+
+
+def make_report(
+    spec: DataSpec, seed: int, model: ModelFacts, *, on_progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Reads all of the data and says what it is.
+
+    The files are gone through once, and once more only where rows have to be compared with each other; of each row
+    some sixty bytes are kept in memory and forty on disk, so files of gigabytes are no matter. Tokens and loss marks
+    are made by the functions that make them for the training. Weights of files and a number of rows to use at most are
+    left aside: the report is about all rows, each once.
+
+    Args:
+        spec: the section ``data`` of the spec.
+        seed: decides which rows are held back where no validation files are named.
+        model: the base model; its folder holds the tokenizer.
+        on_progress: as in `core.data.dataset.load_dataset`; it may raise `LoadCancelledError`.
+
+    Raises:
+        LoadCancelledError: ``on_progress`` raised it.
+        UserError: there are no files, one cannot be read, nobody can tell what its rows are, or the template or the
+            tokenizer cannot be used. Rows that cannot be used are a finding instead.
+    """
+    if not spec.train:
+        raise UserError(error("data.train", "There are no training files.", "Choose at least one file."))
+    tokenizer = Tokenizer.load(Path(model.path))
+    template = choose_template(spec.template, model, tokenizer)
+    progress = Progress(on_progress)
+    with Scan(spec, tokenizer, template, progress) as scan:
+        scan.read_all()
+        compared = compare_rows(scan, spec, seed, progress.alive)
+        report = _Summary(scan, compared, spec).report(template.name)
+    progress.finish(len(scan.table))
+    return report
+
+
+class _Summary:
+    """Turns the tables of a scan into the report."""
+
+    def __init__(self, scan: Scan, compared: Comparison, spec: DataSpec) -> None:
+        self._scan, self._compared, self._spec = scan, compared, spec
+        self._learned = scan.table.column("lengths") > 0
+        self._counted = compared.is_kept & compared.is_training & self._learned
+        self._lengths = self._measured()
+
+    def report(self, template_name: str) -> Report:
+        """The whole report."""
+        import numpy as np
+
+        scan, counted = self._scan, self._counted
+        measured = self._compared.is_kept & ~self._compared.is_training & self._learned
+        more = _array(scan.more.rows)
+        pieces = counted[more] if len(more) else np.zeros(0, bool)
+        supervised = int(scan.table.column("supervised")[counted].sum(dtype=np.int64))
+        supervised += int(_array(scan.more.supervised)[pieces].sum())
+        languages = Counter(scan.table.column("languages")[counted].tolist())
+        return Report(
+            rows=self._lengths.total_rows,
+            validation_rows=int(measured.sum()) + int((measured[more]).sum() if len(more) else 0),
+            skipped_rows=scan.refused.count + len(scan.seen.get("unwritable", Seen()).rows),
+            tokens=self._lengths.total_tokens - self._lengths.cut(self._spec.max_length).tokens,
+            supervised_tokens=supervised,
+            lengths=self._lengths,
+            max_length=self._spec.max_length,
+            languages=as_languages({LANGUAGES[number]: rows for number, rows in languages.items()}),
+            findings=self._findings(),
+            repaired={**scan.repairs.counts, **self._compared.dropped},
+            shape=scan.shapes[0].name,
+            template_name=template_name,
+            is_complete=self._compared.is_complete,
+        )
+
+    def _measured(self) -> Lengths:
+        import numpy as np
+
+        lengths = self._scan.table.column("lengths")[self._counted]
+        more = _array(self._scan.more.rows)
+        if len(more):
+            lengths = np.concatenate([lengths, _array(self._scan.more.lengths)[self._counted[more]]])
+        tokens, rows = np.unique(lengths, return_counts=True)
+        return Lengths(tuple(tokens.tolist()), tuple(rows.tolist()))
+
+    def _findings(self) -> tuple[Finding, ...]:
+        places = dict(self._rows())
+        quoted = self._quoted(places)
+        found = [self._finding(name, places[name], quoted) for name in ORDER if name in places and len(places[name])]
+        if self._scan.refused.count:
+            refused = self._scan.refused
+            found.insert(0, finding_of("unusable", self._found(refused.count, refused.places)))
+        return tuple(sorted(found, key=lambda finding: finding.severity is Severity.INFO))
+
+    def _rows(self) -> Iterator[tuple[str, Any]]:
+        """Each finding with its rows: those that are left after the repairs."""
+        import numpy as np
+
+        compared = self._compared
+        for name, seen in self._scan.seen.items():
+            rows = np.unique(_array(seen.rows))
+            yield name, rows[compared.is_kept[rows]]
+        short, long = unusual_answers(self._scan, self._counted)
+        yield "duplicates", compared.equal
+        yield "near_duplicates", compared.near
+        yield "leaked", compared.leaked
+        yield "unmeasured", compared.unmeasured
+        yield "short_answers", short
+        yield "long_answers", long
+
+    def _quoted(self, places: dict[str, Any]) -> dict[int, str]:
+        """The beginnings of the rows of which no words were kept, read once more from the files."""
+        wanted: set[int] = set()
+        for name, rows in places.items():
+            known = self._scan.seen[name].excerpts if name in self._scan.seen else {}
+            wanted.update(row for row in rows[:MOST_PLACES].tolist() if row not in known)
+        return {row: opening(sample) for row, sample in self._scan.again(sorted(wanted))} if wanted else {}
+
+    def _finding(self, name: str, rows: Any, quoted: dict[int, str]) -> Finding:
+        known = self._scan.seen[name].excerpts if name in self._scan.seen else {}
+        table = self._scan.table
+        places = [table.place(row, known.get(row) or quoted.get(row, "")) for row in rows[:MOST_PLACES].tolist()]
+        return finding_of(name, self._found(len(rows), places))
+
+    def _found(self, count: int, places: Sequence[RowPlace]) -> Found:
+        advised = tuple(self._scan.advised)
+        return Found(count, places, self._lengths.total_rows, self._lengths, self._spec, advised)
+
+
+def _array(values: Any) -> Any:
+    import numpy as np
+
+    return np.array(values, np.int64)
