@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.data.labels import encode_samples
+from core.data.encoder import Encoder
 from core.data.lengths import measure
 from core.data.mixing import mix
 from core.data.order import seed_number
-from core.data.reading import FileSamples, Progress, as_warnings, capped, collect_samples, keep_some
+from core.data.reading import FileSamples, Progress, collect_samples, keep_some
 from core.data.split import group_keys, hold_back
 from core.data.templates import NONE, ChatTemplate, choose_template
 from core.data.text_rows import TextCut
+from core.data.token_cache import TokenCache, tokens_folder
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
@@ -27,14 +28,13 @@ _FINGERPRINT_VERSION = 2
 """2: members of a turn that are null are left out before a template sees them, as transformers does; until then such
 rows gave other tokens."""
 _HIGHEST_SHARE = 0.5  # of the setting data.validation_share
-_BATCH = 512
-_BATCH_CHARACTERS = 500_000
-"""Rows are tokenised in groups of at most so much text: with offsets and Python's lists around them a token of running
-text takes up to 580 bytes while that goes on (measured), which makes this less than a hundred megabytes."""
 
 
 class LoadCancelledError(Exception):
-    """For ``on_progress`` to raise when the data is no longer wanted: `load_dataset` ends and leaves nothing behind."""
+    """For ``on_progress`` to raise when the data is no longer wanted: `load_dataset` ends.
+
+    It leaves nothing behind but the batches of rows that were tokenised already (`core.data.token_cache`).
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,16 @@ def load_dataset(
     tokenizer = Tokenizer.load(Path(model.path))
     template = choose_template(spec.template, model, tokenizer)
     progress = Progress(on_progress)
-    train_files, held_files = collect_samples(spec, progress)
+    with Encoder(tokenizer, template, spec, progress, TokenCache(tokens_folder())) as encoder:
+        return _load(spec, seed, encoder, progress)
+
+
+def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Dataset:
+    tokenizer, template = encoder.tokenizer, encoder.template
+    train_files, held_files = collect_samples(spec, progress, encoder.offer if _takes_all(spec) else None)
     pool = keep_some(mix(train_files, spec.weights, seed), spec.max_rows, seed)
     sides = _split(pool, _all_samples(held_files), spec, seed, progress.alive)
     samples, held = sides.train, sides.held
-    encoder = _Encoder(tokenizer, template, spec, progress)
     train, held_rows = encoder.encode(samples), encoder.encode(held)
     problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
     problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, sides, pool)]
@@ -99,6 +104,12 @@ def load_dataset(
     )
     progress.finish(len(samples) + len(held))
     return Dataset(tuple(train), tuple(held_rows), facts, tuple(problems))
+
+
+def _takes_all(spec: DataSpec) -> bool:
+    """Whether every row that is read will be tokenised, so that this may begin at once."""
+    whole = all(weight_of(name, spec.weights) >= 1 for name in spec.train)
+    return whole and not spec.max_rows and not spec.repairs
 
 
 def _all_samples(files: Sequence[FileSamples]) -> list[Sample]:
@@ -153,86 +164,7 @@ def _counted(files: Sequence[FileSamples], samples: Sequence[Sample], spec: Data
     return tuple(found)
 
 
-class _Encoder:
-    """Tokenises rows in batches and remembers which of them came to nothing."""
-
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec, progress: Progress) -> None:
-        self._tokenizer, self._template, self._spec, self._progress = tokenizer, template, spec, progress
-        self._failures: list[Problem] = []
-        self._masked: list[Encoded] = []
-        self._cut_off = 0
-
-    @property
-    def failed(self) -> int:
-        """Rows that the template could not write."""
-        return len(self._failures)
-
-    @property
-    def masked(self) -> int:
-        """Rows without a token that carries loss."""
-        return len(self._masked)
-
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
-        """The rows that can be learned from; one that is there several times is tokenised once."""
-        known: dict[int, Encoded] = {}
-        fresh = list({id(sample): sample for sample in samples}.values())
-        spec = self._spec
-        for batch in _batches(fresh):
-            rows = encode_samples(batch, self._tokenizer, self._template, spec.train_on, spec.max_length)
-            for sample, row in zip(batch, rows, strict=True):
-                if isinstance(row, Problem):
-                    self._failures.append(row)
-                elif row.supervised:
-                    known[id(sample)] = row
-                else:
-                    self._masked.append(Encoded((), (), row.place, row.lost_tokens))
-            self._progress.encoded(len(batch))
-        return [known[id(sample)] for sample in samples if id(sample) in known]
-
-    def problems(self) -> list[Problem]:
-        """What is to be said about the rows that were left out.
-
-        Raises:
-            UserError: rows failed, and the spec says to stop then.
-        """
-        found: list[Problem] = []
-        if self._failures:
-            if self._spec.bad_rows == "stop":
-                raise UserError(*capped(self._failures, self.failed))
-            found += as_warnings(capped(self._failures, self.failed))
-        if self._masked:
-            found.append(self._masked_problem())
-        return found
-
-    def _masked_problem(self) -> Problem:
-        cut = sum(1 for row in self._masked if row.lost_tokens)
-        count = len(self._masked)
-        message = "1 row has no token that carries loss and is left out"
-        if count > 1:
-            message = f"{count} rows have no token that carries loss and are left out"
-        message += f" ({cut} because the answer begins after the length limit)." if cut else "."
-        advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
-        learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
-        fixes = (learn_all,) if self._spec.train_on != "all" else ()
-        return warning(self._masked[0].place, message, advice, *fixes)
-
-
-def _batches(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    """The rows in groups that are neither too many nor too long; a very long row makes a group of its own."""
-    batch: list[Sample] = []
-    size = 0
-    for sample in samples:
-        length = len(sample.prompt) + len(sample.completion) + sum(len(turn.content) for turn in sample.messages)
-        if batch and (len(batch) == _BATCH or size + length > _BATCH_CHARACTERS):
-            yield batch
-            batch, size = [], 0
-        batch.append(sample)
-        size += length
-    if batch:
-        yield batch
-
-
-def _nothing_left(encoder: _Encoder, problems: Sequence[Problem]) -> list[Problem]:
+def _nothing_left(encoder: Encoder, problems: Sequence[Problem]) -> list[Problem]:
     message = "No row is left to train."
     if encoder.masked:
         message = f"No row is left to train: none of the {encoder.masked} rows has a token that carries loss."

@@ -1,6 +1,6 @@
 """A sample written out by its chat template: the text that becomes tokens, and which of its characters carry loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.data.spans import Span, SpanError, find_answers, render_sample, trained_turns
@@ -28,7 +28,7 @@ class Draft:
     running: bool
 
 
-def make_drafts(samples: Sequence[Sample], template: ChatTemplate, train_on: TrainOn) -> list[Draft | Problem]:
+def make_drafts(samples: Iterable[Sample], template: ChatTemplate, train_on: TrainOn) -> list[Draft | Problem]:
     """Each sample as a draft, or why it cannot be written, with the ways out that were found to work."""
     known: dict[str, tuple[Fix, ...]] = {}
     return [_draft(sample, template, train_on, known) for sample in samples]

@@ -6,7 +6,6 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect_named, read_rows
@@ -98,8 +97,10 @@ class Progress:
             self._tell(min(self._encoded, total), total)
 
 
-def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSamples], list[FileSamples]]:
-    """Reads all training and validation files.
+def collect_samples(
+    spec: DataSpec, progress: Progress, on_sample: Callable[[Sample], None] | None = None
+) -> tuple[list[FileSamples], list[FileSamples]]:
+    """Reads all training and validation files, and tells of each row as soon as it is read.
 
     Raises:
         UserError: with the problems of every file: unusable ones, and bad rows where the spec says to stop.
@@ -118,7 +119,7 @@ def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSample
         if file is None:
             continue
         try:
-            found.append(_read_file(file, spec, progress))
+            found.append(_read_file(file, spec, progress, on_sample))
         except UserError as failure:
             problems.extend(problem for problem in failure.problems if problem not in problems)
     if problems:
@@ -126,7 +127,9 @@ def collect_samples(spec: DataSpec, progress: Progress) -> tuple[list[FileSample
     return found[: len(spec.train)], found[len(spec.train) :]
 
 
-def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSamples:
+def _read_file(
+    file: DataFile, spec: DataSpec, progress: Progress, on_sample: Callable[[Sample], None] | None
+) -> FileSamples:
     """One file.
 
     Raises:
@@ -135,7 +138,7 @@ def _read_file(file: DataFile, spec: DataSpec, progress: Progress) -> FileSample
     bad = _BadRows()
     before = _state(file)
     try:
-        shape, samples = _understand(file, spec, progress, bad)
+        shape, samples = _understand(file, spec, progress, bad, on_sample)
     except UserError as failure:
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
@@ -168,7 +171,13 @@ def _state(file: DataFile) -> list[tuple[int, int]]:
     return states
 
 
-def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRows") -> tuple[Shape, list[Sample]]:
+def _understand(
+    file: DataFile,
+    spec: DataSpec,
+    progress: Progress,
+    bad: "_BadRows",
+    on_sample: Callable[[Sample], None] | None,
+) -> tuple[Shape, list[Sample]]:
     rows = bad.without(_up_to_a_break(read_rows(file, on_bytes=progress.bytes_read), spec))
     first = list(itertools.islice(rows, ROWS_JUDGED))
     if not first:
@@ -183,6 +192,8 @@ def _understand(file: DataFile, spec: DataSpec, progress: Progress, bad: "_BadRo
         else:
             samples.append(sample)
             progress.row_read()
+            if on_sample is not None:
+                on_sample(sample)
     return shape, samples
 
 

@@ -1,0 +1,110 @@
+"""The rows of a data set as tokens, and what is to be said about those that came to nothing."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from core.data.batches import Done, TokenBatches
+from core.data.reading import Progress, as_warnings, capped
+from core.data.templates import ChatTemplate
+from core.data.token_cache import TokenCache
+from core.data.tokenizer import Tokenizer
+from core.data.types import Encoded, Sample
+from core.errors import Edit, Fix, Problem, UserError, warning
+from core.spec.sections import DataSpec
+
+
+class Encoder:
+    """Tokenises rows and remembers which of them came to nothing. Use it as a context manager."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        spec: DataSpec,
+        progress: Progress,
+        cache: TokenCache | None = None,
+    ) -> None:
+        self.tokenizer, self.template = tokenizer, template
+        self._spec, self._progress = spec, progress
+        self._batches = TokenBatches(tokenizer, template, spec.train_on, alive=progress.alive, cache=cache)
+        # With the sample itself, whose identity may only mean this one as long as it is there.
+        self._known: dict[int, Done] = {}
+        self._failures: list[Problem] = []
+        self._masked: list[Encoded] = []
+
+    @property
+    def failed(self) -> int:
+        """Rows that the template could not write."""
+        return len(self._failures)
+
+    @property
+    def masked(self) -> int:
+        """Rows without a token that carries loss."""
+        return len(self._masked)
+
+    def offer(self, sample: Sample) -> None:
+        """A row that will be asked for; it is tokenised while others are still being read."""
+        self._keep(self._batches.add(sample))
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+        """The rows that can be learned from; one that is there several times is tokenised once."""
+        self._keep(self._batches.flush())
+        fresh = {id(sample): sample for sample in samples}
+        for number, sample in fresh.items():
+            if number not in self._known:
+                self._keep(self._batches.add(sample))
+        self._keep(self._batches.flush())
+        found: dict[int, Encoded] = {}
+        for number, sample in fresh.items():
+            row = self._known[number][1]
+            if isinstance(row, Problem):
+                self._failures.append(row)
+            elif row.supervised:
+                found[number] = row
+            else:
+                self._masked.append(Encoded((), (), sample.place, row.lost_tokens))
+        return [found[id(sample)] for sample in samples if id(sample) in found]
+
+    def _keep(self, done: Sequence[Done]) -> None:
+        limit = self._spec.max_length
+        for sample, row in done:
+            self._known[id(sample)] = sample, row if isinstance(row, Problem) else row.cut(limit)
+        if done:
+            self._progress.encoded(len(done))
+
+    def problems(self) -> list[Problem]:
+        """What is to be said about the rows that were left out.
+
+        Raises:
+            UserError: rows failed, and the spec says to stop then.
+        """
+        found: list[Problem] = []
+        if self._failures:
+            if self._spec.bad_rows == "stop":
+                raise UserError(*capped(self._failures, self.failed))
+            found += as_warnings(capped(self._failures, self.failed))
+        if self._masked:
+            found.append(self._masked_problem())
+        return found
+
+    def _masked_problem(self) -> Problem:
+        cut = sum(1 for row in self._masked if row.lost_tokens)
+        count = len(self._masked)
+        message = "1 row has no token that carries loss and is left out"
+        if count > 1:
+            message = f"{count} rows have no token that carries loss and are left out"
+        message += f" ({cut} because the answer begins after the length limit)." if cut else "."
+        advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
+        learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
+        fixes = (learn_all,) if self._spec.train_on != "all" else ()
+        return warning(self._masked[0].place, message, advice, *fixes)
+
+    def close(self) -> None:
+        """Waits for nothing."""
+        self._batches.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
