@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from core.errors import Problem, Severity
+from studio.state.data_report import DataReport
 from studio.state.preferences import Preferences
 from studio.state.runs import Runs
 from studio.state.session import Session
@@ -48,6 +49,7 @@ class Desk(QObject):
     def __init__(self, session: Session, runs: Runs, preferences: Preferences) -> None:
         super().__init__()
         self.session = session
+        self.report = DataReport(session)
         self.runs = runs
         runs.current_ended.connect(self._look_again)
         self.preferences = preferences

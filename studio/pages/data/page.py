@@ -1,10 +1,11 @@
-"""The Data page: files on top, rows and one row as it is trained, what it all comes to, and the settings."""
+"""The Data page: files on top, what is wrong with them, rows as they are trained, what it all comes to, settings."""
 
 from core.errors import Problem
 from studio.forms.form import FieldRow, MoreSettings, rows_of
 from studio.pages.data.files_card import FilesCard
 from studio.pages.data.lengths_card import LengthsCard
 from studio.pages.data.problem_list import ProblemList, is_about_a_file
+from studio.pages.data.report_card import ReportCard
 from studio.pages.data.rows_card import RowsCard
 from studio.pages.data.template_editor import TemplateEditor
 from studio.pages.page import Page
@@ -23,6 +24,7 @@ class DataPage(Page):
         super().__init__(desk, tr("Data"), tr("What the model learns from, and exactly which tokens it learns."))
         self.files = FilesCard(desk)
         self.problems = ProblemList(desk)
+        self.report = ReportCard(desk)
         self.rows = RowsCard(desk)
         self.lengths = LengthsCard(desk)
         settings = Card(tr("Settings"))
@@ -30,7 +32,7 @@ class DataPage(Page):
         for setting in (*rows_of(desk, "data", advanced=False, without=_ELSEWHERE), template):
             settings.add(setting)
         self.more = MoreSettings(desk, "data", rows_of(desk, "data", advanced=True, without=_ELSEWHERE))
-        for part in (self.files, self.problems, self.rows, self.lengths, settings, self.more):
+        for part in (self.files, self.problems, self.report, self.rows, self.lengths, settings, self.more):
             self.add(part)
         self.body.addStretch(1)
         self.files.shown.connect(self.rows.show_file)
@@ -43,6 +45,7 @@ class DataPage(Page):
     def close_page(self) -> None:
         """Reads no further."""
         self.rows.close_file()
+        self.report.close_card()
 
     def _facts_changed(self, _name: str) -> None:
         self._list_problems()

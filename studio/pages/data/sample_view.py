@@ -104,7 +104,8 @@ class SampleView(QWidget):
             tr("Not recognised yet"),
             tr("Say above which columns hold what. The row as it is in the file stands under “Raw”."),
         )
-        for page in (self._empty, self._unknown, self.conversation, self.tokens, self.raw):
+        self._waiting = QWidget()
+        for page in (self._empty, self._waiting, self._unknown, self.conversation, self.tokens, self.raw):
             self._stack.addWidget(page)
         self._stack.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         frame = QFrame()
@@ -128,6 +129,12 @@ class SampleView(QWidget):
         self._has_row = False
         self.place.set_text("")
         self._stack.setCurrentWidget(self._empty)
+
+    def show_waiting(self) -> None:
+        """Shows that a row is on its way, where another one has not stayed in sight."""
+        self.place.set_text(tr("Reading the row…"))
+        if not self._has_row:
+            self._stack.setCurrentWidget(self._waiting)
 
     def show_sample(self, facts: SampleFacts, place: str) -> None:
         """Shows a row; ``place`` says where it stands."""
