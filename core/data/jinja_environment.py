@@ -1,30 +1,27 @@
 """Where chat templates run: the dialect that transformers 5 gives them, in a sandbox with a bounded appetite.
 
 Templates come with models from anywhere, so they are treated as foreign code: no attributes beyond plain data, no
-writing to what they are given, a limit to how often they may loop and how much text they may pile up.
+writing to what they are given, and limits to their time and to all that they may pile up (`core.data.jinja_limits`).
 """
 
 import functools
 import json
-import threading
 from datetime import datetime
 from typing import Any
 
-_MOST_TURNS = 1_000_000
-_MOST_CHARACTERS = 64 * 1024 * 1024
-_MOST_BITS = 10_000
+from core.data.jinja_limits import (
+    check_call,
+    check_operation,
+    check_size,
+    guarded_filters,
+    guarded_format,
+    security_error,
+    usage,
+    weigh,
+)
 
-
-class _Rendering(threading.local):
-    """What the rendering at work in this thread has used up, and how it wants generated parts marked."""
-
-    turns = 0
-    opening = ""
-    closing = ""
-    now: datetime | None = None
-
-
-_rendering = _Rendering()
+_SHORT = 64
+"""Texts up to here are not counted: each is written by a turn of a loop, of which there are only so many."""
 
 
 def render(
@@ -41,9 +38,7 @@ def render(
     Raises:
         Exception: whatever the template provokes; `failures` lists what that may be.
     """
-    _rendering.turns = 0
-    _rendering.opening, _rendering.closing = marks
-    _rendering.now = now
+    usage.begin(marks, now)
     text: str = template.render(**variables)
     return text
 
@@ -87,7 +82,7 @@ def _environment() -> Any:
     class Environment(ImmutableSandboxedEnvironment):
         """The sandbox with the watch on."""
 
-        intercepted_binops = frozenset(["+", "*", "**"])
+        intercepted_binops = frozenset(["+", "*", "**", "%"])
 
         def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
             tree: nodes.Template = watch.visit(super()._parse(source, name, filename))
@@ -95,11 +90,25 @@ def _environment() -> Any:
             return tree
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            _check_operation(operator, left, right)
+            check_operation(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
-    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[support, jinja2.ext.loopcontrols])
+        def call(__self, __context: Any, __obj: Any, *arguments: Any, **named: Any) -> Any:  # noqa: N805, PYI063 (Jinja)
+            check_call(__obj, arguments, named)
+            return super().call(__context, __obj, *arguments, **named)
+
+        def wrap_str_format(self, value: Any) -> Any:
+            wrapped = super().wrap_str_format(value)
+            if wrapped is not None:
+                guarded_format(value.__self__)
+            return wrapped
+
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[support, jinja2.ext.loopcontrols], finalize=_counted
+    )
     environment.filters["tojson"] = _tojson
+    environment.filters = guarded_filters(environment.filters)
+    environment.globals.pop("lipsum")  # filler text of any length
     environment.globals.update(
         raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_Dict(), namespace=_namespace_type()
     )
@@ -107,7 +116,6 @@ def _environment() -> Any:
 
 
 def _support_type() -> Any:
-    import jinja2
     from jinja2 import nodes
     from jinja2.ext import Extension
 
@@ -122,23 +130,24 @@ def _support_type() -> Any:
             return nodes.CallBlock(self.call_method("mark"), [], [], body).set_lineno(line)
 
         def mark(self, caller: Any) -> str:
-            return f"{_rendering.opening}{caller()}{_rendering.closing}"
+            return f"{usage.opening}{caller()}{usage.closing}"
 
-        def turn(self) -> None:
-            _rendering.turns += 1
-            if _rendering.turns > _MOST_TURNS:
-                raise jinja2.TemplateError(f"the template loops more than {_MOST_TURNS:,} times")
+        def turn(self, characters: int) -> None:
+            usage.turn(characters)
 
         def join(self, *parts: object) -> str:
-            texts = [str(part) for part in parts]
-            _check_size(sum(map(len, texts)))
+            texts = [part if isinstance(part, str) else str(weigh(part)) for part in parts]
+            check_size(sum(map(len, texts)))
             return "".join(texts)
+
+        def weigh(self, value: object) -> Any:
+            return weigh(value)
 
     return Support
 
 
 def _watch(support: str) -> Any:
-    """Rewrites a parsed template so that loops and macros count their turns and every ``~`` checks its size."""
+    """Rewrites a parsed template so that loops and macros count their turns, and ``~`` and lists check their size."""
     from jinja2 import nodes
     from jinja2.visitor import NodeTransformer
 
@@ -149,7 +158,8 @@ def _watch(support: str) -> Any:
     class Watch(NodeTransformer):
         def counted(self, node: Any) -> Any:
             self.generic_visit(node)
-            node.body.insert(0, nodes.ExprStmt(call("turn", [], node.lineno), lineno=node.lineno))
+            size = nodes.Const(_fixed_text(node.body), lineno=node.lineno)
+            node.body.insert(0, nodes.ExprStmt(call("turn", [size], node.lineno), lineno=node.lineno))
             return node
 
         visit_For = visit_Macro = counted  # noqa: N815 (Jinja's names)
@@ -158,32 +168,35 @@ def _watch(support: str) -> Any:
             self.generic_visit(node)
             return call("join", node.nodes, node.lineno)
 
+        def weighed(self, node: Any) -> Any:
+            self.generic_visit(node)
+            return call("weigh", [node], node.lineno) if getattr(node, "ctx", "load") == "load" else node
+
+        visit_List = visit_Dict = visit_Tuple = weighed  # noqa: N815 (Jinja's names)
+
     return Watch()
 
 
-def _check_operation(operator: str, left: object, right: object) -> None:
-    """Refuses sums, products and powers that would fill the memory."""
-    if operator == "+":
-        if isinstance(left, str) and isinstance(right, str):
-            _check_size(len(left) + len(right))
-    elif operator == "**":
-        if isinstance(left, int) and isinstance(right, int) and left.bit_length() * right > _MOST_BITS:
-            raise _security_error("a power in the template is too large")
-    else:
-        for many, times in ((left, right), (right, left)):
-            if isinstance(many, str | list | tuple) and isinstance(times, int):
-                _check_size(len(many) * times)
+def _fixed_text(body: list[Any]) -> int:
+    """How much text a turn of a loop may write at most beside what it says in braces; inner loops count their own."""
+    from jinja2 import nodes
+
+    size, waiting = 0, list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, nodes.TemplateData):
+            size += len(node.data)
+        elif not isinstance(node, nodes.For | nodes.Macro):
+            waiting += node.iter_child_nodes()
+    return size
 
 
-def _check_size(characters: int) -> None:
-    if characters > _MOST_CHARACTERS:
-        raise _security_error(f"the template makes a text of more than {_MOST_CHARACTERS:,} characters")
-
-
-def _security_error(message: str) -> Exception:
-    import jinja2.exceptions
-
-    return jinja2.exceptions.SecurityError(message)
+def _counted(value: object) -> object:
+    """What a template writes, on its way into the text."""
+    text = value if type(value) is str else str(weigh(value))
+    if len(text) > _SHORT:
+        usage.write(len(text))
+    return text
 
 
 def _raise_exception(message: object) -> None:
@@ -201,22 +214,25 @@ def _tojson(
     sort_keys: bool = False,
 ) -> str:
     """JSON without the HTML escapes of Jinja's own filter."""
+    weigh(value)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _strftime_now(format: str) -> str:  # noqa: A002 (templates may pass it by name)
     # The wall clock without a zone, because a template that asks for %Z gets an empty text in transformers.
-    return (_rendering.now or datetime.now()).strftime(format)  # noqa: DTZ005
+    return (usage.now or datetime.now()).strftime(format)  # noqa: DTZ005
 
 
 class _Dict:
     """``dict`` for templates: makes dictionaries and has no attributes to climb on."""
 
     def __call__(self, *arguments: Any, **named: Any) -> dict[Any, Any]:
-        return dict(*arguments, **named)
+        made: dict[Any, Any] = weigh(dict(*arguments, **named))
+        return made
 
     def fromkeys(self, *arguments: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*arguments)
+        made: dict[Any, Any] = weigh(dict.fromkeys(*arguments))
+        return made
 
 
 def _namespace_type() -> type:
@@ -241,4 +257,4 @@ def _namespace_type() -> type:
 
 def _check_name(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise _security_error(f"a namespace may not hold “{name}”, a name that begins with an underscore")
+        raise security_error(f"a namespace may not hold “{name}”, a name that begins with an underscore")

@@ -1,10 +1,12 @@
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.data.jinja_limits import at_most
 from core.data.prompts import encode_prompt
 from core.data.templates import ChatTemplate, builtin_templates, choose_template
 from core.data.tokenizer import Tokenizer
@@ -34,6 +36,8 @@ CHATS: dict[str, tuple[Message, ...]] = {
     "open": (Message("user", "Only a question"),),
 }
 TOOLS = ({"type": "function", "function": {"name": "f", "description": "ü", "parameters": {"type": "object"}}},)
+
+GROW = "{% set n = namespace(x=[1], y=9) %}{% for i in range(99) %}"
 
 WithTemplate = Callable[[str], ModelFacts]
 
@@ -161,7 +165,7 @@ def test_stop_tokens(tokenizer: Tokenizer, bos_tokenizer: Tokenizer, model_with:
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "loops more than"),
         ("{% for a in range(10**9) %}{% endfor %}", "range"),
         ("{{ 'a' * 10**12 }}", "characters"),
-        ("{{ [1] * 10**12 }}", "characters"),
+        ("{{ [1] * 10**12 }}", "items"),
         ("{{ 9 ** (9 ** 9) }}", "power"),
         ("{{ ((9 ** 99) ** 99) ** 99 }}", "power"),
         (
@@ -173,6 +177,37 @@ def test_stop_tokens(tokenizer: Tokenizer, bos_tokenizer: Tokenizer, model_with:
             "charac",
         ),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+        ("{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(30) }}", "loops more than"),
+        ("{% for a in [1] recursive %}{{ loop([1, 1]) }}{% endfor %}", "recursion"),
+        (GROW + "{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x }}", "items"),
+        (GROW + "{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}{{ n.x | tojson }}", "items"),
+        (GROW + "{% set n.x = dict(a=n.x, b=n.x) %}{% endfor %}{{ n.x == n.x }}", "items"),
+        (GROW + "{% set n.x = (n.x + n.x) | batch(2) | list %}{% endfor %}{{ n.x }}", "items"),
+        (GROW + "{% set n.x = n.x + n.x %}{% endfor %}{{ n.x | length }}", "items"),
+        (GROW + "{% set n.y = n.y * n.y %}{% endfor %}", "number"),
+        ("{{ 'a' | center(10**10) }}{{ 'a'.center(10**10) }}", "wider"),
+        ("{{ 'a'.ljust(10**10) }}", "wider"),
+        ("{{ ('a' * 1000).replace('a', 'b' * 10**6) }}", "characters"),
+        ("{{ ('a' * 1000) | replace('a', 'b' * 10**6) }}", "characters"),
+        ("{{ ('a' * 1000) | indent(10**9) }}", "wider"),
+        ("{{ ('\n' * 100000) | indent('a' * 10000) }}", "characters"),
+        ("{{ ('a' * 10**6).join(range(100000)) }}", "joins what is no list"),
+        ("{{ ('a' * 10**6).join(['b'] * 100000) }}", "characters"),
+        ("{{ (['b'] * 100000) | join('a' * 10**6) }}", "characters"),
+        ("{{ ('a' * 10**7).split('a') }}", "items"),
+        ("{{ '%0999999999d' % 1 }}", "any width"),
+        ("{{ '%0999999999d' | format(1) }}", "any width"),
+        ("{{ '{:0999999999}'.format(1) }}", "any width"),
+        ("{{ '{:{}}'.format(1, 10**9) }}", "any width"),
+        ("{{ 'ab'.translate({97: 'x' * 10**7, 98: 'y' * 10**7 * 6}) }}", "characters"),
+        ("{{ [1, 2] | slice(10**9) | list }}", "wider"),
+        ("{{ [1, 2] | batch(10**9, 'x') | list }}", "wider"),
+        ("{{ messages | tojson(indent=10**9) }}", "wider"),
+        ("{{ ([[1] * 100] * 100) | sum(start=[]) }}", "no numbers"),
+        ("{{ lipsum(10**9) }}", "undefined"),
+        ("{% for a in range(19999) %}{{ 'a' * 10**6 }}{% endfor %}", "characters"),
+        ("{% for a in range(19999) %}" + "a" * 10_000 + "{% endfor %}", "characters"),
+        ("{% set x %}{% for a in range(19999) %}{{ 'a' * 10**6 }}{% endfor %}{% endset %}", "characters"),
         ("{{ ''.__class__.__mro__ }}", "unsafe"),
         ("{{ messages.append(1) }}", "unsafe"),
         ("{{ messages.__init__.__globals__ }}", "unsafe"),
@@ -191,10 +226,30 @@ def test_stop_tokens(tokenizer: Tokenizer, bos_tokenizer: Tokenizer, model_with:
 def test_hostile_templates_are_stopped(
     source: str, said: str, model_with: WithTemplate, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.data.jinja_environment._MOST_TURNS", 20_000)
+    monkeypatch.setattr("core.data.jinja_limits._MOST_TURNS", 20_000)
+    began = time.process_time()
     with pytest.raises(UserError) as caught:
         template(source, model_with, tokenizer).render([Message("user", "x")])
     assert said in str(caught.value)
+    assert time.process_time() - began < 5
+
+
+def test_a_template_has_only_so_much_time(
+    model_with: WithTemplate, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "{% for a in range(99999) %}{% set x = ('a' * 1000000) | upper %}{% endfor %}"
+    began = time.monotonic()
+    with at_most(0.3):
+        found = template(slow, model_with, tokenizer)
+        with pytest.raises(UserError, match="takes too long"):
+            found.render([Message("user", "x")])
+        with pytest.raises(UserError, match="takes too long"):
+            template("quick", model_with, tokenizer).render([Message("user", "all the time is used up")])
+    assert time.monotonic() - began < 5
+    assert template("quick", model_with, tokenizer).render([Message("user", "x")]) == "quick"
+    monkeypatch.setattr("core.data.jinja_limits._MOST_SECONDS", 0.2)
+    with pytest.raises(UserError, match="takes too long"):
+        found.render([Message("user", "x")])
 
 
 def test_marks_surround_generated_parts(model_with: WithTemplate, tokenizer: Tokenizer) -> None:
