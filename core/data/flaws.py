@@ -78,16 +78,12 @@ def find_lost_letters(sample: Sample) -> str | None:
 
 def find_placeholder(sample: Sample) -> str | None:
     """A place that somebody was to fill in; program code between ``` may look as it likes."""
-    return _first(_placeholders(sample))
-
-
-def _placeholders(sample: Sample) -> Iterator[tuple[str, tuple[int, int]]]:
-    for text in all_texts(sample):
-        if not any(hint in text for hint in _HINTS):
-            continue
-        prose = _FENCED.sub("", text) if "```" in text else text
-        if match := _LEFT_OPEN.search(prose):
-            yield prose, match.span()
+    text = "\n".join(all_texts(sample))
+    if not any(hint in text for hint in _HINTS):
+        return None
+    prose = _FENCED.sub("", text) if "```" in text else text
+    match = _LEFT_OPEN.search(prose)
+    return _first([(prose, match.span())]) if match else None
 
 
 def find_refusal(sample: Sample) -> str | None:

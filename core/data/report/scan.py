@@ -1,15 +1,14 @@
 """Goes through all rows of a data set once, keeping of each no more than some numbers."""
 
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Self
 
-from core.data.drafts import Draft, make_drafts
+from core.data.batches import Done, TokenBatches
 from core.data.flaws import one_line
 from core.data.formats import DataFile
-from core.data.labels import finish_drafts, tokenize_drafts
 from core.data.near import NearIndex, text_of
 from core.data.reading import Progress
 from core.data.repairs import RowRepairs
@@ -20,34 +19,16 @@ from core.data.report.rows import Refused, RowTable, Seen
 from core.data.split import content_key
 from core.data.splitting import Splitter
 from core.data.templates import ChatTemplate
-from core.data.tokenizer import EncodedTexts, Tokenizer
+from core.data.token_cache import TokenCache, tokens_folder
+from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample, Shape
 from core.errors import Fix, Problem
 from core.spec.sections import DataSpec
 
-_ROWS, _CHARACTERS = 512, 500_000
-"""Rows are worked on in groups of at most so many rows and so much text."""
+_LOOKED_AT = 256
+"""Rows whose words are looked at together."""
 
 LANGUAGES = tuple(NAMES)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Rows on their way to tokens: their places in the table, and the pieces that are trained of each."""
-
-    samples: list[Sample] = field(default_factory=list)
-    size: int = 0
-    rows: list[int] = field(default_factory=list)
-    drafts: list[Draft | Problem] = field(default_factory=list)
-    found: "Future[tuple[EncodedTexts, EncodedTexts]] | None" = None
-
-    def add(self, sample: Sample, size: int) -> None:
-        self.samples.append(sample)
-        self.size += size
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.samples) >= _ROWS or self.size >= _CHARACTERS
 
 
 @dataclass(slots=True)
@@ -83,8 +64,11 @@ class Scan:
         self.near = NearIndex()
         self.more = MorePieces()
         self.advised: dict[Fix, None] = {}
-        self._spec, self._tokenizer, self._template, self._progress = spec, tokenizer, template, progress
+        self._spec, self._progress = spec, progress
         self._splitter = Splitter(tokenizer, template, spec) if "split_long" in spec.repairs else None
+        cache = TokenCache(tokens_folder())
+        self._batches = TokenBatches(tokenizer, template, spec.train_on, alive=progress.alive, cache=cache)
+        self._sent: deque[tuple[int, bool]] = deque()
         self._files: list[DataFile] = []
         self._stops: list[int] = []
 
@@ -97,17 +81,14 @@ class Scan:
         self._files = open_files(self._spec)
         self._progress.expect(sum(file.bytes for file in self._files))
         self.shapes = [shape_of(file, self._spec) for file in self._files]
-        with ThreadPoolExecutor(1, "tokenizer") as pool:
-            waiting: _Batch | None = None
-            for batch in self._batches():
-                batch.found = pool.submit(tokenize_drafts, batch.drafts, self._tokenizer)
-                # While the library is at work on this batch, its words are looked at and the one before is counted.
-                self._look(batch)
-                if waiting is not None:
-                    self._count(waiting)
-                waiting = batch
-            if waiting is not None:
-                self._count(waiting)
+        fresh: list[Sample] = []
+        for sample in self._samples():
+            fresh.append(sample)
+            if len(fresh) == _LOOKED_AT:
+                self._look(fresh)
+                fresh = []
+        self._look(fresh)
+        self._count(self._batches.flush())
         self._progress.alive()
 
     def again(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample]]:
@@ -125,27 +106,21 @@ class Scan:
                     yield rows[row.number], sample
                 self._progress.alive()
 
-    def _batches(self) -> Iterator[_Batch]:
-        batch = _Batch()
-        for file_number, (file, shape) in enumerate(zip(self._files, self.shapes, strict=True)):
+    def _samples(self) -> Iterator[Sample]:
+        """The rows that can be understood, each with its place in the table, and on its way to tokens."""
+        for number, (file, shape) in enumerate(zip(self._files, self.shapes, strict=True)):
             self.table.begin_file(file.name)
             for row in numbered_rows(file, shape, on_bytes=self._progress.bytes_read):
                 sample = self._usable(file, row)
-                if sample is None:
-                    continue
-                batch.rows.append(len(self.table))
-                self.table.add(row.number, row.line, row.part, content_key(sample))
-                self._progress.row_read()
-                batch.add(sample, _size(sample))
-                if batch.is_full:
-                    yield self._drafted(batch)
-                    batch = _Batch()
+                if sample is not None:
+                    self._send(len(self.table), sample)
+                    self.table.add(row.number, row.line, row.part, content_key(sample))
+                    self._progress.row_read()
+                    yield sample
             self._progress.file_done(file.bytes)
             self._stops.append(len(self.table))
-            if file_number + 1 == len(self._spec.train):
+            if number + 1 == len(self._spec.train):
                 self.trained = len(self.table)
-        if batch.samples:
-            yield self._drafted(batch)
 
     def _usable(self, file: DataFile, row: NumberedRow) -> Sample | None:
         if isinstance(row.sample, Problem):
@@ -153,46 +128,41 @@ class Scan:
             return None
         return self.repairs.mend(row.sample)
 
-    def _drafted(self, batch: _Batch) -> _Batch:
-        samples = batch.samples
-        if self._splitter is not None:
-            parts = [self._splitter.split(sample) for sample in samples]
-            self.repairs.counts["split_long"] += sum(len(part) > 1 for part in parts)
-            batch.rows = [row for row, part in zip(batch.rows, parts, strict=True) for _ in part]
-            samples = [piece for part in parts for piece in part]
-        batch.drafts = make_drafts(samples, self._template, self._spec.train_on)
-        return batch
+    def _send(self, row: int, sample: Sample) -> None:
+        """Hands a row over to the tokenizer, whole or in parts, and counts what comes back meanwhile."""
+        parts = (sample,) if self._splitter is None else self._splitter.split(sample)
+        if len(parts) > 1:
+            self.repairs.counts["split_long"] += 1
+        for number, part in enumerate(parts):
+            self._sent.append((row, number == 0))
+            self._count(self._batches.add(part))
 
-    def _look(self, batch: _Batch) -> None:
-        """Everything that the words of the rows tell."""
-        self.near.add([text_of(sample) for sample in batch.samples])
-        for row, sample in zip(dict.fromkeys(batch.rows), batch.samples, strict=True):
+    def _look(self, samples: Sequence[Sample]) -> None:
+        """Everything that the words of the last rows tell."""
+        self.near.add([text_of(sample) for sample in samples])
+        for row, sample in enumerate(samples, start=len(self.table) - len(samples)):
             self.table.languages.append(LANGUAGES.index(language_of(text_to_judge(sample))))
             for name, check in CHECKS.items():
                 excerpt = check(sample)
                 if excerpt is not None:
                     self._see(name, row, excerpt)
-            if sample.messages:
-                for name, check in TURN_CHECKS.items():
-                    excerpt = check(sample)
-                    if excerpt is not None:
-                        self._see(name, row, excerpt)
+            for name, check in TURN_CHECKS.items() if sample.messages else ():
+                excerpt = check(sample)
+                if excerpt is not None:
+                    self._see(name, row, excerpt)
         self._progress.alive()
 
-    def _count(self, batch: _Batch) -> None:
-        """Everything that the tokens of the rows tell."""
-        assert batch.found is not None, "a batch is counted when it has been tokenised"
-        encoded = finish_drafts(batch.drafts, batch.found.result(), self._tokenizer)
-        samples = dict(zip(dict.fromkeys(batch.rows), batch.samples, strict=True))
-        before = -1
-        for row, document in zip(batch.rows, encoded, strict=True):
+    def _count(self, done: Sequence[Done]) -> None:
+        """Everything that the tokens of rows tell."""
+        for sample, document in done:
+            row, is_first = self._sent.popleft()
             if isinstance(document, Problem):
                 self._see("unwritable", row, one_line(document.message))
                 self.advised.update(dict.fromkeys(document.fixes))
             else:
-                self._count_one(row, document, samples[row], is_first=row != before)
-            before = row
-        self._progress.encoded(len(batch.samples))
+                self._count_one(row, document, sample, is_first=is_first)
+        if done:
+            self._progress.encoded(len(done))
 
     def _count_one(self, row: int, document: Encoded, sample: Sample, *, is_first: bool) -> None:
         limit = self._spec.max_length
@@ -215,7 +185,8 @@ class Scan:
         self.seen.setdefault(name, Seen()).add(row, excerpt)
 
     def close(self) -> None:
-        """Deletes the temporary files."""
+        """Deletes the temporary files, and waits for nothing."""
+        self._batches.close()
         self.near.close()
 
     def __enter__(self) -> Self:
@@ -223,7 +194,3 @@ class Scan:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _size(sample: Sample) -> int:
-    return len(sample.prompt) + len(sample.completion) + sum(len(message.content) for message in sample.messages)
