@@ -2,7 +2,7 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -152,17 +152,19 @@ class Scan:
                     self._see(name, row, excerpt)
         self._progress.alive()
 
-    def _count(self, done: Sequence[Done]) -> None:
+    def _count(self, done: Iterable[Done]) -> None:
         """Everything that the tokens of rows tell."""
+        count = 0
         for sample, document in done:
+            count += 1
             row, is_first = self._sent.popleft()
             if isinstance(document, Problem):
                 self._see("unwritable", row, one_line(document.message))
                 self.advised.update(dict.fromkeys(document.fixes))
             else:
                 self._count_one(row, document, sample, is_first=is_first)
-        if done:
-            self._progress.encoded(len(done))
+        if count:
+            self._progress.encoded(count)
 
     def _count_one(self, row: int, document: Encoded, sample: Sample, *, is_first: bool) -> None:
         limit = self._spec.max_length
