@@ -1,6 +1,6 @@
 """The rows of a data set as tokens, and what is to be said about those that came to nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from core.data.batches import Done, TokenBatches
@@ -65,12 +65,12 @@ class Encoder:
                 self._masked.append(Encoded((), (), sample.place, row.lost_tokens))
         return [found[id(sample)] for sample in samples if id(sample) in found]
 
-    def _keep(self, done: Sequence[Done]) -> None:
+    def _keep(self, batches: Iterable[Sequence[Done]]) -> None:
         limit = self._spec.max_length
-        for sample, row in done:
-            self._known[id(sample)] = sample, row if isinstance(row, Problem) else row.cut(limit)
-        if done:
-            self._progress.encoded(len(done))
+        for batch in batches:
+            for sample, row in batch:
+                self._known[id(sample)] = sample, row if isinstance(row, Problem) else row.cut(limit)
+            self._progress.encoded(len(batch))
 
     def problems(self) -> list[Problem]:
         """What is to be said about the rows that were left out.
