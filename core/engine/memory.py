@@ -26,6 +26,8 @@ class Meter:
         self._peaks: dict[Moment, int] = {}
         self._reserved = 0
         self._highest = 0
+        if device.type == "cuda":
+            torch.cuda.init()  # before it, the allocator knows no device and refuses to forget anything
         self._restart()
 
     def begin(self, moment: Moment) -> None:
