@@ -4,13 +4,14 @@ import codecs
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect_named, read_rows
 from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
+from core.data.repairs import RowRepairs
 from core.data.samples import to_sample
 from core.data.shapes import ROWS_JUDGED, recognise
 from core.data.source import read_head, utf8_chunks
@@ -36,6 +37,7 @@ class FileSamples:
         problems: the unusable rows as warnings, the first ones by name.
         cut: what a row of a text file was.
         fallback: the encoding of lines that are no UTF-8; empty where there are none.
+        repaired: how many rows each repair changed or left out.
     """
 
     facts: FileFacts
@@ -45,6 +47,7 @@ class FileSamples:
     problems: tuple[Problem, ...]
     cut: TextCut = field(default_factory=TextCut)
     fallback: str = ""
+    repaired: Mapping[str, int] = field(default_factory=dict)
 
 
 class Progress:
@@ -136,9 +139,10 @@ def _read_file(
         UserError: the file cannot be used, or rows cannot and the spec says to stop then.
     """
     bad = _BadRows()
+    repairs = RowRepairs(spec.repairs)
     before = _state(file)
     try:
-        shape, samples = _understand(file, spec, progress, bad, on_sample)
+        shape, samples = _understand(file, spec, progress, bad, repairs, on_sample)
     except UserError as failure:
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
@@ -152,7 +156,8 @@ def _read_file(
     if file.left_out:
         problems.append(left_out_problem(file.path, list_folder(file.path)))
     cut = file.cut if file.format == "text" else TextCut()
-    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, _used_fallback(file, progress))
+    fallback = _used_fallback(file, progress)
+    return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, fallback, repairs.counts)
 
 
 def _state(file: DataFile) -> list[tuple[int, int]]:
@@ -176,6 +181,7 @@ def _understand(
     spec: DataSpec,
     progress: Progress,
     bad: "_BadRows",
+    repairs: RowRepairs,
     on_sample: Callable[[Sample], None] | None,
 ) -> tuple[Shape, list[Sample]]:
     rows = bad.without(_up_to_a_break(read_rows(file, on_bytes=progress.bytes_read), spec))
@@ -189,11 +195,14 @@ def _understand(
         sample = to_sample(row, shape)
         if isinstance(sample, Problem):
             bad.add(sample)
-        else:
-            samples.append(sample)
-            progress.row_read()
-            if on_sample is not None:
-                on_sample(sample)
+            continue
+        mended = repairs.mend(sample)
+        if mended is None:
+            continue
+        samples.append(mended)
+        progress.row_read()
+        if on_sample is not None:
+            on_sample(mended)
     return shape, samples
 
 
