@@ -26,7 +26,7 @@ from core.spec.weights import weight_of
 
 _FINGERPRINT_VERSION = 2
 """2: members of a turn that are null are left out before a template sees them, as transformers does; until then such
-rows gave other tokens."""
+rows gave other tokens. Files whose lines end with a bare carriage return are read line by line, not as one line."""
 _HIGHEST_SHARE = 0.5  # of the setting data.validation_share
 
 

@@ -52,6 +52,7 @@ class DataFile:
         bytes: its size on disk.
         packing: how it is packed.
         encoding, fallback: how its bytes are read, see `core.data.source.Source`.
+        bare_returns: its lines end with a carriage return alone.
         dialect: how a table is written.
         cut: what a row of a text file is.
         parts: the files of a folder, in order; empty for a file.
@@ -65,6 +66,7 @@ class DataFile:
     packing: Packing = ""
     encoding: str = "utf-8"
     fallback: str = ""
+    bare_returns: bool = False
     dialect: Dialect = field(default_factory=Dialect)
     cut: TextCut = field(default_factory=TextCut)
     parts: tuple[Path, ...] = ()
@@ -85,7 +87,7 @@ class DataFile:
     @property
     def source(self) -> Source:
         """The file as a text."""
-        return Source(self.path, self.packing, self.encoding, self.fallback)
+        return Source(self.path, self.packing, self.encoding, self.fallback, self.bare_returns)
 
 
 def detect_named(name: str, spec: DataSpec = _PLAIN) -> DataFile:
@@ -163,17 +165,20 @@ def _detect_file(path: Path, spec: DataSpec, *, in_folder: bool) -> DataFile:
             raise UserError(error(str(path), "The archive holds an empty file.", "Choose a file with rows."))
         if len(head) == size:
             raise UserError(error(str(path), "The file holds only blank lines.", "Choose a file with rows."))
+    bare_returns = "\r" in text and "\n" not in text
+    text = text.replace("\r", "\n") if bare_returns else text
     named = kind_by_name(path)
     kind = _text_kind(cast("FormatName", named) if named else None, text)
     fallback = CODECS.get(spec.encoding, "")
     if not fallback and kind in ("csv", "tsv", "text") and encoding == "utf-8" and looks_western(head):
         fallback = WESTERN
         text = head.decode(WESTERN, "replace")
+        text = text.replace("\r", "\n") if bare_returns else text
     dialect = Dialect()
     if kind in ("csv", "tsv"):
         dialect = sniff_dialect(text, preferred="\t" if kind == "tsv" else ",")
     cut = _cut(spec, text, in_folder=in_folder)
-    return DataFile(path, kind, size, packing, encoding, fallback, dialect, cut, spec=spec)
+    return DataFile(path, kind, size, packing, encoding, fallback, bare_returns, dialect, cut, spec=spec)
 
 
 def read_rows(file: DataFile, *, first_list: bool = False, on_bytes: OnBytes | None = None) -> Iterator[Row | Problem]:

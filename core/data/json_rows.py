@@ -1,11 +1,11 @@
 """Rows from JSON with one value a line, and what is said about JSON that is none."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.data.packed import OnBytes
-from core.data.source import Source, decode, elide, lines, too_long
+from core.data.source import Line, Source, decode, elide, lines, too_long
 from core.data.types import Row
 from core.errors import Problem, error
 
@@ -30,16 +30,49 @@ def read_json_lines(source: Source, *, on_bytes: OnBytes | None = None) -> Itera
     Raises:
         UserError: the file cannot be read.
     """
-    path = source.path
     for line in lines(source, on_bytes=on_bytes):
-        if line.too_long:
-            yield too_long(path, line.number, "line")
+        yield from _rows_of(source, line)
+
+
+def read_some_json_lines(source: Source, numbers: Iterable[int]) -> Iterator[tuple[int, Row | Problem]]:
+    """The rows with these numbers (ascending, counted from 0), much faster than reading all: others are not decoded.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    wanted = iter(numbers)
+    next_one, number = next(wanted, None), 0
+    for line in lines(source):
+        if next_one is None:
+            return
+        if number < next_one and line.data[:1] == b"{" and b"\r" not in line.data.rstrip(b"\r\n"):
+            number += 1  # one row, or one problem
             continue
-        text = decode(source, line)
-        if isinstance(text, Problem):
-            yield text
-        elif text.strip():
-            yield _line_row(path, line.number, text.rstrip("\r\n"))
+        for row in _rows_of(source, line):
+            if number == next_one:
+                yield number, row
+                next_one = next(wanted, None)
+            number += 1
+
+
+def _rows_of(source: Source, line: Line) -> Iterator[Row | Problem]:
+    if line.too_long:
+        yield too_long(source.path, line.number, "line")
+        return
+    text = decode(source, line)
+    if isinstance(text, Problem):
+        yield text
+    elif text.strip():
+        yield from _line_rows(source.path, line.number, text.rstrip("\r\n"))
+
+
+def _line_rows(path: Path, number: int, text: str) -> Iterator[Row | Problem]:
+    """The row of a line; several where bare carriage returns stand between them, as where files were joined."""
+    found = _line_row(path, number, text)
+    if isinstance(found, Problem) and "\r" in text:
+        yield from (_line_row(path, number, part) for part in text.split("\r") if part.strip())
+    else:
+        yield found
 
 
 def _line_row(path: Path, number: int, text: str) -> Row | Problem:

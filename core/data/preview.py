@@ -25,7 +25,7 @@ from core.spec.sections import DataSpec
 from core.units import MIB, format_bytes
 
 PREVIEW_ROWS = 500
-BUDGET_BYTES = MAX_LINE_BYTES + 8 * MIB  # enough to tell that a line is too long
+BUDGET_BYTES = MAX_LINE_BYTES + 32 * MIB  # enough to tell that a line is too long, and to show rows behind it
 BUDGET_SECONDS = 0.7
 DOCUMENT_BYTES = 8 * MIB
 _COUNTED_BYTES = MIB

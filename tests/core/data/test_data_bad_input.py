@@ -163,7 +163,7 @@ def test_a_line_of_a_hundred_megabytes_costs_its_limit(tmp_path: Path) -> None:
         file.write(b'"}\n' + GOOD.encode())
     found = seen(path)
     assert found.rows == 2
-    assert any(problem.startswith(f"{path}:2:") and "longer than 32.0 MiB" in problem for problem in found.said)
+    assert any(problem.startswith(f"{path}:2:") and "longer than 8.0 MiB" in problem for problem in found.said)
     assert found.look < MOST_SECONDS
     assert found.read < 5 * MOST_SECONDS
     assert found.grown < 150 * MIB
@@ -217,3 +217,39 @@ def test_a_file_of_mixed_shapes_names_the_rows_that_do_not_fit(tmp_path: Path, o
     assert found.shape.confidence == pytest.approx((60 - others) / 60)
     assert sum(row.problem is not None for row in found.rows) == others
     assert any("may be the wrong one" in problem.message for problem in found.problems) is warned
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("rows.jsonl", GOOD * 3, 3),
+        ("rows.csv", 'prompt,completion\na,b\n"c\nd",e\n', 2),
+        ("rows.csv", "prompt;completion\nGrüße;Straße\nc;d\n", 2),
+        ("rows.txt", "one\ntwo\n\nthree\n", 2),
+        ("rows.json", f"[{GOOD},{GOOD}]", 2),
+    ],
+)
+def test_lines_that_end_with_a_bare_carriage_return(
+    tmp_path: Path, name: str, text: str, rows: int, *, packed: bool
+) -> None:
+    """As programs on a Mac wrote them before 2001, and spreadsheets there still do (“CSV (Macintosh)”)."""
+    data = text.encode("cp1252" if ";" in text else "utf-8")
+    usual, old = tmp_path / "usual" / name, tmp_path / "old" / name
+    for path, blob in ((usual, data), (old, data.replace(b"\n", b"\r"))):
+        path.parent.mkdir()
+        path.write_bytes(gzip.compress(blob) if packed else blob)
+    found, expected = (open_preview(path, DataSpec()) for path in (old, usual))
+    assert len(found.rows) == rows
+    assert [row.value for row in found.rows] == [row.value for row in expected.rows]
+    assert [row.line for row in found.rows] == [row.line for row in expected.rows]
+    assert found.problems == ()
+
+
+def test_a_bare_carriage_return_between_two_rows_of_a_line(tmp_path: Path, model: ModelFacts) -> None:
+    path = write(tmp_path / "joined.jsonl", f"{LINE}\r{LINE}\n", GOOD, '{"prompt":\r"a", "completion": "b"}\n')
+    assert len(load_dataset(DataSpec(train=(str(path),), validation_share=0), 1, model).train) == 4
+    broken = write(tmp_path / "broken.jsonl", f"{LINE}\r{LINE[:-1]}\r{LINE}\n", GOOD)
+    rows, said = loaded(broken, model)
+    assert rows == 3
+    assert any(f"{broken}:1" in problem and "not valid JSON" in problem for problem in said)

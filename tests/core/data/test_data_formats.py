@@ -378,7 +378,7 @@ def test_a_bomb_of_one_line_stays_small(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert rows == [{"a": 1}]
-    assert "32.0 MiB" in problems[0].message
+    assert "8.0 MiB" in problems[0].message
     assert peak < 100 * 1024 * 1024
 
 

@@ -197,7 +197,7 @@ def test_a_line_that_is_too_long_stands_among_the_others(tmp_path: Path) -> None
     found = open_preview(path, DataSpec())
     assert [row.line for row in found.rows] == list(range(1, 13))
     assert found.rows[1].problem is not None
-    assert "longer than 32.0 MiB" in found.rows[1].problem.message
+    assert "longer than 8.0 MiB" in found.rows[1].problem.message
 
 
 def test_a_packed_file_that_swells_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
