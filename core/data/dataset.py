@@ -13,7 +13,9 @@ from core.data.lengths import measure
 from core.data.mixing import mix
 from core.data.order import seed_number
 from core.data.reading import FileSamples, Progress, collect_samples, keep_some
+from core.data.repairs import WHOLE_SET_REPAIRS, drop_repeated
 from core.data.split import group_keys, hold_back
+from core.data.splitting import Splitter
 from core.data.templates import NONE, ChatTemplate, choose_template
 from core.data.text_rows import TextCut
 from core.data.token_cache import TokenCache, tokens_folder
@@ -21,6 +23,7 @@ from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
 from core.facts.types import DataFacts, FileFacts, ModelFacts
+from core.spec.repairs import REPAIRS
 from core.spec.sections import DataSpec, ValidationGroups
 from core.spec.weights import weight_of
 
@@ -81,9 +84,17 @@ def load_dataset(
 def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Dataset:
     tokenizer, template = encoder.tokenizer, encoder.template
     train_files, held_files = collect_samples(spec, progress, encoder.offer if _takes_all(spec) else None)
+    repaired = Counter[str]()
+    for item in (*train_files, *held_files):
+        repaired.update(item.repaired)
+    train_files = _without_repeated(train_files, spec, repaired, progress)
     pool = keep_some(mix(train_files, spec.weights, seed), spec.max_rows, seed)
     sides = _split(pool, _all_samples(held_files), spec, seed, progress.alive)
     samples, held = sides.train, sides.held
+    if "split_long" in spec.repairs:
+        splitter = Splitter(tokenizer, template, spec, progress.alive)
+        samples, held = splitter.split_all(samples), splitter.split_all(held)
+        repaired["split_long"] += splitter.count
     train, held_rows = encoder.encode(samples), encoder.encode(held)
     problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
     problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, sides, pool)]
@@ -92,7 +103,7 @@ def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Da
     files = (*train_files, *held_files)
     first = train_files[0].shape
     facts = DataFacts(
-        files=_counted(files, samples, spec),
+        files=_counted(files, sides.train, spec),
         shape=first.name,
         shape_reason=_shape_reason(train_files),
         template_name=template.name,
@@ -101,6 +112,7 @@ def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Da
         skipped_rows=sum(item.skipped for item in files) + encoder.failed,
         fully_masked_rows=encoder.masked,
         fingerprint=_fingerprint(spec, seed, files, template, tokenizer),
+        repaired=dict(+repaired),
     )
     progress.finish(len(samples) + len(held))
     return Dataset(tuple(train), tuple(held_rows), facts, tuple(problems))
@@ -109,7 +121,19 @@ def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Da
 def _takes_all(spec: DataSpec) -> bool:
     """Whether every row that is read will be tokenised, so that this may begin at once."""
     whole = all(weight_of(name, spec.weights) >= 1 for name in spec.train)
-    return whole and not spec.max_rows and not spec.repairs
+    return whole and not spec.max_rows and not {*spec.repairs} & {*WHOLE_SET_REPAIRS}
+
+
+def _without_repeated(
+    files: list[FileSamples], spec: DataSpec, repaired: Counter[str], progress: Progress
+) -> list[FileSamples]:
+    """The training files without rows that are there before, if the spec asks for that."""
+    kept, counts = drop_repeated([file.samples for file in files], spec.repairs, progress.alive)
+    repaired.update(counts)
+    return [
+        replace(file, samples=tuple(samples), facts=replace(file.facts, rows=len(samples)))
+        for file, samples in zip(files, kept, strict=True)
+    ]
 
 
 def _all_samples(files: Sequence[FileSamples]) -> list[Sample]:
@@ -257,3 +281,4 @@ def _later_parts(spec: DataSpec, files: Sequence[FileSamples]) -> Iterator[tuple
     yield "encodings", fallbacks if any(fallbacks) else []
     groups = _groups(spec)
     yield "groups", groups if groups != "equal" else ""
+    yield "repairs", [name for name in REPAIRS if name in spec.repairs]

@@ -17,6 +17,9 @@ from core.data.turn_order import begins_with_answer, find_disorder, merge_turns,
 from core.data.types import Message, Sample
 from core.spec.repairs import REPAIRS
 
+WHOLE_SET_REPAIRS = ("drop_duplicates", "drop_near_duplicates", "split_long")
+"""Those that cannot be done to a row while it is read."""
+
 _Mend = Callable[[Sample], Sample | None]
 
 
@@ -56,6 +59,8 @@ def drop_repeated(
         alive: called now and then; what it raises ends the work.
     """
     counts: Counter[str] = Counter()
+    if not {"drop_duplicates", "drop_near_duplicates"} & {*names}:
+        return [list(samples) for samples in files], counts
     rows = [(place, sample) for place, samples in enumerate(files) for sample in samples]
     if "drop_duplicates" in names:
         known: set[bytes] = set()

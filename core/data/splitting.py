@@ -1,7 +1,7 @@
 """One row that is longer than the limit as several that are not, without losing a word of it."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from core.data.labels import encode_sample, write_sample
@@ -25,13 +25,35 @@ class Splitter:
     Running text is cut between paragraphs, lines, sentences or words; the pieces joined are the text. A conversation is
     cut before what a user says, and its system text stands before each part, so a later part does not show what was
     said before it. What cannot be cut, such as one long answer, stays as it is, and its end is cut off as ever.
+
+    Attributes:
+        count: how many rows were split so far.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec) -> None:
-        self._tokenizer, self._template, self._spec = tokenizer, template, spec
+    def __init__(
+        self, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec, alive: Callable[[], None] | None = None
+    ) -> None:
+        """Takes what writes rows and makes tokens of them; ``alive`` is called for each row, and may end the work."""
+        self.count = 0
+        self._tokenizer, self._template, self._spec, self._alive = tokenizer, template, spec, alive
+
+    def split_all(self, samples: Sequence[Sample]) -> list[Sample]:
+        """The parts of many rows, in order; one that is there several times is split once."""
+        known: dict[int, tuple[Sample, ...]] = {}
+        for sample in samples:
+            if id(sample) not in known:
+                known[id(sample)] = self.split(sample)
+                if self._alive is not None:
+                    self._alive()
+        return [part for sample in samples for part in known[id(sample)]]
 
     def split(self, sample: Sample) -> tuple[Sample, ...]:
         """The parts of a row; the row alone where it is short enough or cannot be cut."""
+        parts = self._parts(sample)
+        self.count += len(parts) > 1
+        return parts if len(parts) > 1 else (sample,)
+
+    def _parts(self, sample: Sample) -> tuple[Sample, ...]:
         if _bytes_of(sample) <= self._spec.max_length // 2 and len(sample.messages) < 3:
             return (sample,)  # a token stands for a byte at least, and a template writes some tokens for each turn
         if sample.messages:

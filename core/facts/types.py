@@ -1,7 +1,7 @@
 """Facts as plain records: all that the planner may know. No I/O here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Role = Literal["attention", "mlp", "head", "other"]
@@ -190,6 +190,7 @@ class DataFacts:
         template_name: "model", "none", a built-in's name or a file's path.
         skipped_rows: broken or empty rows left out because the spec says so.
         fully_masked_rows: rows left out because none of their tokens would carry loss.
+        repaired: how many rows each repair of ``data.repairs`` changed or left out.
         fingerprint: hash over files, shape, mapping, template, length limit and tokenizer: same value, same tokens.
     """
 
@@ -202,6 +203,7 @@ class DataFacts:
     skipped_rows: int = 0
     fully_masked_rows: int = 0
     fingerprint: str = ""
+    repaired: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from core.data.formats import DataFile, detect_named, read_rows
+from core.data.json_rows import read_some_json_lines
 from core.data.packed import BrokenFileError, OnBytes
 from core.data.samples import to_sample
 from core.data.shapes import ROWS_JUDGED, recognise
@@ -76,6 +77,10 @@ def some_rows(file: DataFile, shape: Shape, numbers: Sequence[int]) -> Iterator[
     Raises:
         UserError: the file cannot be read.
     """
+    if file.format == "jsonl" and not file.parts:
+        for number, row in read_some_json_lines(file.source, numbers):
+            yield _understood(file, shape, number, row)
+        return
     wanted = iter(numbers)
     next_one = next(wanted, None)
     for number, row in enumerate(_whole_rows(file, None)):

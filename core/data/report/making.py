@@ -84,7 +84,7 @@ class _Summary:
             max_length=self._spec.max_length,
             languages=as_languages({LANGUAGES[number]: rows for number, rows in languages.items()}),
             findings=self._findings(),
-            repaired={**scan.repairs.counts, **self._compared.dropped},
+            repaired=dict(+Counter({**scan.repairs.counts, **self._compared.dropped})),
             shape=scan.shapes[0].name,
             template_name=template_name,
             is_complete=self._compared.is_complete,
@@ -127,17 +127,28 @@ class _Summary:
 
     def _quoted(self, places: dict[str, Any]) -> dict[int, str]:
         """The beginnings of the rows of which no words were kept, read once more from the files."""
-        wanted: set[int] = set()
-        for name, rows in places.items():
-            known = self._scan.seen[name].excerpts if name in self._scan.seen else {}
-            wanted.update(row for row in rows[:MOST_PLACES].tolist() if row not in known)
+        wanted = {
+            row for name, rows in places.items() for row in self._named(name, rows) if row not in self._kept(name)
+        }
         return {row: opening(sample) for row, sample in self._scan.again(sorted(wanted))} if wanted else {}
 
     def _finding(self, name: str, rows: Any, quoted: dict[int, str]) -> Finding:
-        known = self._scan.seen[name].excerpts if name in self._scan.seen else {}
-        table = self._scan.table
-        places = [table.place(row, known.get(row) or quoted.get(row, "")) for row in rows[:MOST_PLACES].tolist()]
+        known, table = self._kept(name), self._scan.table
+        places = [table.place(row, known.get(row) or quoted.get(row, "")) for row in self._named(name, rows)]
         return finding_of(name, self._found(len(rows), places))
+
+    def _named(self, name: str, rows: Any) -> list[int]:
+        """The rows that a finding names: the first ones, or the most extreme ones."""
+        named: list[int] = rows.tolist()
+        if name in ("short_answers", "long_answers"):
+            named = [row for row in named if row in self._scan.extremes.excerpts] or named
+        return named[:MOST_PLACES]
+
+    def _kept(self, name: str) -> dict[int, str]:
+        """The words that were kept of rows with a finding."""
+        if name in ("short_answers", "long_answers"):
+            return self._scan.extremes.excerpts
+        return self._scan.seen[name].excerpts if name in self._scan.seen else {}
 
     def _found(self, count: int, places: Sequence[RowPlace]) -> Found:
         advised = tuple(self._scan.advised)

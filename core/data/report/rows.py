@@ -1,8 +1,9 @@
 """What is remembered of every row while a data set is gone through: some forty bytes, and never its words."""
 
 import bisect
+import heapq
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,30 @@ class Seen:
         self.rows.append(row)
         if len(self.excerpts) < MOST_PLACES:
             self.excerpts[row] = shortened(excerpt)
+
+
+@dataclass(slots=True)
+class Extremes:
+    """The rows with the shortest and the longest answers, with their words, should they turn out to be unusual."""
+
+    excerpts: dict[int, str] = field(default_factory=dict)
+    _short: list[tuple[int, int]] = field(default_factory=list)
+    _long: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, row: int, tokens: int, excerpt: Callable[[], str]) -> None:
+        """One more row."""
+        for heap, size in ((self._short, -tokens), (self._long, tokens)):
+            if len(heap) < MOST_PLACES:
+                heapq.heappush(heap, (size, row))
+            elif size > heap[0][0]:
+                self._forget(heapq.heapreplace(heap, (size, row))[1])
+            else:
+                continue
+            self.excerpts.setdefault(row, shortened(excerpt()))
+
+    def _forget(self, row: int) -> None:
+        if all(row != other for heap in (self._short, self._long) for _, other in heap):
+            self.excerpts.pop(row, None)
 
 
 @dataclass(slots=True)

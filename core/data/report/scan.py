@@ -2,7 +2,7 @@
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,7 +15,7 @@ from core.data.repairs import RowRepairs
 from core.data.report.checks import CHECKS, TURN_CHECKS, opening
 from core.data.report.files import NumberedRow, numbered_rows, open_files, shape_of, some_rows
 from core.data.report.languages import NAMES, language_of, text_to_judge
-from core.data.report.rows import Refused, RowTable, Seen
+from core.data.report.rows import Extremes, Refused, RowTable, Seen
 from core.data.split import content_key
 from core.data.splitting import Splitter
 from core.data.templates import ChatTemplate
@@ -47,6 +47,7 @@ class Scan:
         table: every row that could be understood, those of training files first.
         trained: how many of them belong to training files.
         seen: what was found in which rows.
+        extremes: the shortest and the longest answers of training rows.
         refused: rows that cannot be read or understood.
         shapes: what the rows of each file are.
         repairs: those of single rows, with what they did.
@@ -58,6 +59,7 @@ class Scan:
     def __init__(self, spec: DataSpec, tokenizer: Tokenizer, template: ChatTemplate, progress: Progress) -> None:
         self.table, self.trained = RowTable(), 0
         self.seen: dict[str, Seen] = {}
+        self.extremes = Extremes()
         self.refused = Refused()
         self.shapes: list[Shape] = []
         self.repairs = RowRepairs(spec.repairs)
@@ -88,7 +90,8 @@ class Scan:
                 self._look(fresh)
                 fresh = []
         self._look(fresh)
-        self._count(self._batches.flush())
+        for done in self._batches.flush():
+            self._count(done)
         self._progress.alive()
 
     def again(self, wanted: Sequence[int]) -> Iterator[tuple[int, Sample]]:
@@ -131,11 +134,11 @@ class Scan:
     def _send(self, row: int, sample: Sample) -> None:
         """Hands a row over to the tokenizer, whole or in parts, and counts what comes back meanwhile."""
         parts = (sample,) if self._splitter is None else self._splitter.split(sample)
-        if len(parts) > 1:
-            self.repairs.counts["split_long"] += 1
+        self.repairs.counts["split_long"] += len(parts) > 1
         for number, part in enumerate(parts):
             self._sent.append((row, number == 0))
-            self._count(self._batches.add(part))
+            for done in self._batches.add(part):
+                self._count(done)
 
     def _look(self, samples: Sequence[Sample]) -> None:
         """Everything that the words of the last rows tell."""
@@ -152,19 +155,16 @@ class Scan:
                     self._see(name, row, excerpt)
         self._progress.alive()
 
-    def _count(self, done: Iterable[Done]) -> None:
+    def _count(self, done: Sequence[Done]) -> None:
         """Everything that the tokens of rows tell."""
-        count = 0
         for sample, document in done:
-            count += 1
             row, is_first = self._sent.popleft()
             if isinstance(document, Problem):
                 self._see("unwritable", row, one_line(document.message))
                 self.advised.update(dict.fromkeys(document.fixes))
             else:
                 self._count_one(row, document, sample, is_first=is_first)
-        if count:
-            self._progress.encoded(count)
+        self._progress.encoded(len(done))
 
     def _count_one(self, row: int, document: Encoded, sample: Sample, *, is_first: bool) -> None:
         limit = self._spec.max_length
@@ -178,6 +178,8 @@ class Scan:
         if is_first:
             self.table.lengths[row], self.table.supervised[row] = len(document), kept
             self.table.answers[row] = answer
+            if row < self.trained or not self.trained:
+                self.extremes.add(row, answer, lambda: opening(sample))
         else:
             self.more.rows.append(row)
             self.more.lengths.append(len(document))
