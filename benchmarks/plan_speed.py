@@ -2,7 +2,12 @@
 
 Three kinds of questions: the same adapter with another learning rate, which is what most edits come to and leaves what
 is remembered of the memory as it is; an adapter of a rank that was never asked for before, as a slider moves through,
-for which every sum is made anew; and the first plan on a model, for which its layers are looked at once.
+for which every sum is made anew; and the first plan on a model, for which its layers are looked at and their operations
+are written down once. The first two are what clicks and sliders wait for and have to keep the limits; the third comes
+once, after the model's files were read.
+
+Runs that do not fit are among them. Their plan says so; what would make them fit is another question, which
+`benchmarks/solve_speed.py` times. As in the window, a spec differs from the one before in one setting.
 
 The time of the thread is taken and not the clock's, so that other programs disturb less.
 """
@@ -32,12 +37,17 @@ def measure(known: Facts, specs: Iterable[RunSpec]) -> list[float]:
     return taken
 
 
+def percentile(taken: list[float], share: float) -> float:
+    """The value that so large a share of all is at or below."""
+    return sorted(taken)[int(share * (len(taken) - 1))]
+
+
 def of_model(model: ModelFacts, machine: str, repetitions: int) -> tuple[list[float], list[float], float]:
     """Milliseconds for edits, for new ranks, and for the first plan of all."""
-    known = Facts(MACHINES[machine], model, data())
-    first = measure(known, [spec()])[0]
-    edits = measure(known, [spec(training__learning_rate=1e-6 * (1 + index)) for index in range(repetitions)])
-    ranks = measure(known, [spec(adapter__rank=rank) for rank in range(9, 9 + repetitions)])
+    known, asked = Facts(MACHINES[machine], model, data()), spec()
+    first = measure(known, [asked])[0]
+    edits = measure(known, [asked.replace("training.learning_rate", 1e-6 * (1 + n)) for n in range(repetitions)])
+    ranks = measure(known, [asked.replace("adapter.rank", rank) for rank in range(9, 9 + repetitions)])
     return edits, ranks, first
 
 
@@ -56,12 +66,10 @@ def main() -> None:
         slow.append((statistics.median(new), entry.name))
     print(f"{len(models)} models of {len({entry.facts.family for entry in models.values()})} families on {machine}")
     for title, taken in (("edits", edits), ("new ranks", ranks), ("both", edits + ranks), ("first plans", firsts)):
-        taken.sort()
-        p99 = taken[int(0.99 * (len(taken) - 1))]
-        print(f"{title:12} median {statistics.median(taken):6.3f} ms, p99 {p99:6.3f} ms, most {taken[-1]:7.3f} ms")
+        median, p99 = statistics.median(taken), percentile(taken, 0.99)
+        print(f"{title:12} median {median:6.3f} ms, p99 {p99:6.3f} ms, most {max(taken):7.3f} ms")
     print("slowest: " + ", ".join(f"{name} {median:.2f} ms" for median, name in sorted(slow, reverse=True)[:5]))
-    both = sorted(edits + ranks)
-    kept = statistics.median(both) < MEDIAN_MS and both[int(0.99 * (len(both) - 1))] < P99_MS
+    kept = all(statistics.median(some) < MEDIAN_MS and percentile(some, 0.99) < P99_MS for some in (edits, ranks))
     print(f"median under {MEDIAN_MS} ms and p99 under {P99_MS} ms: {'yes' if kept else 'no'}")
 
 

@@ -150,6 +150,8 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
     most = fixed if fixed is not None else memory.layers
     hopeless = memory.static + memory.gradients > allowed
     for budget in () if hopeless else budgets:
+        if best is not None and best[0] <= 1 + overhead / budget:
+            break  # passes that are smaller still could not be faster with nothing recomputed at all
         tokens = largest_pass(spec, budget, longest, packing=packing)
         if memory.peak(tokens, most) > allowed:
             if memory.peak(smallest, most) > allowed:
@@ -172,7 +174,7 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
 
 def _fewest_layers(memory: Footprint, tokens: int, allowed: int) -> int:
     """The smallest number of checkpointed layers that fits, or all of them; the peak never rises with their number."""
-    if memory.peak(tokens, 0) <= allowed:
+    if memory.layers < 1 or (memory.peak(tokens, 1) <= allowed and memory.peak(tokens, 0) <= allowed):
         return 0
     low, high = 0, memory.layers
     while low + 1 < high:

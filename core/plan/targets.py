@@ -66,20 +66,17 @@ class Targets(Sequence[Target]):
         places: where they are.
         rank: of all that have none of their own.
         dora: whether each has magnitudes as well.
+        shapes: the adapters by size.
     """
 
-    __slots__ = ("_made", "dora", "places", "rank")
+    __slots__ = ("_made", "dora", "places", "rank", "shapes")
 
     def __init__(self, places: Places, rank: int = 1, *, dora: bool = False) -> None:
         self.places = places
         self.rank = rank
         self.dora = dora
+        self.shapes = tuple(shape if shape.rank else Shape(rank, *shape[1:]) for shape in places.shapes)
         self._made: tuple[Target, ...] | None = None
-
-    @property
-    def shapes(self) -> Iterator[Shape]:
-        """The adapters by size."""
-        return (shape if shape.rank else shape._replace(rank=self.rank) for shape in self.places.shapes)
 
     @property
     def parameters(self) -> int:

@@ -4,7 +4,9 @@
 at once is a rule in one of the `rules_…` modules. A setting that is not visible is ignored here as everywhere.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from core.errors import Edit, Fix, Problem, error
 from core.spec.fields import FieldInfo, Kind
@@ -25,13 +27,38 @@ def check(spec: RunSpec) -> tuple[Problem, ...]:
 
     Values of a wrong type are reported alone, because no rule can say anything sensible beside them.
     """
-    misfits = tuple(_misfit(info, spec) for info in fields() if not fits(info, spec.get(info.path)))
+    doubtful = tuple(_doubtful(spec))
+    misfits = tuple(_misfit(info, spec) for info in doubtful if not fits(info, spec.get(info.path)))
     if misfits:
         return misfits
-    found = [problem for info in fields() if is_visible(spec, info) for problem in _check_field(info, spec)]
+    found = [problem for info in doubtful if is_visible(spec, info) for problem in _check_field(info, spec)]
     found += [problem for rule in RULES for problem in rule(spec)]
-    places = {info.path: number for number, info in enumerate(fields())}
-    return tuple(sorted(found, key=lambda problem: places[problem.path]))
+    places = {info.path: number for number, info in enumerate(fields())} if len(found) > 1 else {}
+    return tuple(sorted(found, key=lambda problem: places[problem.path]) if places else found)
+
+
+# Sections never change, and an edit makes a new one of the section that it is in only.
+_sound: dict[int, object] = {}
+_KEPT_SOUND = 64
+
+
+def _doubtful(spec: RunSpec) -> Iterator[FieldInfo]:
+    """The settings that may be wrong by themselves: those of sections that were not seen to be sound before."""
+    for name, infos in _by_section().items():
+        section = getattr(spec, name)
+        if _sound.get(id(section)) is section:
+            continue
+        if not all(fits(info, spec.get(info.path)) and not any(_check_field(info, spec)) for info in infos):
+            yield from infos
+            continue
+        if len(_sound) >= _KEPT_SOUND:
+            _sound.clear()
+        _sound[id(section)] = section  # which keeps it alive, and so its id its own
+
+
+@functools.cache
+def _by_section() -> Mapping[str, tuple[FieldInfo, ...]]:
+    return {name: tuple(infos) for name, infos in itertools.groupby(fields(), lambda info: info.section)}
 
 
 def _misfit(info: FieldInfo, spec: RunSpec) -> Problem:

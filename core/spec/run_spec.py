@@ -49,10 +49,8 @@ class RunSpec:
         Raises:
             KeyError: there is no such setting.
         """
-        if path not in _fields_by_path():
-            raise KeyError(path)
-        section_name, _, name = path.partition(".")
-        return getattr(getattr(self, section_name), name)
+        info = _fields_by_path()[path]
+        return getattr(getattr(self, info.section), info.name)
 
     def replace(self, path: str, value: object) -> "RunSpec":
         """This spec with one setting changed; the value is not checked here but by `core.spec.rules`.

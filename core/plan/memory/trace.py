@@ -1,9 +1,10 @@
 """Runs a block through the ledger once for each structure, and evaluates what came out for given sizes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate
+from operator import itemgetter
 
 from core.plan.memory.blocks.families import block_of
 from core.plan.memory.blocks.parts import Layer
@@ -21,8 +22,8 @@ class Trace:
     """The events of a block's forward and backward pass.
 
     Attributes:
-        rows, widths, bytes: the symbolic sizes: what they are counted in, and bytes of a number.
-        events: indices into them; an inverted one is a free.
+        rows, widths, bytes: of the symbolic sizes: what they are counted in, looked up, and bytes of a number.
+        events: looks each of them up in a table of the sizes, followed by the same sizes as frees from the last on.
         forward: events until the block has returned.
         kept: events until its result is somebody else's as well.
         end: events until its gradients are there.
@@ -31,10 +32,10 @@ class Trace:
         learned: widths of the parameters that get a gradient.
     """
 
-    rows: tuple[str, ...]
-    widths: tuple[str, ...]
+    rows: Callable[[Mapping[str, int]], tuple[int, ...]]
+    widths: Callable[[Mapping[str, int]], tuple[int, ...]]
     bytes: tuple[int, ...]
-    events: tuple[int, ...]
+    events: Callable[[Sequence[int]], tuple[int, ...]]
     forward: int
     kept: int
     end: int
@@ -104,18 +105,28 @@ def _record(make: Callable[[Tape], Callable[[list[Tensor]], Tensor]], form: Stru
     sizes = tuple(tape.sizes)
     learned = tuple(sizes[event][1] for event in events if event >= 0 and sizes[event][0] == "first")
     rows_of, widths_of, bytes_of = zip(*sizes, strict=True)
-    return Trace(rows_of, widths_of, bytes_of, events, forward, kept, end, len(events), keeps, learned)
+    return Trace(
+        rows=itemgetter(*rows_of),
+        widths=itemgetter(*widths_of),
+        bytes=bytes_of,
+        events=itemgetter(*events),  # an inverted index counts from the end
+        forward=forward,
+        kept=kept,
+        end=end,
+        dropped=len(events),
+        keeps_input=keeps,
+        learned=learned,
+    )
 
 
 def evaluate(trace: Trace, rows: Mapping[str, int], widths: Mapping[str, int]) -> Moments:
     """The moments of a trace for one pass; ``rows`` and ``widths`` are the numbers that its sizes name."""
-    heights, lengths = map(rows.__getitem__, trace.rows), map(widths.__getitem__, trace.widths)
     table = [
         (row * width * size + ALLOCATION - 1) // ALLOCATION * ALLOCATION
-        for row, width, size in zip(heights, lengths, trace.bytes, strict=True)
+        for row, width, size in zip(trace.rows(rows), trace.widths(widths), trace.bytes, strict=True)
     ]
     table += [-size for size in reversed(table)]
-    running = list(accumulate(map(table.__getitem__, trace.events)))
+    running = list(accumulate(trace.events(table)))
     kept, forward = running[trace.kept - 1], max(running[: trace.forward])
     if trace.end == trace.kept:
         return Moments(kept, forward, 0)
