@@ -58,7 +58,7 @@ class Splitter:
             return (sample,)  # a token stands for a byte at least, and a template writes some tokens for each turn
         if sample.messages:
             exchanges = _exchanges(sample.messages)
-            if len(exchanges) > 1 and self._excess(sample):
+            if len(exchanges) > 2 and self._excess(sample):
                 return tuple(self._conversations(sample, exchanges))
         elif not sample.prompt:
             return tuple(replace(sample, completion=text) for text in self._texts(sample.completion))
@@ -76,7 +76,7 @@ class Splitter:
     def _conversations(self, sample: Sample, exchanges: "Sequence[Sequence[Message]]") -> Iterator[Sample]:
         """As many exchanges in each part as fit, at least one."""
         head, *turns = exchanges
-        part: list[Message] = [*head, *turns[0]] if turns else list(head)
+        part = [*head, *turns[0]]
         for exchange in turns[1:]:
             longer = replace(sample, messages=(*part, *exchange))
             if self._excess(longer):
@@ -113,6 +113,11 @@ class Splitter:
         """The characters that each token of a running text stands for."""
         sample = Sample("", completion=text)
         return write_sample(sample, self._tokenizer, self._template, self._spec.train_on, sys.maxsize).offsets
+
+
+def can_split(sample: Sample) -> bool:
+    """Whether a row is of a kind that can be cut: running text, or a chat of more than one question."""
+    return len(_exchanges(sample.messages)) > 2 if sample.messages else not sample.prompt
 
 
 def _good_place(text: str, start: int, stop: int) -> int:

@@ -9,8 +9,8 @@ from core.spec.repairs import REPAIRS, with_repairs
 from core.spec.sections import DataSpec
 from core.units import format_share
 
-_LENGTH_STEP = 128
-"""The step of the setting data.max_length."""
+_LENGTH_STEP, _LONGEST = 128, 1_048_576
+"""The step and the highest value of the setting data.max_length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Found:
         lengths: of the training rows.
         spec: the section ``data`` of the spec.
         advised: what would make the template write rows that it refuses.
+        splittable: how many of the long rows can be split.
     """
 
     count: int
@@ -32,6 +33,7 @@ class Found:
     lengths: Lengths
     spec: DataSpec
     advised: tuple[Fix, ...] = ()
+    splittable: int = 0
 
 
 def finding_of(name: str, found: Found) -> Finding:
@@ -78,11 +80,11 @@ def _longer(found: Found) -> list[Fix]:
         for limit in sorted(limits)
         if limit > found.spec.max_length
     ]
-    return [*raised, repair_fix(found.spec, "split_long")]
+    return [*raised, repair_fix(found.spec, "split_long")] if found.splittable else raised
 
 
 def _rounded(tokens: int) -> int:
-    return -(-tokens // _LENGTH_STEP) * _LENGTH_STEP
+    return min(_LONGEST, -(-tokens // _LENGTH_STEP) * _LENGTH_STEP)
 
 
 def _learn_all(found: Found) -> list[Fix]:
@@ -92,7 +94,7 @@ def _learn_all(found: Found) -> list[Fix]:
 
 
 def _longer_for_masked(found: Found) -> list[Fix]:
-    limit = min(1_048_576, 2 * found.spec.max_length)
+    limit = min(_LONGEST, 2 * found.spec.max_length)
     return [Fix(f"Allow {limit} tokens", (Edit("data.max_length", limit),)), *_learn_all(found)]
 
 
@@ -167,7 +169,7 @@ _KINDS: Mapping[str, _Kind] = {
     "cut": _Kind(
         "Long rows",
         _cut_words,
-        "The end of an answer is lost, and with it the sign that it ends. Allow longer rows, or split them.",
+        "The end of an answer is lost, and with it the sign that it ends.",
         _longer,
     ),
     "duplicates": _Kind(

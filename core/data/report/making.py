@@ -59,24 +59,25 @@ class _Summary:
 
     def __init__(self, scan: Scan, compared: Comparison, spec: DataSpec) -> None:
         self._scan, self._compared, self._spec = scan, compared, spec
-        self._learned = scan.table.column("lengths") > 0
-        self._counted = compared.is_kept & compared.is_training & self._learned
-        self._lengths = self._measured()
+        is_learned = scan.table.column("lengths") > 0
+        self._trained = compared.is_kept & compared.is_training
+        self._measured = compared.is_kept & ~compared.is_training
+        self._more = _array(scan.more.rows)
+        self._counted = self._trained & is_learned
+        self._held = self._measured & is_learned
+        self._lengths = self._histogram()
 
     def report(self, template_name: str) -> Report:
         """The whole report."""
         import numpy as np
 
-        scan, counted = self._scan, self._counted
-        measured = self._compared.is_kept & ~self._compared.is_training & self._learned
-        more = _array(scan.more.rows)
-        pieces = counted[more] if len(more) else np.zeros(0, bool)
-        supervised = int(scan.table.column("supervised")[counted].sum(dtype=np.int64))
-        supervised += int(_array(scan.more.supervised)[pieces].sum())
-        languages = Counter(scan.table.column("languages")[counted].tolist())
+        scan = self._scan
+        supervised = int(scan.table.column("supervised")[self._counted].sum(dtype=np.int64))
+        supervised += int(_array(scan.more.supervised)[self._trained[self._more]].sum())
+        languages = Counter(scan.table.column("languages")[self._counted].tolist())
         return Report(
             rows=self._lengths.total_rows,
-            validation_rows=int(measured.sum()) + int((measured[more]).sum() if len(more) else 0),
+            validation_rows=int(self._held.sum()) + int(self._measured[self._more].sum()),
             skipped_rows=scan.refused.count + len(scan.seen.get("unwritable", Seen()).rows),
             tokens=self._lengths.total_tokens - self._lengths.cut(self._spec.max_length).tokens,
             supervised_tokens=supervised,
@@ -90,14 +91,12 @@ class _Summary:
             is_complete=self._compared.is_complete,
         )
 
-    def _measured(self) -> Lengths:
+    def _histogram(self) -> Lengths:
         import numpy as np
 
-        lengths = self._scan.table.column("lengths")[self._counted]
-        more = _array(self._scan.more.rows)
-        if len(more):
-            lengths = np.concatenate([lengths, _array(self._scan.more.lengths)[self._counted[more]]])
-        tokens, rows = np.unique(lengths, return_counts=True)
+        whole = self._scan.table.column("lengths")[self._counted]
+        pieces = _array(self._scan.more.lengths)[self._trained[self._more]]
+        tokens, rows = np.unique(np.concatenate([whole, pieces]), return_counts=True)
         return Lengths(tuple(tokens.tolist()), tuple(rows.tolist()))
 
     def _findings(self) -> tuple[Finding, ...]:
@@ -151,8 +150,10 @@ class _Summary:
         return self._scan.seen[name].excerpts if name in self._scan.seen else {}
 
     def _found(self, count: int, places: Sequence[RowPlace]) -> Found:
-        advised = tuple(self._scan.advised)
-        return Found(count, places, self._lengths.total_rows, self._lengths, self._spec, advised)
+        scan = self._scan
+        return Found(
+            count, places, self._lengths.total_rows, self._lengths, self._spec, tuple(scan.advised), scan.splittable
+        )
 
 
 def _array(values: Any) -> Any:

@@ -17,7 +17,7 @@ from core.data.report.files import NumberedRow, numbered_rows, open_files, shape
 from core.data.report.languages import NAMES, language_of, text_to_judge
 from core.data.report.rows import Extremes, Refused, RowTable, Seen
 from core.data.split import content_key
-from core.data.splitting import Splitter
+from core.data.splitting import Splitter, can_split
 from core.data.templates import ChatTemplate
 from core.data.token_cache import TokenCache, tokens_folder
 from core.data.tokenizer import Tokenizer
@@ -54,6 +54,7 @@ class Scan:
         near: signatures of all rows.
         more: pieces of rows that were split.
         advised: what would make the template write rows that it refuses.
+        splittable: how many rows that are too long can be split.
     """
 
     def __init__(self, spec: DataSpec, tokenizer: Tokenizer, template: ChatTemplate, progress: Progress) -> None:
@@ -66,6 +67,7 @@ class Scan:
         self.near = NearIndex()
         self.more = MorePieces()
         self.advised: dict[Fix, None] = {}
+        self.splittable = 0
         self._spec, self._progress = spec, progress
         self._splitter = Splitter(tokenizer, template, spec) if "split_long" in spec.repairs else None
         cache = TokenCache(tokens_folder())
@@ -175,6 +177,7 @@ class Scan:
             return
         if len(document) > limit and is_first:
             self._see("cut", row, opening(sample))
+            self.splittable += self._splitter is None and can_split(sample)
         if is_first:
             self.table.lengths[row], self.table.supervised[row] = len(document), kept
             self.table.answers[row] = answer
