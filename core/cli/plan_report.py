@@ -8,6 +8,7 @@ from core.errors import ExitCode, Problem, Severity
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.types import Choices, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
+from core.spec.template_choice import TOOLS
 from core.units import format_bytes, format_count, format_duration, format_energy, format_share
 
 LABEL = 12
@@ -54,7 +55,7 @@ def print_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) -> Non
     if facts.model is not None:
         report.model(facts.model)
     if facts.data is not None:
-        report.data(facts.data)
+        report.data(facts.data, facts.model.template_origin if facts.model else "")
     report.training(spec, plan)
     report.schedule(plan)
     report.time_and_disk(plan)
@@ -125,7 +126,7 @@ class _Report:
             *(f"Assumed: {sentence}" for sentence in model.assumptions),
         )
 
-    def data(self, data: DataFacts) -> None:
+    def data(self, data: DataFacts, origin: str) -> None:
         train, validation = data.train, data.validation
         rows = f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with"
         tokens = f"{format_count(train.tokens)} tokens, {format_count(train.supervised_tokens)} of them carry loss"
@@ -137,7 +138,7 @@ class _Report:
             texts.append(f"{train.truncated_rows:,} rows are cut, {train.lost_tokens:,} tokens are lost")
         if data.skipped_rows:
             texts.append(f"{data.skipped_rows:,} rows could not be read and are skipped")
-        texts.append(f"Template: {_template_words(data.template_name)}")
+        texts.append(f"Template: {_template_words(data.template_name, origin)}")
         self.item("Data", *texts)
 
     def training(self, spec: RunSpec, plan: Plan, *, modules: bool = True) -> None:
@@ -208,8 +209,11 @@ def _value(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _template_words(name: str) -> str:
-    return {"model": "the model's own", "none": "none"}.get(name, Path(name).name)
+def _template_words(name: str, origin: str) -> str:
+    base = name.removesuffix(TOOLS)
+    own = f"the model's own, from {origin}" if origin else "the model's own"
+    words = {"model": own, "edited": "edited in the settings", "none": "none"}.get(base, Path(base).name)
+    return f"{words}, with tools written as text" if base != name else words
 
 
 def _time_words(time: Duration) -> Iterator[str]:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.data.spans import Span, SpanError, find_answers, render_sample, trained_turns
-from core.data.templates import NONE, PLAIN, SETTING, TOOLS, ChatTemplate, plain_template, with_tools
+from core.data.templates import NONE, PLAIN, SETTING, ChatTemplate, plain_template, with_tools
 from core.data.types import Message, Sample
 from core.errors import Edit, Fix, Problem, UserError, error
 from core.spec.sections import TrainOn
+from core.spec.template_choice import TOOLS
 
 TRAIN_ON = "data.train_on"
 

@@ -15,14 +15,13 @@ from core.data.types import Message
 from core.errors import Edit, Fix, UserError, error
 from core.facts.types import ModelFacts
 from core.paths import resource
+from core.spec.template_choice import AUTO, TOOLS, is_template_text
 
 SETTING = "data.template"
 MODEL = "model"
 NONE = "none"
 PLAIN = "plain"
 EDITED = "edited"
-TOOLS = "+tools"
-"""Behind the name of a template: what it has no place for, calls and descriptions of tools, is written as text."""
 WEIGHT = "weight"
 """The entry of `Message.extra` that says whether a turn is trained; templates never see it."""
 
@@ -117,11 +116,6 @@ def builtin_templates() -> Mapping[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in files}
 
 
-def is_template_text(choice: str) -> bool:
-    """Whether a value of ``data.template`` is the text of a template and not the name of one."""
-    return "{%" in choice or "{{" in choice
-
-
 def choose_template(choice: str, model: ModelFacts, tokenizer: Tokenizer) -> ChatTemplate:
     """The template that the setting ``data.template`` stands for.
 
@@ -141,8 +135,8 @@ def choose_template(choice: str, model: ModelFacts, tokenizer: Tokenizer) -> Cha
     if choice.endswith(TOOLS):
         return with_tools(choose_template(choice.removesuffix(TOOLS), model, tokenizer))
     builtins = builtin_templates()
-    name = PLAIN if choice == "auto" and not model.template else choice
-    if name == "auto":
+    name = PLAIN if choice == AUTO and not model.template else choice
+    if name == AUTO:
         advice = f"Set {SETTING} to “{PLAIN}” or to a file of your own."
         return _make(MODEL, choice, model.template, variables, advice=advice)
     if name == NONE or name in builtins:
@@ -153,7 +147,7 @@ def choose_template(choice: str, model: ModelFacts, tokenizer: Tokenizer) -> Cha
     if path.suffix in _FILES or path.is_file() or len(path.parts) > 1:
         advice = "Mend the file, or choose another template."
         return _make(choice, choice, _read(path), variables, advice=advice)
-    names = ["auto", NONE, *builtins]
+    names = [AUTO, NONE, *builtins]
     close = difflib.get_close_matches(choice, names, n=1)
     fixes = [Fix(f"Use “{close[0]}”", (Edit(SETTING, close[0]),))] if close else []
     listed = ", ".join(f"“{name}”" for name in names)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from core import __version__
+from core.data.templates import MODEL
 from core.engine.adapters import adapter_settings, adapter_tensors
 from core.engine.session import Session
 from core.events.run_state import fold
@@ -53,7 +54,8 @@ def _write_full_model(session: Session, target: Path) -> None:
         model.config.dtype = dtype
         model.save_pretrained(staging, state_dict=state, safe_serialization=True)
         model.config.use_cache = False
-        copy_companions(base, staging)
+        own = session.template.name == MODEL
+        copy_companions(base, staging, template="" if own else session.template.source)
         write_atomic(staging / "README.md", _card(session))
         write_json(staging / "lowrank.json", _manifest(session))
 

@@ -12,6 +12,7 @@ from core.facts.types import DataFacts, Facts, HardwareFacts
 from core.plan.types import Plan
 from core.spec.fields import FieldInfo, Kind
 from core.spec.run_spec import RunSpec, fields, is_visible
+from core.spec.template_choice import TOOLS, template_name
 from core.units import format_bytes, format_count, format_duration, format_share
 
 _METHODS = {"lora": "LoRA", "rslora": "rsLoRA", "dora": "DoRA", "full": "full fine-tuning"}
@@ -149,9 +150,10 @@ def _data(data: DataFacts | None) -> str:
 
 
 def _template_words(name: str) -> str:
-    if name == "model":
-        return "the base model's own"
-    return {"none": "none", "": _UNKNOWN}.get(name, f"“{last_name(name)}”")
+    base = name.removesuffix(TOOLS)
+    known = {"model": "the base model's own", "edited": "edited for this run", "none": "none", "": _UNKNOWN}
+    words = known.get(base, f"“{last_name(base)}”")
+    return f"{words}, with tools written as text" if base != name else words
 
 
 def _result(plan: Plan, state: RunState) -> str:
@@ -225,6 +227,8 @@ def _value(info: FieldInfo, value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}{_unit(info)}"
+    if info.path == "data.template":
+        value = template_name(value)
     # A text such as data.template may be a path.
     return f"{last_name(value) if isinstance(value, str) else value}{_unit(info)}"
 

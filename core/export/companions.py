@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from core.export.adapter import TEMPLATE_FILE
 from core.facts.json_files import read_json_object
-from core.paths import write_json
+from core.paths import write_atomic, write_json
 
 CONFIG = "config.json"
 
@@ -21,7 +22,7 @@ _TOKENIZER = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "tekken.json",
-    "chat_template.jinja",
+    TEMPLATE_FILE,
     "chat_template.json",
 )
 _BASE_ONLY = (
@@ -67,11 +68,17 @@ def has_chat_template(files: Mapping[str, Path]) -> bool:
     return settings is not None and bool(read_json_object(settings).get("chat_template"))
 
 
-def copy_companions(base: Path, folder: Path, adapter: Path | None = None) -> int:
+def copy_companions(base: Path, folder: Path, adapter: Path | None = None, *, template: str = "") -> int:
     """Copies the `companion_files` into ``folder``; returns their bytes.
 
+    Args:
+        base: the folder of the base model.
+        folder: where they go.
+        adapter: what was trained on the base, with files of its own.
+        template: the chat template of the training; empty to keep the adapter's or the base's.
+
     Raises:
-        UserError: the base's config.json is missing or broken.
+        UserError: the base's config.json or a file with a chat template is missing or broken.
         OSError: a file cannot be read, or the disk is full.
     """
     files = companion_files(base, adapter)
@@ -79,7 +86,30 @@ def copy_companions(base: Path, folder: Path, adapter: Path | None = None) -> in
         target = folder / name
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(source, target)
+    if template:
+        write_atomic(folder / TEMPLATE_FILE, template)
+    elif adapter is not None and (adapter / TEMPLATE_FILE).is_file():
+        template = (adapter / TEMPLATE_FILE).read_text(encoding="utf-8")
+    if template:
+        _say_everywhere(template, folder)
     return sum((folder / name).stat().st_size for name in files)
+
+
+def _say_everywhere(template: str, folder: Path) -> None:
+    """Puts the template in place of the base's wherever else one stands.
+
+    transformers reads the file of its own first, but what makes GGUF files (gguf, vocab.py) takes the template out of
+    tokenizer_config.json where there is one.
+    """
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        path = folder / name
+        settings = read_json_object(path) if path.is_file() else {}
+        held = settings.get("chat_template")
+        if isinstance(held, list):
+            others = [item for item in held if not (isinstance(item, dict) and item.get("name") == "default")]
+            write_json(path, {**settings, "chat_template": [{"name": "default", "template": template}, *others]})
+        elif held is not None:
+            write_json(path, {**settings, "chat_template": template})
 
 
 def write_config(config: Mapping[str, object], folder: Path, *, untied: bool) -> None:

@@ -12,6 +12,7 @@ from core.spec.fields import FieldInfo, Kind
 from core.spec.hub_data import is_hub_data, read_hub_data
 from core.spec.migrations import VERSION_KEY, migrate, renamed
 from core.spec.run_spec import SCHEMA_VERSION, RunSpec, field_at, fields, sections
+from core.spec.template_choice import is_template_text, without_tools
 from core.spec.values import ValueRefusedError, describe, expected, one_line, quote, read_assigned, read_value, to_plain
 
 MAX_PROBLEMS = 100
@@ -222,9 +223,11 @@ def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     base = _absolute(spec.model.base, folder)
     if spec.model.base.startswith(_PLAIN_PATH) or _exists(base):
         changes["model.base"] = base
-    template = _absolute(spec.data.template, folder)
-    if spec.data.template.startswith(_PLAIN_PATH) or (_NOT_A_NAME.search(spec.data.template) and _exists(template)):
-        changes["data.template"] = template
+    name = without_tools(spec.data.template)
+    template = _absolute(name, folder)
+    is_path = name.startswith(_PLAIN_PATH) or (_NOT_A_NAME.search(name) and _exists(template))
+    if is_path and not is_template_text(name):
+        changes["data.template"] = template + spec.data.template.removeprefix(name)
     for path, value in changes.items():
         if value != spec.get(path):
             spec = spec.replace(path, value)

@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     PARAGRAPHS = "paragraphs"
+    TEMPLATE = "template"
     MODEL = "model"
     FOLDER = "folder"
     FILES = "files"

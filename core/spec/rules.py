@@ -15,6 +15,7 @@ from core.spec.rules_adapter import ADAPTER_RULES
 from core.spec.rules_data import DATA_RULES
 from core.spec.rules_training import TRAINING_RULES
 from core.spec.run_spec import RunSpec, fields, is_visible
+from core.spec.template_choice import is_template_text
 from core.spec.values import LIST_KINDS, TEXT_KINDS, describe, expected, fits, quote, readable
 
 Rule = Callable[[RunSpec], Iterable[Problem]]
@@ -81,7 +82,8 @@ def _check_field(info: FieldInfo, spec: RunSpec) -> Iterator[Problem]:
             message = f"“{info.setting.title}” should be {expected(info)}, but is {quote(value)}."
             yield error(info.path, message, choice_hint(value, allowed) or "Choose one.", _back_to_default(info))
     elif kind in TEXT_KINDS:
-        if _has_control(value):
+        lines = kind is Kind.TEMPLATE and is_template_text(value)
+        if _has_control(value) and not lines:
             message = f"“{info.setting.title}” holds a line break or another control character."
             cleaned = "".join(letter for letter in value if letter.isprintable())
             fix = Fix("Remove it", (Edit(info.path, cleaned),))

@@ -8,6 +8,7 @@ from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.spec.hub_data import SYNTAX, is_hub_data, read_hub_data
 from core.spec.repairs import REPAIRS
 from core.spec.run_spec import RunSpec
+from core.spec.template_choice import is_template_text
 from core.spec.values import quote, readable
 from core.spec.weights import HIGHEST_WEIGHT, unmatched
 
@@ -100,6 +101,8 @@ def _check_places(spec: RunSpec) -> Iterator[Problem]:
     for path in _PLACES:
         value = spec.get(path)
         names = value if isinstance(value, tuple) else (value,)
+        if path == "data.template" and is_template_text(str(value)):
+            continue
         for name in names:
             if name.startswith("~"):
                 yield _home_problem(path, name, value)

@@ -38,6 +38,7 @@ Relative paths are meant from the file's own folder.
 
 _VALUES = {
     Kind.TEXT: "text",
+    Kind.TEMPLATE: "name, file or text of a template",
     Kind.PARAGRAPHS: "list of texts",
     Kind.MODEL: "folder, file or name",
     Kind.FOLDER: "folder",

@@ -176,10 +176,11 @@ class DataSpec:
     )
     template: str = setting(
         "auto",
-        Kind.TEXT,
+        Kind.TEMPLATE,
         "Chat template",
         "“auto” takes the model's own; “none” joins prompt and completion as they are; a name takes a built-in one; "
-        "a path reads a Jinja file.",
+        "a path reads a Jinja file; and the text of a template is taken as it is. “+tools” behind any but the last "
+        "writes calls and descriptions of tools as text.",
         advanced=True,
         affects=("quality",),
     )

@@ -18,12 +18,13 @@ _FALSE = frozenset({"false", "no", "off", "n", "0"})
 _LONGEST_QUOTE = 60
 _MAX_DIGITS = 40
 
-TEXT_KINDS = frozenset({Kind.TEXT, Kind.MODEL, Kind.FOLDER})
+TEXT_KINDS = frozenset({Kind.TEXT, Kind.TEMPLATE, Kind.MODEL, Kind.FOLDER})
 LIST_KINDS = frozenset({Kind.FILES, Kind.NAMES, Kind.PARAGRAPHS})
 MAPPING_KINDS = frozenset({Kind.MAPPING, Kind.RANKS, Kind.WEIGHTS})
 
 _EXPECTED = {
     Kind.TEXT: "a text",
+    Kind.TEMPLATE: "a text: a name, a file or a template",
     Kind.MODEL: "a text: a folder, a file or a model's name",
     Kind.FOLDER: "a text: a folder",
     Kind.FILES: "a list of files",
@@ -138,7 +139,7 @@ def read_assigned(info: FieldInfo, text: str) -> object:
         return read_value(info, parsed if isinstance(parsed, list) else text)
     if kind in MAPPING_KINDS:
         return read_value(info, _pairs(stripped))
-    return read_value(info, text if kind is Kind.TEXT else stripped)
+    return read_value(info, text if kind in (Kind.TEXT, Kind.TEMPLATE) else stripped)
 
 
 def _pairs(text: str) -> object:

@@ -303,6 +303,7 @@ class NumberEditor(Editor):
 
 EDITORS: dict[Kind, type[Editor]] = {
     Kind.TEXT: TextEditor,
+    Kind.TEMPLATE: TextEditor,
     Kind.PARAGRAPHS: ParagraphsEditor,
     Kind.MODEL: TextEditor,
     Kind.FOLDER: FolderEditor,

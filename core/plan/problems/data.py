@@ -9,6 +9,7 @@ from core.plan.problems.case import Case
 from core.plan.problems.model import is_chat_model
 from core.plan.search import CPU_PASS_OVERHEAD, CUDA_PASS_OVERHEAD
 from core.plan.usual import FEW_ROWS, usual_batch
+from core.spec.template_choice import AUTO, template_name, without_tools
 from core.units import format_share
 
 LENGTH_STEP = 128
@@ -70,7 +71,7 @@ def _truncation(case: Case, data: DataFacts) -> Iterator[Problem]:
 def _template(case: Case, data: DataFacts) -> Iterator[Problem]:
     model, asked = case.model, case.spec.data.template
     own = Fix("Use the model's own", (Edit("data.template", "auto"),))
-    untold = asked == "auto" and data.template_name not in ("", "model", "none")
+    untold = without_tools(asked) == AUTO and without_tools(data.template_name) not in ("", "model", "none")
     if data.shape in CHAT_SHAPES and untold and (model is None or not model.template):
         yield warning(
             "data.template",
@@ -89,12 +90,12 @@ def _template(case: Case, data: DataFacts) -> Iterator[Problem]:
             "Use the model's own template, so that the turns look as the model knows them.",
             own,
         )
-    elif asked not in ("auto", "none") and data.shape in CHAT_SHAPES:
+    elif without_tools(asked) not in (AUTO, "none") and data.shape in CHAT_SHAPES:
         yield Problem(
             Severity.INFO,
             "data.template",
-            f"The base model was tuned for chat with its own template, and “{asked}” is used instead, so some of that "
-            "tuning is lost.",
+            f"The base model was tuned for chat with its own template, and “{template_name(asked)}” is used instead, "
+            "so some of that tuning is lost.",
             "Use the model's own template unless programs that will run the result need another one.",
             (own,),
         )
