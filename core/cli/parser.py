@@ -24,6 +24,7 @@ class Verb:
 
 VERBS = (
     Verb("demo", "train the starter model on bundled data, end to end, in a few minutes"),
+    Verb("data", "say what is in data files and what is wrong with it, before anything is trained"),
     Verb("plan", "say what a run will do and need, without starting it"),
     Verb("run", "start a run and follow it"),
     Verb("resume", "go on with a run that was stopped or failed"),

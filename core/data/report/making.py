@@ -115,7 +115,8 @@ class _Summary:
         compared = self._compared
         for name, seen in self._scan.seen.items():
             rows = np.unique(_array(seen.rows))
-            yield name, rows[compared.is_kept[rows]]
+            # What a limit costs is a matter of training rows alone.
+            yield name, rows[(self._trained if name == "cut" else compared.is_kept)[rows]]
         short, long = unusual_answers(self._scan, self._counted)
         yield "duplicates", compared.equal
         yield "near_duplicates", compared.near

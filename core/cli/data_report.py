@@ -1,0 +1,173 @@
+"""A data set in words: how a row becomes tokens, and the report about all of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from core.cli.console import Console
+from core.data.report.types import Finding, Report
+from core.errors import Problem
+from core.facts.types import ModelFacts
+from core.spec.sections import DataSpec
+from core.units import format_count, format_share
+
+_LABEL = 12
+_MOST_PIECES = 1200
+"""Characters of the first row that are printed; what is behind them is counted."""
+_PLACES = 3
+_BAR = 32
+_BINS = 12
+_LANGUAGES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSample:
+    """The first row that can be used, as tokens.
+
+    Attributes:
+        place: where it stands.
+        shape: what the rows of its file are, and why.
+        template: what writes conversations.
+        parts: runs of text that carry loss, or do not; those behind the length limit are None.
+        tokens, supervised: how many there are, and how many carry loss.
+    """
+
+    place: str
+    shape: str
+    template: str
+    parts: tuple[tuple[bool | None, str], ...]
+    tokens: int
+    supervised: int
+
+    def plain(self) -> dict[str, Any]:
+        """The same for programs."""
+        parts = [{"trained": trained, "text": text} for trained, text in self.parts]
+        return {"place": self.place, "tokens": self.tokens, "supervised_tokens": self.supervised, "parts": parts}
+
+
+def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
+    """The first row of the first file that can be used and written; None where there is none among the first ones.
+
+    Raises:
+        UserError: the file, the tokenizer or the template cannot be used.
+    """
+    from core.data.preview import open_preview
+    from core.data.templates import choose_template
+    from core.data.token_preview import TokenPreview, preview_tokens
+    from core.data.tokenizer import Tokenizer
+    from core.errors import UserError
+
+    tokenizer = Tokenizer.load(Path(model.path))
+    template = choose_template(spec.template, model, tokenizer)
+    preview = open_preview(spec.train[0], spec)
+    shape = f"{preview.shape.name}: {preview.shape.reason}" if preview.shape is not None else "unknown"
+
+    def parts(tokens: TokenPreview) -> Iterator[tuple[bool | None, str]]:
+        limit = len(tokens.ids) if tokens.cut_at is None else tokens.cut_at
+        marks = (None if place >= limit else mark for place, mark in enumerate(tokens.trained))
+        for mark, run in groupby(zip(marks, tokens.pieces, strict=True), lambda item: item[0]):
+            yield mark, "".join(piece for _, piece in run)
+
+    for row in preview.rows:
+        if row.sample is None:
+            continue
+        try:
+            tokens = preview_tokens(row.sample, tokenizer, template, spec)
+        except UserError:  # the report counts such rows and says why
+            continue
+        return FirstSample(
+            row.sample.place, shape, template.name, tuple(parts(tokens)), len(tokens.ids), tokens.supervised
+        )
+    return None
+
+
+def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: FirstSample | None) -> None:
+    """The files, how their rows are understood, and the first of them with its loss mask."""
+    _item(console, "Files", *(Path(name).name for name in spec.train))
+    if sample is None:
+        _item(console, "First row", "None of the first rows can be used.")
+        return
+    _item(console, "Rows", sample.shape)
+    own = sample.template == "model"
+    _item(console, "Template", f"the own one of {Path(model.path).name}" if own else sample.template)
+    counts = f"{sample.tokens:,} tokens, {sample.supervised:,} of them carry loss"
+    _item(console, "First row", f"{Path(sample.place).name}, {counts}")
+    console.line()
+    room = _MOST_PIECES
+    for trained, text in sample.parts:
+        word, colour = {True: ("trained", "green"), False: ("masked", "dim"), None: ("cut off", "red")}[trained]
+        _print_part(console, word, colour, text if len(text) <= room else f"{text[:room]}…")
+        room -= len(text)
+        if room <= 0:
+            break
+    console.line()
+
+
+def _print_part(console: Console, word: str, colour: str, text: str) -> None:
+    """A run of text, with the word for it beside its first line."""
+    label = f"{word:>{_LABEL - 2}}  "
+    for line in text.splitlines() or [""]:
+        for piece in console.wrap(line, " " * _LABEL, label):
+            console.line(console.dim(piece) if colour == "dim" else console.colour(colour, piece))
+        label = " " * _LABEL
+
+
+def print_report(console: Console, report: Report) -> None:
+    """Numbers, lengths, languages, repairs and findings."""
+    rows = f"{report.rows:,} rows to learn from, {report.validation_rows:,} to measure with"
+    skipped = [f"{report.skipped_rows:,} rows cannot be used"] if report.skipped_rows else []
+    _item(console, "All rows", rows, *skipped)
+    share = report.supervised_tokens / max(1, report.tokens)
+    carry = f"{format_count(report.supervised_tokens)} of them ({format_share(share)}) carry loss"
+    _item(console, "Tokens", f"{format_count(report.tokens)}, {carry}")
+    lengths = report.lengths
+    cut = lengths.cut(report.max_length)
+    lost = f"{cut.rows:,} rows are cut at {report.max_length:,}, {cut.tokens:,} tokens are lost"
+    middle, most = lengths.percentile(50), lengths.percentile(95)
+    spread = f"{middle:,} tokens at the median, {most:,} at 95 %, {lengths.longest:,} at most"
+    _item(console, "Lengths", spread, lost if cut.rows else f"none is cut at {report.max_length:,}")
+    for line in _bars(report):
+        console.line(f"{'':{_LABEL}}{line}")
+    named = report.languages[:_LANGUAGES]
+    words = [f"{language.name} {format_share(language.rows / max(1, report.rows))}" for language in named]
+    _item(console, "Languages", ", ".join(words) + (", …" if len(report.languages) > len(named) else ""))
+    if report.repaired:
+        _item(console, "Repairs", *(f"{name}: {count:,} rows" for name, count in report.repaired.items()))
+    if not report.is_complete:
+        _item(console, "", "There are so many near-duplicates that not all of them were looked for.")
+    console.line()
+    if not report.findings:
+        console.line(console.colour("green", "Nothing is wrong with these rows."))
+    for finding in report.findings:
+        console.problems([_as_problem(finding)], to_errors=False)
+        for place in finding.rows[:_PLACES]:
+            where = Path(place.part or place.file).name + (f":{place.line}" if place.line else f", row {place.row + 1}")
+            console.line(console.dim(console.wrap(f"{where}  {place.excerpt}", "    ")[0]))
+
+
+def _as_problem(finding: Finding) -> Problem:
+    return Problem(finding.severity, "", finding.message, finding.advice, finding.fixes)
+
+
+def _bars(report: Report) -> Iterator[str]:
+    """The lengths as a histogram of at most so many bins, as wide as its longest bar allows."""
+    longest = report.lengths.longest
+    if not longest:
+        return
+    width = -(-longest // _BINS)
+    counts = report.lengths.bins(width)
+    label = len(f"{width * len(counts):,}")
+    for number, count in enumerate(counts, start=1):
+        bar = "█" * round(_BAR * count / max(counts)) if count else ""
+        yield f"{number * width:>{label},} {bar} {count:,}".rstrip() if count else f"{number * width:>{label},}"
+
+
+def _item(console: Console, label: str, *texts: str) -> None:
+    start = label.ljust(_LABEL)
+    for text in texts:
+        first = console.wrap(text, " " * _LABEL, start)
+        first[0] = first[0].replace(label, console.bold(label), 1) if label else first[0]
+        console.lines(first)
+        start, label = " " * _LABEL, ""
