@@ -1,14 +1,20 @@
 """What is trained, token by token: a row as the engine will see it, by the very function that the engine uses."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from core.data.drafts import conversation
 from core.data.labels import write_sample
 from core.data.pieces import Offsets
-from core.data.templates import ChatTemplate
+from core.data.template_traits import added_system_text
+from core.data.templates import SETTING, ChatTemplate
 from core.data.tokenizer import Tokenizer
 from core.data.types import Sample
+from core.errors import Edit, Fix, Problem, Severity, warning
 from core.spec.sections import DataSpec
+
+_LONGEST_QUOTE = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +27,14 @@ class TokenPreview:
         ids: token ids.
         trained: whether a token carries loss; never behind the cut.
         cut_at: the first token that the length limit cuts off; None when the row is short enough.
+        notes: what the template does to the row beyond writing it out.
     """
 
     pieces: tuple[str, ...]
     ids: tuple[int, ...]
     trained: tuple[bool, ...]
     cut_at: int | None
+    notes: tuple[Problem, ...] = ()
 
     @property
     def supervised(self) -> int:
@@ -55,6 +63,7 @@ def preview_tokens(sample: Sample, tokenizer: Tokenizer, template: ChatTemplate,
         ids=ids,
         trained=(*trained[:limit], *(False for _ in trained[limit:])) if cut else trained,
         cut_at=limit if cut else None,
+        notes=tuple(_notes(sample, written.text, ids, tokenizer, template)),
     )
 
 
@@ -69,3 +78,33 @@ def _pieces(text: str, ids: tuple[int, ...], offsets: Offsets, tokenizer: Tokeni
         pieces.append(text[done : max(done, stop)])
         done = max(done, stop)
     return tuple(pieces)
+
+
+def _notes(
+    sample: Sample, text: str, ids: tuple[int, ...], tokenizer: Tokenizer, template: ChatTemplate
+) -> Iterator[Problem]:
+    bos = tokenizer.bos_id
+    begin = tokenizer.token_text(bos) if bos is not None else ""
+    if bos is not None and ids[:2] == (bos, bos):
+        message = f"The row begins with “{begin}” twice: the chat template writes it, and the row has it, too."
+        yield warning(SETTING, message, "Remove it from the row, or from the template.")
+    if not conversation(sample, template):
+        return
+    if tokenizer.adds_bos and ids[:1] != (bos,):
+        message = f"The row does not begin with “{begin}”, with which every text began that this model learned from."
+        yield warning(SETTING, message, "Let the template begin with {{ bos_token }}.")
+    added = added_system_text(template)
+    if added and added in text and not any(added in message.content for message in sample.messages):
+        shown = added if len(added) <= _LONGEST_QUOTE else f"{added[:_LONGEST_QUOTE].rstrip()}…"
+        shown = " ".join(shown.split())
+        message = f"The chat template adds a text of its own: “{shown}”. The model reads it with the row, untrained."
+        advice = "A system text in the row takes its place in most templates."
+        yield Problem(Severity.INFO, SETTING, message, advice)
+    if not template.ends_turns(tokenizer):
+        end = template.turn_end.strip() or "nothing"
+        message = (
+            f"The answer ends with “{end}”, which is no token at which this model stops, so it may not know when to "
+            "stop."
+        )
+        fix = Fix("Use “plain”", (Edit(SETTING, "plain"),))
+        yield warning(SETTING, message, "Choose a template whose end token the model has.", fix)
