@@ -138,6 +138,9 @@ class _Report:
             texts.append(f"{train.truncated_rows:,} rows are cut, {train.lost_tokens:,} tokens are lost")
         if data.skipped_rows:
             texts.append(f"{data.skipped_rows:,} rows could not be read and are skipped")
+        if data.repaired:
+            touched = ", ".join(f"{name} {count:,}" for name, count in data.repaired.items())
+            texts.append(f"Rows changed or left out by repairs: {touched}")
         texts.append(f"Template: {_template_words(data.template_name, origin)}")
         self.item("Data", *texts)
 

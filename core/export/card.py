@@ -144,6 +144,9 @@ def _data(data: DataFacts | None) -> str:
     left_out = data.skipped_rows + data.fully_masked_rows
     if left_out:
         sentences.append(f"Left out as broken or with nothing to learn from: {_some(left_out, 'row')}.")
+    if data.repaired:
+        touched = ", ".join(f"`{name}` {_some(count, 'row')}" for name, count in data.repaired.items())
+        sentences.append(f"Repairs in memory before the training: {touched}.")
     if data.fingerprint:
         sentences.append(f"Fingerprint of the data as it was seen: `{data.fingerprint}`.")
     return "## Data\n\n" + table + "\n\n" + " ".join(sentences)
