@@ -1,8 +1,8 @@
-"""Models on their way: downloads, imports and the starter. They go on while pages change and the window is rebuilt."""
+"""Models and data sets on their way: downloads, imports and the starter. They go on while the window is rebuilt."""
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -12,12 +12,13 @@ from core.errors import Problem, UserError, error
 from core.runs.importing import ImportDtype
 from core.runs.outcome import Outcome
 from core.runs.supervisor import Supervisor
+from core.spec.hub_data import HubData, read_hub_data
 from studio.state.desk import Action, Desk
 from studio.words import tr
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Report, Task, start_task
 
-ArrivalKind = Literal["starter", "import", "download"]
+ArrivalKind = Literal["starter", "import", "download", "dataset"]
 ArrivalState = Literal["running", "stopping", "done", "stopped", "failed"]
 
 _MEMORY = "arrivals"
@@ -26,12 +27,12 @@ _STOP_SECONDS = 15.0  # an engine that still imports its libraries needs some
 
 
 class Arrival(QObject):
-    """One model on its way.
+    """One model or data set on its way.
 
     Attributes:
         changed: any of the values below.
         kind, name: what it is and what people call it.
-        base: what ``model.base`` says to choose it once it is there.
+        base: what ``model.base`` (or the list of data files) says to choose it once it is there.
         fraction: part done, 0 to 1; -1 while unknown.
         words: the sentence of what is done now; `note` something that went wrong and goes on.
         done, total, unit: how far it is; only "bytes" are shown in numbers.
@@ -131,15 +132,33 @@ class _EngineArrival(Arrival):
 
     def _ended(self, outcome: Outcome) -> None:
         if outcome.kind == "completed":
-            self.base = self.name = str(outcome.result.get("id") or self.base)
+            self._call(str(outcome.result.get("id") or self.base))
             self._finish("done")
         elif outcome.kind == "stopped":
             self._finish("stopped")
         else:
             self._finish("failed", (error("", outcome.message, outcome.hint),), outcome.failure)
 
+    def _call(self, name: str) -> None:
+        """Its name as the engine says it: the model may have been renamed."""
+        self.base = self.name = name
+
     def _refused(self, failure: Exception) -> None:
         self._finish("failed", *_told(failure))
+
+
+class _DataArrival(_EngineArrival):
+    """A download of a part of a data set; ``setting`` is the list of files that it goes to."""
+
+    def __init__(
+        self, wanted: HubData, setting: str, again: Callable[[], object], begin: Callable[[], Supervisor]
+    ) -> None:
+        self.setting = setting
+        super().__init__("dataset", wanted.short, str(wanted), again, begin)
+
+    def _call(self, name: str) -> None:
+        found = read_hub_data(name)
+        self.base, self.name = name, found.short if found is not None else name
 
 
 class _StarterArrival(Arrival):
@@ -167,7 +186,7 @@ class _StarterArrival(Arrival):
 
 
 class Arrivals(QObject):
-    """Every model on its way, and those whose way ended badly until somebody dismisses them.
+    """Every model and data set on its way, and those whose way ended badly until somebody dismisses them.
 
     Attributes:
         changed: something was added or taken away, or failed.
@@ -213,6 +232,17 @@ class Arrivals(QObject):
 
         return self._add("download", name, lambda: _EngineArrival("download", name, name, again, begin))
 
+    def download_data(self, wanted: HubData, setting: str) -> Arrival:
+        """Downloads a part of a data set and adds it to a list of data files, or goes on with that."""
+
+        def again() -> Arrival:
+            return self.download_data(wanted, setting)
+
+        def begin() -> Supervisor:
+            return _data_job(wanted)
+
+        return self._add("dataset", str(wanted), lambda: _DataArrival(wanted, setting, again, begin))
+
     def dismiss(self, arrival: Arrival) -> None:
         """Takes one whose way has ended out of the list."""
         if not arrival.is_live and arrival in self.all:
@@ -234,8 +264,14 @@ class Arrivals(QObject):
             self.dismiss(arrival)
         elif arrival.state == "failed":
             self.changed.emit()
-        if arrival.state == "done":
+        if arrival.state == "done" and isinstance(arrival, _DataArrival):
+            self._add_data(arrival)
+        elif arrival.state == "done":
             self._welcome(arrival)
+
+    def _add_data(self, arrival: _DataArrival) -> None:
+        add_data_files(self._desk, arrival.setting, (arrival.base,))
+        self._desk.tell(tr("{name} is ready and added to the data files.", name=arrival.name))
 
     def _welcome(self, arrival: Arrival) -> None:
         """Chooses the new model where none is chosen, else offers it."""
@@ -251,6 +287,16 @@ class Arrivals(QObject):
         else:
             use = Action(tr("Use this model"), lambda: session.edit("model.base", base))
             self._desk.tell(tr("{name} is ready.", name=arrival.name), actions=(use,))
+
+
+def add_data_files(desk: Desk, setting: str, names: Iterable[str]) -> None:
+    """Puts data files at the end of a list of the spec, each once, and remembers them as recent."""
+    known = desk.session.spec.get(setting)
+    fresh = tuple(dict.fromkeys(name for name in names if name not in known))
+    for name in fresh:
+        desk.preferences.remember("recent_data", name)
+    if fresh:
+        desk.session.edit(setting, (*known, *fresh))
 
 
 def arrivals(desk: Desk) -> Arrivals:
@@ -288,6 +334,23 @@ def _download_job(name: str, revision: str) -> Supervisor:
     if found.barrier is not None:
         raise HubError("gated", found.barrier.message, found.barrier.advice, path=found.id, page=found.page)
     folder = create_download(found)
+    return Supervisor(folder, download_command(folder, token))
+
+
+def _data_job(wanted: HubData) -> Supervisor:
+    from core.hub.cache import require_space
+    from core.hub.datasets import dataset_details
+    from core.hub.job import create_dataset_download, download_command
+    from core.hub.problems import HubError
+    from core.hub.token import token_text
+
+    token = token_text()
+    found = dataset_details(wanted.id, wanted.revision, token)
+    if found.barrier is not None:
+        raise HubError("gated", found.barrier.message, found.barrier.advice, path=found.id, page=found.page)
+    part = found.part(wanted)
+    require_space(part.bytes - part.bytes_here)
+    folder = create_dataset_download(part)
     return Supervisor(folder, download_command(folder, token))
 
 

@@ -6,12 +6,19 @@ from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
+from core.spec.hub_data import is_hub_data, read_hub_data
 from studio.look import tokens
 from studio.look.theme import look
 from studio.widgets.basics import IconLabel, label, tool_button
 from studio.words import tr
 
 _NAME_WIDTH = 240
+
+
+def name_of(path: str) -> str:
+    """What people call a data file: the last part of its path, or the short name of a data set of the hub."""
+    found = read_hub_data(path)
+    return found.short if found is not None else Path(path).name or path
 
 
 class FileChip(QFrame):
@@ -34,7 +41,7 @@ class FileChip(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(path)
-        name = Path(path).name or path
+        name = name_of(path)
         self._name = QLabel()
         self._name.setTextFormat(Qt.TextFormat.PlainText)
         metrics = QFontMetrics(self._name.font())
@@ -47,7 +54,7 @@ class FileChip(QFrame):
         box = QHBoxLayout(self)
         box.setContentsMargins(tokens.SPACE_2, 0, 2, 0)
         box.setSpacing(6)
-        box.addWidget(IconLabel("file-text", "muted", 16))
+        box.addWidget(IconLabel("database" if is_hub_data(path) else "file-text", "muted", 16))
         box.addWidget(self._name)
         box.addWidget(self._count)
         box.addWidget(self.cross)

@@ -1,6 +1,5 @@
 """Which files are trained and which are only measured: chips, adding, recent files, and the sample set."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -8,10 +7,13 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QVBoxLayout, QWidget
 
 from core.errors import Edit
 from core.paths import resource
+from core.spec.hub_data import is_hub_data
 from studio.forms.form import FieldRow
 from studio.look import tokens
-from studio.pages.data.chips import FileChip
+from studio.pages.data.chips import FileChip, name_of
+from studio.pages.data.hub_add import HubAdd, data_arrivals
 from studio.state.desk import Desk
+from studio.state.downloads import add_data_files
 from studio.widgets.basics import Card, Empty, button, column, label, line, row
 from studio.widgets.flow import FlowLayout
 from studio.words import tr, tr_count
@@ -26,16 +28,6 @@ def use_sample_set(desk: Desk) -> None:
     """Chooses the rows that come with the application, those held back included."""
     train, held = (str(resource(*parts)) for parts in (SAMPLE_TRAIN, SAMPLE_VALIDATION))
     desk.session.apply((Edit(TRAIN, (train,)), Edit(VALIDATION, (held,))))
-
-
-def add_files(desk: Desk, setting: str, paths: Iterable[str]) -> None:
-    """Puts files at the end of a list of the spec, each once, and remembers them as recent."""
-    known = desk.session.spec.get(setting)
-    fresh = tuple(dict.fromkeys(path for path in paths if path not in known))
-    for path in fresh:
-        desk.preferences.remember("recent_data", path)
-    if fresh:
-        desk.session.edit(setting, (*known, *fresh))
 
 
 class FilesCard(Card):
@@ -58,11 +50,16 @@ class FilesCard(Card):
         self._share.setLayout(column(self._held_back))
         sample = button(tr("Use the sample set"), lambda: use_sample_set(desk), name="use-sample-set")
         choose = button(tr("Choose files…"), self._train.browse, role="primary", name="choose-files")
+        self.hub = HubAdd(desk)
+        from_hub = button(
+            tr("From Hugging Face…"), lambda: self.hub.open_for(TRAIN), icon_name="database", name="choose-hub"
+        )
         self._empty = Empty(
             "table-2",
             tr("What should the model learn from?"),
             tr("Choose JSONL, JSON, CSV, TSV, Parquet or text files, or drop them anywhere in this window."),
             choose,
+            from_hub,
             sample,
         )
         self._filled = QWidget()
@@ -73,8 +70,11 @@ class FilesCard(Card):
             filled.addWidget(part)
         self.add(self._empty)
         self.add(self._filled)
+        self.add(self.hub)
+        self.add(data_arrivals(desk))
         for files in (self._train, self._validation):
             files.chosen.connect(self.show_file)
+            files.hub_asked.connect(self.hub.open_for)
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.facts_changed.connect(self._facts_changed)
         self._refresh()
@@ -127,9 +127,11 @@ class _FileList(QWidget):
 
     Attributes:
         chosen: a file that was clicked.
+        hub_asked: a data set of the hub is wanted for this setting.
     """
 
     chosen = Signal(str)
+    hub_asked = Signal(str)
 
     def __init__(self, desk: Desk, setting: str, title: str) -> None:
         super().__init__()
@@ -143,11 +145,16 @@ class _FileList(QWidget):
         self._recent.setAccessibleName(tr("Recent data files"))
         self.add_button = button(tr("Add files…"), self.browse, icon_name="plus", name=f"add-{self._list_name}")
         self.add_button.setAccessibleName(tr("{list}: add files", list=title))
+        from_hub = button(
+            tr("From Hugging Face…"), lambda: self.hub_asked.emit(setting), role="quiet", icon_name="database"
+        )
+        from_hub.setObjectName(f"hub-{self._list_name}")
+        from_hub.setAccessibleName(tr("{list}: add a data set of the Hugging Face Hub", list=title))
         self._holder = QWidget()
         self._flow = FlowLayout(self._holder)
         none = tr("None: the share below is held back instead.") if setting == VALIDATION else tr("None yet.")
         self._none = label(none, "help", wrap=True)
-        box = column(row(heading, None, self._recent, self.add_button), self._none, self._holder)
+        box = column(row(heading, None, self._recent, from_hub, self.add_button), self._none, self._holder)
         self.setLayout(box)
 
     def refresh(self) -> None:
@@ -191,10 +198,11 @@ class _FileList(QWidget):
     def browse(self) -> None:
         """Asks for files and adds them."""
         files = self._desk.session.spec.get(self._setting) or self._desk.preferences.now.recent_data
+        files = [file for file in files if not is_hub_data(file)]
         start = str(Path(files[0]).expanduser().parent) if files else str(Path.home())
         kinds = ";;".join((tr("Data files ({endings})", endings=_ENDINGS), tr("All files ({endings})", endings="*")))
         paths, _ = QFileDialog.getOpenFileNames(self, self._title, start, kinds)
-        add_files(self._desk, self._setting, paths)
+        add_data_files(self._desk, self._setting, paths)
 
     def remove(self, path: str) -> None:
         """Takes a file out of the list; “Undo” brings it back."""
@@ -211,10 +219,12 @@ class _FileList(QWidget):
         """The recent files as a menu."""
         menu = QMenu(self)
         for path in self.recent_files():
-            parent = Path(path).parent.name
-            entry = menu.addAction(tr("{name}  in {folder}", name=Path(path).name, folder=parent))
+            name, folder = name_of(path), "Hugging Face" if is_hub_data(path) else Path(path).parent.name
+            entry = menu.addAction(tr("{name}  in {folder}", name=name, folder=folder))
             entry.setToolTip(path)
-            entry.triggered.connect(lambda _checked=False, path=path: add_files(self._desk, self._setting, (path,)))
+            entry.triggered.connect(
+                lambda _checked=False, path=path: add_data_files(self._desk, self._setting, (path,))
+            )
         menu.setToolTipsVisible(True)
         return menu
 

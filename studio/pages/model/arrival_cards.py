@@ -1,4 +1,4 @@
-"""Cards of models on their way: what is done now, how far it is, Cancel; and after a failure why, and another try."""
+"""Cards of models and data sets on their way: how far each is, Cancel; and after a failure why, and another try."""
 
 from PySide6.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
@@ -8,7 +8,12 @@ from studio.state.downloads import Arrival, ArrivalKind, Arrivals
 from studio.widgets.basics import Card, Elided, IconLabel, ProblemNote, button, label, row
 from studio.words import say, tr
 
-_ICONS: dict[ArrivalKind, str] = {"starter": "download", "import": "import", "download": "download"}
+_ICONS: dict[ArrivalKind, str] = {
+    "starter": "download",
+    "import": "import",
+    "download": "download",
+    "dataset": "database",
+}
 _STEPS = 1000
 
 
@@ -65,7 +70,7 @@ class ArrivalCard(Card):
         box.setSpacing(tokens.SPACE_2)
         for problem in self.arrival.problems:
             box.addWidget(ProblemNote(problem))
-        more = tr("Go on") if self.arrival.kind == "download" and self.arrival.done else tr("Try again")
+        more = tr("Go on") if self.arrival.kind in ("download", "dataset") and self.arrival.done else tr("Try again")
         again = button(more, self.arrival.again, icon_name="refresh-cw", name="arrival-again")
         away = button(tr("Dismiss"), lambda: self._arrivals.dismiss(self.arrival), role="quiet", name="arrival-dismiss")
         box.addLayout(row(again, away, None))

@@ -84,7 +84,12 @@ class LocalPane(QWidget):
         self.detail.import_asked.connect(self.open_import)
         self._import_box = column()
         left = QWidget()
-        box = column(self.offer, self._import_box, ArrivalList(self._arrivals), spacing=tokens.SPACE_2)
+        box = column(
+            self.offer,
+            self._import_box,
+            ArrivalList(self._arrivals, "starter", "import", "download"),
+            spacing=tokens.SPACE_2,
+        )
         box.addWidget(self.view, 1)
         box.addWidget(self._nothing, 1)
         box.addStretch(0)
