@@ -23,6 +23,12 @@ from core.data.jinja_limits import (
 _SHORT = 64
 """Texts up to here are not counted: each is written by a turn of a loop, of which there are only so many."""
 
+_TURN = "turn of a loop"
+"""The filter that counts turns. A template could name it in ``map`` alone, and then it counts all the same."""
+
+_DICT_NAMES = frozenset(dir(dict))
+_LOOP_NAMES = frozenset(("depth", "depth0", "first", "index", "index0", "last", "length", "revindex", "revindex0"))
+
 
 def render(
     template: Any, variables: dict[str, Any], *, marks: tuple[str, str] = ("", ""), now: datetime | None = None
@@ -38,9 +44,14 @@ def render(
     Raises:
         Exception: whatever the template provokes; `failures` lists what that may be.
     """
+    from jinja2.runtime import new_context
+
     usage.begin(marks, now)
-    text: str = template.render(**variables)
-    return text
+    environment = template.environment
+    # What `template.render` does, without copying all names twice: a training set is rendered some million times.
+    names = {**environment.globals, **variables}
+    context = new_context(environment, template.name, template.blocks, names, shared=True)
+    return "".join(template.root_render_func(context))
 
 
 def compile_template(source: str) -> Any:
@@ -74,6 +85,7 @@ def failures() -> tuple[type[Exception], ...]:
 def _environment() -> Any:
     import jinja2.ext
     from jinja2 import nodes
+    from jinja2.runtime import LoopContext
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     support = _support_type()
@@ -90,12 +102,22 @@ def _environment() -> Any:
             return tree
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if operator == "+" and type(left) is str and type(right) is str:  # nearly all that templates ever do
+                check_size(len(left) + len(right))
+                return left + right
             check_operation(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
         def call(__self, __context: Any, __obj: Any, *arguments: Any, **named: Any) -> Any:  # noqa: N805, PYI063 (Jinja)
             check_call(__obj, arguments, named)
             return super().call(__context, __obj, *arguments, **named)
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            if type(obj) is dict and attribute not in _DICT_NAMES:  # it can only be an entry
+                return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+            if type(obj) is LoopContext and attribute in _LOOP_NAMES:
+                return getattr(obj, attribute)
+            return super().getattr(obj, attribute)
 
         def wrap_str_format(self, value: Any) -> Any:
             wrapped = super().wrap_str_format(value)
@@ -108,6 +130,7 @@ def _environment() -> Any:
     )
     environment.filters["tojson"] = _tojson
     environment.filters = guarded_filters(environment.filters)
+    environment.filters[_TURN] = jinja2.pass_context(lambda _, characters: usage.turn(max(0, characters)))
     environment.globals.pop("lipsum")  # filler text of any length
     environment.globals.update(
         raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_Dict(), namespace=_namespace_type()
@@ -131,9 +154,6 @@ def _support_type() -> Any:
 
         def mark(self, caller: Any) -> str:
             return f"{usage.opening}{caller()}{usage.closing}"
-
-        def turn(self, characters: int) -> None:
-            usage.turn(characters)
 
         def join(self, *parts: object) -> str:
             texts = [part if isinstance(part, str) else str(weigh(part)) for part in parts]
@@ -159,7 +179,9 @@ def _watch(support: str) -> Any:
         def counted(self, node: Any) -> Any:
             self.generic_visit(node)
             size = nodes.Const(_fixed_text(node.body), lineno=node.lineno)
-            node.body.insert(0, nodes.ExprStmt(call("turn", [size], node.lineno), lineno=node.lineno))
+            # A filter, which is called at once, where the sandbox looks at every other call.
+            turn = nodes.Filter(size, _TURN, [], [], None, None, lineno=node.lineno)
+            node.body.insert(0, nodes.ExprStmt(turn, lineno=node.lineno))
             return node
 
         visit_For = visit_Macro = counted  # noqa: N815 (Jinja's names)
