@@ -17,7 +17,7 @@ from studio.pages.data.sample import SampleReader
 from studio.pages.data.sample_view import SampleFacts, SampleView
 from studio.state.desk import Desk
 from studio.state.repairs import REPAIRS_PATH, edits_of, is_applied, names_in
-from studio.widgets.basics import breakable, button, column, label
+from studio.widgets.basics import breakable, button, column, label, show_inside
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr, tr_count
 
@@ -48,10 +48,10 @@ class FindingDetail(QWidget):
         flow = FlowLayout(holder)
         for made in self.fixes:
             flow.addWidget(made)
-        holder.setVisible(bool(self.fixes))
+        show_inside(holder, is_shown=bool(self.fixes))
         message = label(breakable(say(finding.message)), wrap=True, selectable=True)
         advice = label(breakable(say(finding.advice)), "help", wrap=True)
-        advice.setVisible(bool(finding.advice))
+        show_inside(advice, is_shown=bool(finding.advice))
         words = column(message, advice, holder)
         words.setContentsMargins(look().px(_INDENT), 0, 0, tokens.SPACE_1)
         box = column(words)
@@ -59,7 +59,7 @@ class FindingDetail(QWidget):
         self.sample = SampleView(desk)
         self._splitter = self._make_rows()
         box.addWidget(self._splitter)
-        self._splitter.setVisible(bool(finding.rows))
+        show_inside(self._splitter, is_shown=bool(finding.rows))
         self.setLayout(box)
         self.places.chosen.connect(self._place_chosen)
         self.reader.found.connect(self._row_found)

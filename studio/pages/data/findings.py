@@ -1,7 +1,7 @@
 """What the report found, as a list: worst first; one finding at a time is opened and shows its rows."""
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from core.data.report.types import Finding, Report, RowPlace
 from core.errors import Severity
@@ -10,7 +10,7 @@ from studio.pages.data.finding_detail import FindingDetail
 from studio.pages.data.finding_header import FindingHeader
 from studio.state.desk import Desk
 from studio.state.repairs import is_applied
-from studio.widgets.basics import button, line
+from studio.widgets.basics import button, line, show_inside
 from studio.words import tr, tr_count
 
 FOLDED, MOST = 10, 200
@@ -54,6 +54,7 @@ class FindingEntry(QWidget):
         self.detail.place_chosen.connect(self._remember)
         self.detail.setContentsMargins(tokens.SPACE_1, 0, tokens.SPACE_1, tokens.SPACE_3)
         self._box.addWidget(self.detail)
+        show_inside(self.detail, is_shown=True)
         self._remember(self.detail.places.current)
 
     def close_entry(self) -> None:
@@ -135,8 +136,8 @@ class FindingList(QWidget):
             entry.turned.connect(lambda entry=entry: self._turned(entry))
             entry.header.stepped.connect(lambda by, number=number: self._step(number + by))
             if number:
-                self._add(line())
-            self._box.insertWidget(self._box.count() - 1, entry)
+                self._lines.append(self._add(line()))
+            self._add(entry)
             self.entries.append(entry)
             if finding.name == name:
                 entry.open(place)
@@ -146,9 +147,10 @@ class FindingList(QWidget):
         if held >= 0 and self.entries:
             self._step(min(held, len(self.entries) - 1))
 
-    def _add(self, item: QWidget) -> None:
+    def _add(self, item: QWidget) -> QWidget:
         self._box.insertWidget(self._box.count() - 1, item)
-        self._lines.append(item)
+        show_inside(item, is_shown=True)
+        return item
 
     def _empty(self) -> None:
         for entry in self.entries:
@@ -168,6 +170,8 @@ class FindingList(QWidget):
         for entry in self.entries:
             if entry is not turned:
                 entry.close_entry()
+        if turned.detail is not None:
+            QTimer.singleShot(0, turned, lambda: _bring_into_sight(turned))  # when it has its height
 
     def _turn(self) -> None:
         self._is_long = not self._is_long
@@ -180,6 +184,18 @@ class FindingList(QWidget):
     def _spec_changed(self, _paths: object) -> None:
         for entry in self.entries:
             entry.mark_applied()
+
+
+def _bring_into_sight(entry: FindingEntry) -> None:
+    """Scrolls as far as needed: to the end of what has opened, but not beyond its beginning."""
+    area = entry.parentWidget()
+    while area is not None and not isinstance(area, QScrollArea):
+        area = area.parentWidget()
+    if area is not None and (content := area.widget()) is not None:
+        top = entry.mapTo(content, QPoint(0, 0)).y()
+        bottom, bar = top + entry.height() + tokens.SPACE_4, area.verticalScrollBar()
+        wanted = max(bar.value(), bottom - area.viewport().height())
+        bar.setValue(min(wanted, max(0, top - tokens.SPACE_4)))
 
 
 def _same_findings(one: Report, other: Report) -> bool:

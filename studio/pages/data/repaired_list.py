@@ -8,7 +8,7 @@ from core.spec.repairs import REPAIRS
 from studio.look import tokens
 from studio.state.desk import Desk
 from studio.state.repairs import without_repair
-from studio.widgets.basics import IconLabel, button, label, row
+from studio.widgets.basics import IconLabel, button, label, row, show_inside
 from studio.words import say, tr, tr_count
 
 
@@ -68,6 +68,7 @@ class RepairedList(QWidget):
         box.setStretch(1, 1)
         holder.setLayout(box)
         self._box.addWidget(holder)
+        show_inside(holder, is_shown=True)
         self._lines.append(holder)
         self.buttons[name] = made
 

@@ -79,7 +79,8 @@ class ReportCard(Card):
         report = source.report
         self._progress.refresh()
         self._missing.refresh()
-        self._notes.show_problems(source.problems)
+        known = {problem.message for problem in session.data_problems}  # they stand on the page already
+        self._notes.show_problems([problem for problem in source.problems if problem.message not in known])
         fresh = report if not source.is_stale else None
         self.repaired.show_repairs(report)
         self._counts.setVisible(report is not None)
@@ -150,7 +151,7 @@ class _Missing(QWidget):
         elif session.model is None:
             words, action = f"{kinds} {tr('That needs a base model.')}", tr("Choose a base model")
         elif source.problems:
-            words, action = tr("The rows could not be looked through."), tr("Look again")
+            words, action = tr("The rows cannot be looked through as they are."), tr("Look again")
         else:
             words, action = tr("The rows have not been looked through."), tr("Look through the rows")
         self._words.setText(words)
