@@ -16,6 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 KERNELS = ("flash", "sdpa", "eager")
 # transformers takes any name with “flash” in it for a package to import, so ours avoid the word.
 _NAMES = {"flash": "lowrank_fused", "sdpa": "lowrank_torch", "eager": "lowrank_plain"}
+_NARROW = (torch.float16, torch.bfloat16)
+_WIDEST_FLASH_HEAD = 256
 _FLASH_FIRST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -143,17 +145,35 @@ def _by_document(
         mask = None
         if (scoring.window is not None and kept > scoring.window) or 1 < asked < kept:
             mask = _visible(asked, kept, scoring.window, query.device)
+        query_part, key_part, value_part = part
+        if query.shape[1] != key.shape[1] and not _shares_heads(query, mask):
+            groups = query.shape[1] // key.shape[1]
+            key_part, value_part = (states.repeat_interleave(groups, dim=1) for states in (key_part, value_part))
         parts.append(
             functional.scaled_dot_product_attention(
-                *part,
+                query_part,
+                key_part,
+                value_part,
                 attn_mask=mask,
                 dropout_p=scoring.dropout,
                 is_causal=mask is None and asked > 1,
                 scale=scoring.scaling,
-                enable_gqa=query.shape[1] != key.shape[1],
+                enable_gqa=query_part.shape[1] != key_part.shape[1],
             )
         )
     return _joined(parts)
+
+
+def _shares_heads(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """Whether a fused kernel lets query heads share key heads; else PyTorch would write all scores out.
+
+    On CUDA flash attention does, which needs Ampere, 16 bits, heads of at most 256 and no mask; the memory-efficient
+    kernel wants as many key heads as query heads (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp).
+    """
+    if not query.is_cuda:
+        return True
+    modern = torch.cuda.get_device_capability(query.device) >= (8, 0)
+    return mask is None and modern and query.dtype in _NARROW and query.shape[3] <= _WIDEST_FLASH_HEAD
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -196,7 +216,7 @@ def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
     width = -(-query.shape[3] // 32) * 32
     small = padded * query.shape[1] * width < 2**31
     modern = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return small and modern and query.dtype in (torch.float16, torch.bfloat16)
+    return small and modern and query.dtype in _NARROW
 
 
 def _varlen(

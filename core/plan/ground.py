@@ -22,6 +22,7 @@ class Ground:
         title: the device's name for sentences.
         limit_bytes: what the device has; `free_bytes`: what of it is free now.
         varlen: attention takes all rows of a pass in one call.
+        kernel: what computes attention, as `core.plan.memory.Setup` calls it.
         scores: attention scores are written out.
     """
 
@@ -35,6 +36,7 @@ class Ground:
     attention: Chosen[str]
     packing: Chosen[bool]
     varlen: bool
+    kernel: str
     scores: bool
     problems: tuple[Problem, ...]
 
@@ -47,8 +49,10 @@ def ground_of(spec: RunSpec, facts: Facts) -> Ground:
     dtype = _dtype(spec, gpu, hardware.cpu, problems)
     attention = _attention(spec, gpu, dtype.value, facts.model, problems)
     packing = _packing(spec, facts.model, problems)
-    flash_kernel = gpu is None or _flash_obstacle(gpu, dtype.value, facts.model) == ""
-    grouped = facts.model is not None and facts.model.num_heads != facts.model.num_kv_heads
+    varlen = gpu is not None and attention.value == "flash"
+    kernel = "varlen" if varlen else attention.value
+    if kernel != "eager" and _flash_obstacle(gpu, dtype.value, facts.model):
+        kernel = "efficient"  # PyTorch's next choice on CUDA
     return Ground(
         kind="cpu" if gpu is None else "cuda",
         title="the processor" if gpu is None else gpu.name,
@@ -59,9 +63,9 @@ def ground_of(spec: RunSpec, facts: Facts) -> Ground:
         dtype=dtype,
         attention=attention,
         packing=packing,
-        varlen=gpu is not None and attention.value == "flash",
-        # Without flash, PyTorch's only CUDA kernel that shares key heads among query heads writes the scores out.
-        scores=attention.value == "eager" or (not flash_kernel and grouped),
+        varlen=varlen,
+        kernel=kernel,
+        scores=kernel == "eager",
         problems=tuple(problems),
     )
 

@@ -131,11 +131,12 @@ def _setup(
         kind=ground.kind,
         quantization=quantization,
         number=ground.dtype.value,
-        kernel="varlen" if ground.varlen else ground.attention.value,
+        kernel=ground.kernel,
         longest=longest,
         optimizer=optimizer,
         double_quant=spec.model.double_quant,
         rows=max(1, spec.training.effective_batch) if ground.packing.value else 1,
+        capability=ground.gpu.capability if ground.gpu is not None else (0, 0),
         experience=experience,
     )
 

@@ -23,6 +23,7 @@ class Case:
         passes: lengths of the documents of each pass of the step.
         supervised: share of each document, at its end, that carries loss.
         layers: another number of layers than the model's own; None leaves it.
+        ampere: the GPU is of that generation or newer, so flash attention runs in 16 bits.
     """
 
     model: str | Mapping[str, Any] = "llama-3-8b"
@@ -37,6 +38,7 @@ class Case:
     supervised: float = 1.0
     kind: DeviceKind = "cuda"
     layers: int | None = None
+    ampere: bool = True
 
     def rows(self) -> tuple[tuple[Encoded, ...], ...]:
         """The documents of each pass as rows whose content does not matter."""

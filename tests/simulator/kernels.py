@@ -8,6 +8,7 @@ import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -181,10 +182,10 @@ def _grouped_mm(
 
 
 @contextmanager
-def emulated(kind: str) -> Iterator[Ledger]:
-    """A ledger in force, on a meta device that passes for ``kind``."""
+def emulated(kind: str, *, ampere: bool = True) -> Iterator[Ledger]:
+    """A ledger in force, on a meta device that passes for ``kind``, on CUDA for an Ampere GPU or for an older one."""
     ledger = Ledger(kind, scratch(kind), answers())
-    with patched(kind), torch.device("meta"), ledger:
+    with patched(kind, ampere=ampere), torch.device("meta"), ledger:
         ledger.probe()
         yield ledger
 
@@ -199,7 +200,7 @@ def counted() -> Iterator[Ledger]:
 
 
 @contextmanager
-def patched(kind: str) -> Iterator[None]:
+def patched(kind: str, *, ampere: bool = True) -> Iterator[None]:
     """The meta device passes for ``kind`` wherever the engine, torch or bitsandbytes ask."""
     import bitsandbytes
     from bitsandbytes.optim import optimizer as bnb_optimizer
@@ -218,9 +219,10 @@ def patched(kind: str) -> Iterator[None]:
                 replace(module, "_get_fused_kernels_supported_devices", lambda: ["meta"])
         if kind == "cuda":
             replace(torch.utils._foreach_utils, "_get_foreach_kernels_supported_devices", lambda: ["meta"])
-            replace(attention, "_varlen_fits", _varlen_fits)
+            replace(attention, "_varlen_fits", _varlen_fits if ampere else lambda *_: False)
+            replace(attention, "_shares_heads", _shares_heads if ampere else lambda *_: False)
             replace(functional, "dropout", _cuda_dropout)
-            replace(functional, "scaled_dot_product_attention", sdpa.cuda)
+            replace(functional, "scaled_dot_product_attention", partial(sdpa.cuda, ampere=ampere))
         else:
             replace(functional, "scaled_dot_product_attention", sdpa.cpu)
             replace(bitsandbytes, "matmul", _cpu_matmul_int8)
@@ -238,6 +240,13 @@ def _varlen_fits(query: torch.Tensor, held: attention.Documents) -> bool:
     padded = query.shape[2] + 128 * (len(held.bounds) - 1)
     small = padded * query.shape[1] * up(query.shape[3], 32) < 2**31
     return small and query.dtype in (torch.float16, torch.bfloat16)
+
+
+def _shares_heads(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
+    """`core.engine.attention._shares_heads` on an Ampere GPU."""
+    return (
+        mask is None and query.dtype in (torch.float16, torch.bfloat16) and query.shape[3] <= sdpa.LARGEST_FLASH_WIDTH
+    )
 
 
 def _cuda_dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:  # noqa: A002

@@ -89,7 +89,7 @@ class Learner:
 
 def simulate(case: Case) -> Simulated:
     """The peak of one training step, at the case's own depth."""
-    with kernels.emulated(case.kind) as ledger:
+    with kernels.emulated(case.kind, ampere=case.ampere) as ledger:
         return _simulated(case, ledger)
 
 
@@ -101,7 +101,7 @@ def take(case: Case) -> Simulated:
 
 def simulate_evaluation(case: Case) -> int:
     """The peak while the validation loss of the first pass is measured, in bytes."""
-    with kernels.emulated(case.kind) as ledger:
+    with kernels.emulated(case.kind, ampere=case.ampere) as ledger:
         learner = build(case, ledger)
         _have_states(learner)
         one = make_pass(case.rows()[0], torch.device("meta"))
@@ -116,7 +116,7 @@ def simulate_evaluation(case: Case) -> int:
 
 def simulate_answer(case: Case, prompt: int, answer: int) -> int:
     """The peak while an answer is written: the pass over the prompt, and the last token's with all keys and values."""
-    with kernels.emulated(case.kind) as ledger:
+    with kernels.emulated(case.kind, ampere=case.ampere) as ledger:
         learner = build(case, ledger)
         _have_states(learner)
         learner.model.eval()

@@ -19,17 +19,19 @@ def cuda(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
+    ampere: bool = True,
 ) -> torch.Tensor:
-    """``scaled_dot_product_attention`` in aten/src/ATen/native/transformers/attention.cpp on an Ampere GPU.
+    """``scaled_dot_product_attention`` in aten/src/ATen/native/transformers/attention.cpp on a GPU.
 
-    Flash where it can (16 bits, no mask, heads of at most 256), else the memory-efficient kernel (no grouped heads),
-    else the written-out formula: ``use_flash_attention`` and ``use_mem_efficient_attention`` in
+    Flash where it can (Ampere or newer, 16 bits, no mask, heads of at most 256), else the memory-efficient kernel (no
+    grouped heads), else the written-out formula: ``use_flash_attention`` and ``use_mem_efficient_attention`` in
     aten/src/ATen/native/transformers/cuda/sdp_utils.cpp.
     """
     width = query.shape[-1]
     narrow = query.dtype in (torch.float16, torch.bfloat16)
     grouped = query.shape[1] != key.shape[1]
-    if narrow and attn_mask is None and width <= LARGEST_FLASH_WIDTH:
+    if ampere and narrow and attn_mask is None and width <= LARGEST_FLASH_WIDTH:
         return _flash(query, key, value, dropout_p, is_causal, scale)
     mask = _as_bias(attn_mask, query.dtype)
     if not grouped:

@@ -6,7 +6,7 @@ from functools import cached_property
 from core.facts.types import DeviceKind, ModelFacts
 from core.plan.memory.experience import NO_EXPERIENCE, Experience
 from core.plan.memory.layers import Trained
-from core.plan.memory.outside import context_bytes, slack_bytes
+from core.plan.memory.outside import context_bytes, library_bytes, slack_bytes
 from core.plan.memory.passes import Highest, PassMemory, Size
 from core.plan.memory.statics import base_bytes, gradient_bytes, master_bytes, optimizer_bytes, rounded
 from core.plan.memory.step import Setting, StepMemory
@@ -25,11 +25,13 @@ class Setup:
 
     Attributes:
         number: the compute format: "bf16", "fp16" or "fp32".
-        kernel: what attention runs as: "varlen" for one call for all rows, else "flash", "sdpa" or "eager" row by row.
+        kernel: what attention runs as: "varlen" for one call for all rows, else row by row "flash", "sdpa" (PyTorch's
+            choice), "efficient" (its choice where flash cannot run) or "eager".
         longest: tokens of the longest row.
         rows: most rows that share a pass: those of a step.
         supervised: most positions of a pass that can carry loss.
         several: whether a step can take more than one pass, so that gradients are there from the start.
+        capability: compute capability of the GPU.
         experience: what earlier runs on the same device measured.
     """
 
@@ -43,6 +45,7 @@ class Setup:
     rows: int = 1
     supervised: int = 2**62
     several: bool = True
+    capability: tuple[int, int] = (8, 0)
     experience: Experience = NO_EXPERIENCE
 
     @property
@@ -86,7 +89,8 @@ class Footprint:
         self.masters = master_bytes(trained, size)
         self.gradients = gradient_bytes(trained)
         self.optimizer = optimizer_bytes(setup.optimizer, trained, setup.kind)
-        self.context = context_bytes(setup.kind)
+        self.context = context_bytes(setup.kind, setup.capability)
+        self.libraries = library_bytes(setup.kind, setup.capability)
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind)
         self._step = StepMemory(setting, trained, model, self.gradients)
         self._passes: dict[int, tuple[Size, PassMemory, int]] = {}
@@ -94,12 +98,12 @@ class Footprint:
     @cached_property
     def static(self) -> int:
         """Bytes that are there between two steps."""
-        return self.base + self.masters + self.optimizer
+        return self.base + self.masters + self.optimizer + self.libraries
 
     def allocated(self, size: Size, checkpointed: int) -> int:
-        """Peak bytes of all tensors in a step whose largest pass has this size."""
+        """Peak bytes of all tensors in a step whose largest pass has this size, without cuBLAS's own."""
         most = self._step.of(size).highest(min(max(0, checkpointed), self.layers))
-        return self.static + most.total + self._inputs(size)
+        return self.static - self.libraries + most.total + self._inputs(size)
 
     def peak(self, tokens: int, checkpointed: int) -> int:
         """Peak bytes of the process with the worst pass of ``tokens`` tokens, the first layers being recomputed.
@@ -124,24 +128,39 @@ class Footprint:
         slack = self._slack(static, moving, most, size)
         taught = self._taught_outside(static, moving, slack)
         context = self.context + min(0, slack + taught)
-        cuda = self.setup.kind == "cuda"
-        paged = self.setup.optimizer.startswith("paged") and cuda
-        sizes = (
-            ("weights", "Base weights", self.base, _WEIGHT_DETAILS[self.setup.quantization]),
-            ("trained", "Trained weights", self.masters, "copies in the compute format and in 32 bits"),
-            ("gradients", "Gradients", self.gradients, "in 32 bits"),
-            ("optimizer", "Optimizer states", self.optimizer, "moved to RAM when the GPU is full" if paged else ""),
-            (
+        return (
+            *self.lasting(self.gradients),
+            MemoryPart(
                 "activations",
                 "Activations",
                 moving - workspace,
                 f"{tokens:,} tokens, {checkpointed} layers recomputed",
             ),
-            ("workspace", "Workspace", workspace, "the loss head or the backward pass of one layer"),
-            ("context", "CUDA context" if cuda else "Program and libraries", context, ""),
-            ("slack", "Allocator slack", max(0, slack + taught), self._slack_detail()),
+            MemoryPart("workspace", "Workspace", workspace, "the loss head or the backward pass of one layer"),
+            *self.outside(context, max(0, slack + taught), self._slack_detail()),
         )
-        return tuple(MemoryPart(name, title, size, detail) for name, title, size, detail in sizes)
+
+    def lasting(self, gradients: int) -> tuple[MemoryPart, ...]:
+        """The components that stay through a pass, with ``gradients`` bytes of those."""
+        paged = self.setup.optimizer.startswith("paged") and self.setup.kind == "cuda"
+        parts = (
+            MemoryPart("weights", "Base weights", self.base, _WEIGHT_DETAILS[self.setup.quantization]),
+            MemoryPart("trained", "Trained weights", self.masters, "copies in the compute format and in 32 bits"),
+            MemoryPart("gradients", "Gradients", gradients, "in 32 bits"),
+            MemoryPart(
+                "optimizer", "Optimizer states", self.optimizer, "moved to RAM when the GPU is full" if paged else ""
+            ),
+            MemoryPart("libraries", "Matrix products", self.libraries, "what cuBLAS works with"),
+        )
+        return tuple(part for part in parts if part.bytes or part.name not in ("gradients", "libraries"))
+
+    def outside(self, context: int, slack: int, slack_detail: str = "") -> tuple[MemoryPart, MemoryPart]:
+        """The components beside the tensors."""
+        title = "CUDA context" if self.setup.kind == "cuda" else "Program and libraries"
+        return (
+            MemoryPart("context", title, context, ""),
+            MemoryPart("slack", "Allocator slack", slack, slack_detail),
+        )
 
     def without_gradients(self, size: Size) -> int:
         """Bytes on top of what is there between steps, in a pass that learns nothing."""

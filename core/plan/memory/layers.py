@@ -35,12 +35,18 @@ class Group:
     ranks: tuple[tuple[str, int], ...] = ()
     learned: frozenset[str] = frozenset()
 
-    def widths(self) -> dict[str, int]:
-        """The numbers of one layer's matrices and adapters."""
-        found = dict(self.kind.widths)
-        for label, rank in self.ranks:
-            found |= adapter_widths(label, self.kind.linears[label], rank)
-        return found
+    @property
+    def adapters(self) -> Mapping[str, int]:
+        """The numbers of one layer's adapters."""
+        return _adapters(self.kind, self.ranks)
+
+
+@lru_cache(maxsize=256)
+def _adapters(kind: Kind, ranks: tuple[tuple[str, int], ...]) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for label, rank in ranks:
+        found |= adapter_widths(label, kind.linears[label], rank)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,16 +87,11 @@ def _most_of_an_answer(model: ModelFacts, size: int, beside: Beside) -> int:
 
 def _parts(plan: Footprint, moving: int, detail: str) -> tuple[MemoryPart, ...]:
     """The step's static components without gradients, and what moves."""
-    kind = plan.setup.kind
-    sizes = (
-        ("weights", "Base weights", plan.base, ""),
-        ("trained", "Trained weights", plan.masters, "copies in the compute format and in 32 bits"),
-        ("optimizer", "Optimizer states", plan.optimizer, ""),
-        ("activations", "Activations", moving, detail),
-        ("context", "CUDA context" if kind == "cuda" else "Program and libraries", plan.context, ""),
-        ("slack", "Allocator slack", slack_bytes(kind, plan.static, moving), ""),
+    return (
+        *plan.lasting(0),
+        MemoryPart("activations", "Activations", moving, detail),
+        *plan.outside(plan.context, slack_bytes(plan.setup.kind, plan.static, moving)),
     )
-    return tuple(MemoryPart(name, title, size, words) for name, title, size, words in sizes)
 
 
 def _sum(parts: tuple[MemoryPart, ...]) -> int:

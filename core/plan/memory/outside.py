@@ -4,23 +4,37 @@ Tensors are counted exactly; this part is measured, and `core.facts.types.Device
 """
 
 from core.facts.types import DeviceKind
-from core.units import GIB, MIB
+from core.units import GIB, KIB, MIB
 
-# A CUDA context with cuBLAS and its workspaces: 0.3 to 0.8 GiB by GPU and driver.
+# A CUDA context with the kernels of torch and cuBLAS: 0.3 to 0.8 GiB by GPU and driver; 763 MiB were seen on an H200.
 CUDA_CONTEXT = GIB // 2 + 32 * MIB
+HOPPER_CONTEXT = 3 * GIB // 4
+HOPPER = (9, 0)
+# What cuBLAS multiplies with, one for the forward and one for the backward pass's thread, taken from torch's allocator
+# and kept (parseChosenWorkspaceSize in aten/src/ATen/cuda/CublasHandlePool.cpp); 64 MiB were seen on an H200.
+CUBLAS_WORKSPACE = 2 * (4 * MIB) + 8 * (16 * KIB)
+HOPPER_WORKSPACE = 32 * MIB
+CUBLAS_HANDLES = 2
 # Fitted, like the slack below, to the resident memory of real runs of the starter model: benchmarks/memory_on_cpu.py.
 # A Python process with torch, transformers and peft, 0.5 GiB before the first step, and what their first use adds.
 CPU_PROCESS = 11 * GIB // 16
 CUDA_SLACK = 0.03
 # Small freed blocks that the C library keeps (large ones go back, see core.runs.child_env), and oneDNN's scratch.
 CPU_SLACK = 0.2
-# nvidia-smi over the allocated peak on published runs with a chunked loss, context included: 1.06 to 1.14.
-CUDA_SHOWN = 1.10
 
 
-def context_bytes(kind: DeviceKind) -> int:
+def context_bytes(kind: DeviceKind, capability: tuple[int, int]) -> int:
     """What is there before the first weight is loaded."""
-    return CUDA_CONTEXT if kind == "cuda" else CPU_PROCESS
+    if kind == "cpu":
+        return CPU_PROCESS
+    return HOPPER_CONTEXT if capability >= HOPPER else CUDA_CONTEXT
+
+
+def library_bytes(kind: DeviceKind, capability: tuple[int, int]) -> int:
+    """What cuBLAS takes from torch's allocator; newer GPUs than Hopper are taken to be like it."""
+    if kind == "cpu":
+        return 0
+    return CUBLAS_HANDLES * (HOPPER_WORKSPACE if capability >= HOPPER else CUBLAS_WORKSPACE)
 
 
 def slack_bytes(kind: DeviceKind, static: int, moving: int) -> int:
@@ -31,8 +45,7 @@ def slack_bytes(kind: DeviceKind, static: int, moving: int) -> int:
 def shown_bytes(kind: DeviceKind, allocated: int, peak: int, outside: int = 0) -> int:
     """What the system's monitor shows at most: on a GPU with the allocator's cache, which it gives up when needed.
 
-    ``outside`` is what earlier runs on the device showed beyond their tensors; 0 while there were none.
+    ``outside`` is what earlier runs on the device showed beyond their tensors; 0 while there were none. Then it is what
+    must fit: on an H200 runs between 14 and 54 GiB showed 98.0 to 99.7 % of that.
     """
-    if kind != "cuda":
-        return peak
-    return max(peak, allocated + outside if outside else round(allocated * CUDA_SHOWN))
+    return max(peak, allocated + outside) if kind == "cuda" else peak

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from core.plan.memory.trace import Moments
+from core.plan.memory.counted import Moments
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from core.facts.types import DeviceKind, ModelFacts
 from core.plan.memory.blocks.families import block_name
 from core.plan.memory.blocks.structure import Structure
+from core.plan.memory.counted import Counted, Moments
 from core.plan.memory.head import HeadForm
-from core.plan.memory.kinds import adapter_widths, matrix_widths
+from core.plan.memory.kinds import Kind, adapter_widths, matrix_widths
 from core.plan.memory.layers import Group, Trained
 from core.plan.memory.passes import PassMemory, Run, Size
 from core.plan.memory.statics import rounded
-from core.plan.memory.trace import evaluate, traced, traced_head
+from core.plan.memory.trace import Trace, traced, traced_head
 from core.plan.memory.widths import model_widths
 from core.plan.parameters import head_of
 
@@ -62,14 +63,12 @@ class StepMemory:
 
     def _pass(self, size: Size) -> PassMemory:
         trained, model, number = self.trained, self.model, self.setting.bytes
-        rows = rows_of(size, model) | self._rebuilding(size)
-        widths = model_widths(model)
         runs = []
         lowest = True
         for group in trained.groups:
             form = self._form(group, size, learns_input=not lowest or trained.embeddings > 0)
             lowest = lowest and not group.alive
-            runs.append(_run(group, form, rows, {**widths, **group.widths()}))
+            runs.append(self._run(group, form, size))
         wrapped = trained.head == "wrapped"
         tied = trained.full and model.tied_embeddings
         head = HeadForm(
@@ -79,29 +78,27 @@ class StepMemory:
             tied=tied,
             capped=model.family == "gemma2",
         )
-        moments = evaluate(traced_head(head, grad=True), rows, {**widths, **self._head_widths()})
         return PassMemory(
             tuple(runs),
-            moments,
+            self._counted(traced_head(head, grad=True), size, None).moments(self._head_adapter()),
             size.first,
             self.gradients,
             embedded=rounded(size.tokens * model.hidden_size * number),
-            waiting=rounded(widths["vocabulary"] * number) if tied else 0,
+            waiting=rounded(model.vocab_size * model.hidden_size * number) if tied else 0,
             table=rounded(trained.embeddings * number),
             table_sum=rounded(trained.embeddings * 4),
         )
 
     def without_gradients(self, size: Size) -> int:
         """The highest point of a pass that keeps nothing: one layer, with the embeddings' output, or the head."""
-        rows = rows_of(size, self.model) | self._rebuilding(size)
-        widths = model_widths(self.model)
         highest = 0
         for group in self.trained.groups:
             form = _at_rest(self._form(group, size, learns_input=False))
-            highest = max(highest, evaluate(traced(form, "dead"), rows, {**widths, **group.widths()}).forward)
+            counted = self._counted(traced(form, "dead"), size, group.kind)
+            highest = max(highest, counted.moments(group.adapters).forward)
         at_rest = _at_rest(self._form(None, size, learns_input=False))
         head = HeadForm(at_rest, stock=self.trained.head == "wrapped", capped=self.model.family == "gemma2")
-        last = evaluate(traced_head(head, grad=False), rows, {**widths, **self._head_widths()}).forward
+        last = self._counted(traced_head(head, grad=False), size, None).moments(self._head_adapter()).forward
         embedded = rounded(size.tokens * self.model.hidden_size * self.setting.bytes)
         return max(highest + embedded, last)
 
@@ -136,23 +133,46 @@ class StepMemory:
         decoded = self.setting.quantization == "nf4" and self.setting.double_quant
         return {"decoded": 1 if decoded else 0, "rebuilt": 1 if size.tokens > LARGEST_FUSED_4BIT else 0}
 
+    def _run(self, group: Group, form: Structure, size: Size) -> Run:
+        def evaluated(mode: str) -> Moments:
+            return self._counted(traced(form, mode), size, group.kind).moments(group.adapters)
+
+        return Run(group.count, evaluated, alive=group.alive)
+
+    def _counted(self, trace: Trace, size: Size, kind: Kind | None) -> Counted:
+        """A layer of this kind, or the head, with all but its adapters counted; remembered for other ranks."""
+        key = (trace, size, id(self.model), kind, self.setting.double_quant)
+        known = _counts.get(key)
+        if known is not None:
+            return known[1]
+        if len(_counts) >= _KEPT_COUNTS:
+            del _counts[next(iter(_counts))]
+        rows = rows_of(size, self.model) | self._rebuilding(size)
+        made = Counted(trace, rows, {**model_widths(self.model), **(kind.widths if kind else self._head_widths())})
+        _counts[key] = (self.model, made)  # which keeps the model alive, and so its id its own
+        return made
+
     def _head_widths(self) -> Mapping[str, int]:
         head = head_of(self.model)
-        if head is None:
-            return {}
         # Whatever it is called, the blocks call it lm_head.
-        return matrix_widths("lm_head", head) | adapter_widths("lm_head", head, self.trained.head_rank)
+        return {} if head is None else matrix_widths("lm_head", head)
+
+    def _head_adapter(self) -> Mapping[str, int]:
+        head, rank = head_of(self.model), self.trained.head_rank
+        return adapter_widths("lm_head", head, rank) if head is not None and rank else {}
 
 
 _known: dict[tuple[Setting, int, int, Size], tuple[Trained, ModelFacts, PassMemory]] = {}
 _KEPT_PASSES = 512
+_counts: dict[tuple[Trace, Size, int, Kind | None, bool], tuple[ModelFacts, Counted]] = {}
+_KEPT_COUNTS = 512
 
 # Their scores are biased by distance, in code of their own that writes them out (modeling_bloom.py and its like).
 _OWN_ATTENTION = frozenset(("bloom", "falcon", "mpt"))
 
 
 def _kernel(setting: Setting, model: ModelFacts) -> str:
-    """The kernel behind a choice: PyTorch's own choice depends on the format and on grouped heads."""
+    """The kernel behind a choice: flash where it can run, else the memory-efficient one."""
     if model.family == "gemma2":
         return "capped"  # no fused kernel knows its soft cap
     if model.family in _OWN_ATTENTION:
@@ -161,10 +181,8 @@ def _kernel(setting: Setting, model: ModelFacts) -> str:
     if kernel not in ("sdpa", "flash"):
         return kernel
     if setting.kind == "cpu":
-        return "efficient"
-    if setting.number != "fp32":
-        return "flash"
-    return "efficient" if model.num_heads == model.num_kv_heads else "math"
+        return "processor"
+    return "flash" if setting.number != "fp32" else "efficient"
 
 
 def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
@@ -201,7 +219,3 @@ def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
 def _at_rest(form: Structure) -> Structure:
     """The same layer while nothing is dropped."""
     return dataclasses.replace(form, dropout=False, residual_dropout=False)
-
-
-def _run(group: Group, form: Structure, rows: Mapping[str, int], widths: Mapping[str, int]) -> Run:
-    return Run(group.count, lambda mode: evaluate(traced(form, mode), rows, widths), alive=group.alive)

@@ -1,9 +1,9 @@
-"""Runs a block through the ledger once for each structure, and evaluates what came out for given sizes."""
+"""Runs a block through the ledger once for each structure; `core.plan.memory.counted` makes bytes of what comes out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import accumulate
 from operator import itemgetter
 
 from core.plan.memory.blocks.families import block_of
@@ -12,54 +12,53 @@ from core.plan.memory.blocks.structure import Structure
 from core.plan.memory.head import HeadForm, head
 from core.plan.memory.ledger import Node, Tape, Tensor, backward
 
-ALLOCATION = 512  # c10/cuda/CUDACachingAllocator.cpp, kMinBlockSize
-
 INPUT = "input"  # as wide as “hidden”, and a word of its own to see whether it is kept
 
 
-@dataclass(frozen=True, slots=True)
+ADAPTER = ("r:", "A:", "B:")
+"""How the widths of adapters begin, see `core.plan.memory.kinds.adapter_widths`."""
+
+Spot = tuple[int, tuple[int, ...]]
+"""An event after which memory may be at its highest, and which of the adapters' sizes are there then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """The events of a block's forward and backward pass.
 
     Attributes:
         rows, widths, bytes: of the symbolic sizes: what they are counted in, looked up, and bytes of a number.
         events: looks each of them up in a table of the sizes, followed by the same sizes as frees from the last on.
-        forward: events until the block has returned.
-        kept: events until its result is somebody else's as well.
+        kept: events until the block's result is somebody else's as well.
         end: events until its gradients are there.
         dropped: events until its graph is gone as well, with what attributes of its nodes held.
         keeps_input: whether the input is part of what is kept.
-        learned: widths of the parameters that get a gradient.
+        learned: widths of the parameters that get a gradient, but for those of adapters.
+        forward_spots, backward_spots: where the two passes can be at their highest.
+        own: which sizes are those of adapters; all that follows counts in these alone.
+        own_widths, own_learned: their widths, and the widths of those that get a gradient.
+        own_kept, own_held: what of them is kept, and held until the graph is gone.
+        own_forward, own_backward: the most that is ever there at once in the two passes, each by itself.
     """
 
     rows: Callable[[Mapping[str, int]], tuple[int, ...]]
     widths: Callable[[Mapping[str, int]], tuple[int, ...]]
     bytes: tuple[int, ...]
     events: Callable[[Sequence[int]], tuple[int, ...]]
-    forward: int
     kept: int
     end: int
     dropped: int
     keeps_input: bool
     learned: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """A block in bytes: what it keeps from forward to backward pass, and the highest points, its input included.
-
-    Attributes:
-        keeps_input: whether the block's input is part of what it keeps.
-        held: what stays until the whole graph goes, though the backward pass of the block is over.
-        gradients: of the block's parameters, in fp32.
-    """
-
-    kept: int
-    forward: int
-    backward: int
-    held: int = 0
-    keeps_input: bool = False
-    gradients: int = 0
+    forward_spots: tuple[Spot, ...]
+    backward_spots: tuple[Spot, ...]
+    own: tuple[int, ...]
+    own_widths: tuple[str, ...]
+    own_learned: tuple[str, ...]
+    own_kept: tuple[int, ...]
+    own_held: tuple[int, ...]
+    own_forward: tuple[int, ...]
+    own_backward: tuple[int, ...]
 
 
 @lru_cache(maxsize=512)
@@ -100,36 +99,71 @@ def _record(make: Callable[[Tape], Callable[[list[Tensor]], Tensor]], form: Stru
         backward(tape, root, [tape.buffer(rows, across, size)])
         end = len(tape.events)
     del root, sink, block
-    events = tuple(tape.events)
-    keeps = ~tape.sizes[("tokens", INPUT, form.size)] not in events[:kept]
-    sizes = tuple(tape.sizes)
-    learned = tuple(sizes[event][1] for event in events if event >= 0 and sizes[event][0] == "first")
+    keeps = ~tape.sizes[("tokens", INPUT, form.size)] not in tape.events[:kept]
+    return _trace(tape, forward, kept, end, keeps_input=keeps)
+
+
+def _trace(tape: Tape, forward: int, kept: int, end: int, *, keeps_input: bool) -> Trace:
+    events, sizes = tuple(tape.events), tuple(tape.sizes)
     rows_of, widths_of, bytes_of = zip(*sizes, strict=True)
+    own = tuple(place for place, width in enumerate(widths_of) if width.startswith(ADAPTER))
+    learned = [sizes[event][1] for event in events if event >= 0 and sizes[event][0] == "first"]
+    there = _own_after(events, own)
+    spots = [(place, there[place]) for place in _spots(events, 0, forward)]
+    later = [(place, there[place]) for place in _spots(events, kept, len(events))] if end > kept else []
     return Trace(
         rows=itemgetter(*rows_of),
-        widths=itemgetter(*widths_of),
+        widths=itemgetter(*("one" if width.startswith(ADAPTER) else width for width in widths_of)),
         bytes=bytes_of,
         events=itemgetter(*events),  # an inverted index counts from the end
-        forward=forward,
         kept=kept,
         end=end,
         dropped=len(events),
-        keeps_input=keeps,
-        learned=learned,
+        keeps_input=keeps_input,
+        learned=tuple(width for width in learned if not width.startswith(ADAPTER)),
+        forward_spots=tuple(spots),
+        backward_spots=tuple(later),
+        own=own,
+        own_widths=tuple(widths_of[place] for place in own),
+        own_learned=tuple(width for width in learned if width.startswith(ADAPTER)),
+        own_kept=there[kept - 1],
+        own_held=_without(there[end - 1], there[-1]),
+        own_forward=_most(spots),
+        own_backward=_most(later),
     )
 
 
-def evaluate(trace: Trace, rows: Mapping[str, int], widths: Mapping[str, int]) -> Moments:
-    """The moments of a trace for one pass; ``rows`` and ``widths`` are the numbers that its sizes name."""
-    table = [
-        (row * width * size + ALLOCATION - 1) // ALLOCATION * ALLOCATION
-        for row, width, size in zip(trace.rows(rows), trace.widths(widths), trace.bytes, strict=True)
+def _spots(events: Sequence[int], start: int, stop: int) -> list[int]:
+    """Events after which something is freed, or nothing more comes; the first, where frees come first."""
+    return [
+        place
+        for place in range(start, stop)
+        if (events[place] >= 0 or place == start) and (place + 1 == stop or events[place + 1] < 0)
     ]
-    table += [-size for size in reversed(table)]
-    running = list(accumulate(trace.events(table)))
-    kept, forward = running[trace.kept - 1], max(running[: trace.forward])
-    if trace.end == trace.kept:
-        return Moments(kept, forward, 0)
-    held = running[trace.end - 1] - running[trace.dropped - 1]
-    gradients = sum(-(-widths[width] * 4 // ALLOCATION) * ALLOCATION for width in trace.learned)
-    return Moments(kept, forward, max(running[trace.kept :]), held, trace.keeps_input, gradients)
+
+
+def _own_after(events: Sequence[int], own: Sequence[int]) -> list[tuple[int, ...]]:
+    """What there is of the adapters' sizes after each event."""
+    number = {place: count for count, place in enumerate(own)}
+    there: list[int] = []
+    found: list[tuple[int, ...]] = []
+    now: tuple[int, ...] = ()
+    for event in events:
+        size = number.get(event if event >= 0 else ~event)
+        if size is not None:
+            there.append(size) if event >= 0 else there.remove(size)
+            now = tuple(sorted(there))
+        found.append(now)
+    return found
+
+
+def _without(all_of_them: Sequence[int], gone: Sequence[int]) -> tuple[int, ...]:
+    return tuple((Counter(all_of_them) - Counter(gone)).elements())
+
+
+def _most(spots: Iterable[Spot]) -> tuple[int, ...]:
+    """Each size as often as it is ever there at once."""
+    most: Counter[int] = Counter()
+    for _, own in spots:
+        most |= Counter(own)
+    return tuple(most.elements())

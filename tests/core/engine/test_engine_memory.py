@@ -57,3 +57,33 @@ def test_a_peak_that_cannot_be_forgotten_is_counted_once(monkeypatch: pytest.Mon
 
 def _next(values: Any) -> Callable[..., int]:
     return lambda *_: next(values, 250)
+
+
+def test_cuda_is_awake_before_its_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch refuses to reset the peaks of a device before CUDA runs: seen on an H200, where every run ended with it."""
+    import torch
+
+    from core.engine.memory import Meter
+
+    awake: list[bool] = []
+
+    def reset(_: object) -> None:
+        if not awake:
+            raise RuntimeError("Invalid device argument")
+
+    monkeypatch.setattr(torch.cuda, "init", lambda: awake.append(True))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    Meter(torch.device("cuda:0"))
+    assert awake == [True]
+
+
+@pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="no CUDA device")
+def test_a_gpu_is_measured_before_anything_was_put_on_it() -> None:
+    import torch
+
+    from core.engine.memory import Meter
+
+    meter = Meter(torch.device("cuda:0"))
+    block = torch.empty(64 * MIB, dtype=torch.uint8, device="cuda")
+    del block
+    assert meter.highest >= 64 * MIB

@@ -50,6 +50,21 @@ def reference(model, some_rows) -> tuple[float, torch.Tensor]:
     return float(total.detach()), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+@pytest.mark.parametrize("lengths", [(14,), (11, 5, 14)])
+def test_key_heads_of_their_own_change_no_number(lengths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on GPUs without flash attention, whose fused kernel wants a key head for each query head."""
+    model = families.build("llama", kernel="sdpa").train()
+    assert model.config.num_key_value_heads < model.config.num_attention_heads
+    one = make_pass(rows(*lengths), CPU)
+    shared_loss, shared = gradients(model, make_loss_head(model), [one])
+    asked: list[bool] = []
+    monkeypatch.setattr(attention, "_shares_heads", lambda *_: asked.append(True))
+    own_loss, own = gradients(model, make_loss_head(model), [one])
+    assert asked
+    assert own_loss == pytest.approx(shared_loss, rel=1e-6)
+    torch.testing.assert_close(own, shared, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", families.NAMES)
 def test_packing_equals_row_by_row_with_the_models_own_head_and_mask(name: str) -> None:
     some = rows(11, 5, 14, 3)

@@ -16,8 +16,9 @@ def footprint_of(case: Case, facts: ModelFacts) -> Footprint:
 
 def setup_of(case: Case) -> Setup:
     kernel = case.attention
-    if kernel == "flash" and case.kind == "cuda" and case.compute_dtype != "fp32":
-        kernel = "varlen"
+    if kernel != "eager" and case.kind == "cuda":
+        flash = case.ampere and case.compute_dtype != "fp32"
+        kernel = ("varlen" if kernel == "flash" else kernel) if flash else "efficient"
     return Setup(
         kind=case.kind,
         quantization=case.quantization,

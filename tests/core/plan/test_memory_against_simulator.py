@@ -51,6 +51,23 @@ def test_the_closed_form_agrees_with_the_simulator(capsys: pytest.CaptureFixture
     assert [case for error, case in errors if error < -UNDER] == []
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("llama-3-8b", compute_dtype="fp16", passes=((900, 300, 500), (700,)), ampere=False),
+        Case("qwen2.5-7b", compute_dtype="fp16", quantization="nf4", checkpointed=28, passes=((1024,),), ampere=False),
+        Case("llama-2-7b", compute_dtype="fp16", attention="sdpa", passes=((300, 800), (400,)), ampere=False),
+        Case("qwen3-4b", compute_dtype="fp32", passes=((512, 1500), (300,))),
+    ],
+    ids=["grouped heads", "4 bits, recomputed", "a key head for each query head", "32 bits"],
+)
+def test_the_closed_form_agrees_where_flash_attention_cannot_run(case: Case) -> None:
+    from tests.simulator.depth import simulate_deep
+
+    simulated = simulate_deep(case)
+    assert counted_bytes(case, simulated.facts) / simulated.peak_bytes == pytest.approx(1, abs=NEARLY_ALL)
+
+
 def counted_bytes(case: Case, facts: ModelFacts) -> int:
     """Peak allocated bytes by the closed form."""
     assert is_described(facts)

@@ -45,21 +45,20 @@ def attended(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Ten
         sliced = (_slice(tape, x, part, len(chosen)) for x in (query, key, value))
         parts.append(_one(tape, form, part, *sliced))
         del sliced
-    written_out = form.kernel in ("eager", "capped")
     if len(parts) > 1:
         joined = tape.tensor(query.rows, query.width, query.bytes)
         count = len(parts)
         joined.node = tape.node(lambda grads: [grads[0]] * count, *parts)
         return copied(tape, joined)
     whole = parts[0]
-    return copied(tape, whole) if written_out or form.kernel == "math" else whole
+    return copied(tape, whole) if form.kernel in ("eager", "capped") else whole
 
 
 def _one(tape: Tape, form: Structure, part: Part, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if form.kernel in ("eager", "capped"):
         return _written_out(tape, form, part, query, key, value)
-    if form.kernel == "math":
-        return _math(tape, form, part, query, key, value)
+    if form.kernel == "efficient":
+        key, value = _repeated(tape, form, part, key), _repeated(tape, form, part, value)
     return _fused(tape, form, query, key, value, part.rows, f"{part.once}_padded")
 
 
@@ -74,18 +73,22 @@ def _slice(tape: Tape, x: Tensor, part: Part, documents: int) -> Tensor:
 
 
 def _fused(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Tensor, rows: str, padded: str) -> Tensor:
-    """Flash attention: sums of exponentials are kept; its backward pass takes fp32 scratch of the query's size."""
+    """Flash attention: sums of exponentials are kept; its backward pass takes fp32 scratch of the query's size.
+
+    The memory-efficient kernel and the processor's take no more than a number a row.
+    """
     size = query.bytes
     once = rows if rows in ("tokens", "longest") else f"{rows}_once"
     result = tape.tensor(rows, "query", size)
     sums = tape.buffer(rows, "heads", FP32)
     state = tape.buffer("one", "two", 8)
-    grouped, flash = form.grouped, form.kernel != "efficient"
+    grouped, flash = form.grouped, form.kernel in ("varlen", "flash")
+    key_width, value_width = key.width, value.width
 
     def gradient(_: Grads) -> Grads:
         dq = tape.buffer(once, "query", size)
-        dk = tape.buffer(once, "key", size)
-        dv = tape.buffer(once, "value", size)
+        dk = tape.buffer(once, key_width, size)
+        dv = tape.buffer(once, value_width, size)
         scratch = [tape.buffer(padded, "heads", FP32)]
         if flash:
             scratch.append(tape.buffer(padded, "heads_rounded", FP32))
@@ -158,22 +161,3 @@ def _softmax(tape: Tape, part: Part, scores: Tensor, size: int) -> Tensor:
     narrow = tape.tensor(kept, "heads", size)
     narrow.node = tape.node(lambda _: [tape.buffer(pairs, "heads", FP32)], soft)
     return narrow
-
-
-def _math(tape: Tape, form: Structure, part: Part, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """``_scaled_dot_product_attention_math`` in aten/src/ATen/native/transformers/attention.cpp, in fp32 throughout."""
-    before, pairs, kept = query.bytes, part.pairs_once, part.pairs
-    query, key, value = (convert(tape, x, FP32) for x in (query, key, value))
-    query = scaled(tape, query)
-    key, value = _repeated(tape, form, part, key), _repeated(tape, form, part, value)
-    mask = tape.buffer(pairs, "one", FP32)
-    key_scaled = scaled(tape, key)
-    scores = _product(tape, part, query, key_scaled, pairs, "heads", scores_first=False)
-    del key_scaled
-    soft = tape.tensor(kept, "heads", FP32)
-    soft.node = tape.node(lambda _: [tape.buffer(pairs, "heads", FP32)], scores, saved=(soft.buffer,))
-    scores = soft
-    del soft
-    result = _product(tape, part, scores, value, part.rows, "query", scores_first=True)
-    del mask
-    return convert(tape, result, before)

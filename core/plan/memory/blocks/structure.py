@@ -15,7 +15,8 @@ class Structure:
         attention, mlp: names of the linear layers by role, for a family that has no block of its own.
         full: every weight learns.
         number: the compute format, "bf16", "fp16" or "fp32".
-        kernel: "varlen", "flash", "sdpa" or "eager".
+        kernel: "varlen", "flash", "efficient" (which wants as many key heads as query heads), "processor" (flash on a
+            CPU), "eager" or "capped" (written out, the latter with Gemma 2's cap on scores).
         before, after: documents with calls of their own before and after the longest one's.
         learns_input: the layer's input wants a gradient.
         grouped: fewer key heads than query heads.
