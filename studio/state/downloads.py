@@ -191,11 +191,13 @@ class Arrivals(QObject):
     Attributes:
         changed: something was added or taken away, or failed.
         arrived: ``model.base`` of a model that is there now.
+        data_arrived: the name of a data set that is there now, and among the data files.
         all: the newest last.
     """
 
     changed = Signal()
     arrived = Signal(str)
+    data_arrived = Signal(str)
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -270,7 +272,12 @@ class Arrivals(QObject):
             self._welcome(arrival)
 
     def _add_data(self, arrival: _DataArrival) -> None:
-        add_data_files(self._desk, arrival.setting, (arrival.base,))
+        data = self._desk.session.spec.data
+        if arrival.base in (*data.train, *data.validation):
+            self._desk.session.refresh("data")
+        else:
+            add_data_files(self._desk, arrival.setting, (arrival.base,))
+        self.data_arrived.emit(arrival.base)
         self._desk.tell(tr("{name} is ready and added to the data files.", name=arrival.name))
 
     def _welcome(self, arrival: Arrival) -> None:

@@ -13,7 +13,7 @@ from studio.look import tokens
 from studio.pages.data.chips import FileChip, name_of
 from studio.pages.data.hub_add import HubAdd, data_arrivals
 from studio.state.desk import Desk
-from studio.state.downloads import add_data_files
+from studio.state.downloads import add_data_files, arrivals
 from studio.widgets.basics import Card, Empty, button, column, label, line, row
 from studio.widgets.flow import FlowLayout
 from studio.words import tr, tr_count
@@ -75,6 +75,7 @@ class FilesCard(Card):
         for files in (self._train, self._validation):
             files.chosen.connect(self.show_file)
             files.hub_asked.connect(self.hub.open_for)
+        arrivals(desk).data_arrived.connect(self._data_arrived)
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.facts_changed.connect(self._facts_changed)
         self._refresh()
@@ -101,6 +102,11 @@ class FilesCard(Card):
     def _spec_changed(self, paths: frozenset[str]) -> None:
         if paths & {TRAIN, VALIDATION}:
             self._refresh()
+
+    def _data_arrived(self, name: str) -> None:
+        """Shows the rows of a file that could not be read before it came."""
+        if name == self.current:
+            self.shown.emit(name)
 
     def _refresh(self) -> None:
         files = self.files

@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QLayout, QLineEdit, QPushButton, QWidget
 
+from core.data.hub_files import missing_hub_data
 from core.errors import Problem, Severity, UserError, error
 from core.facts.locate import cache_folder
 from core.hub.datasets import DatasetDetails, DatasetPart, dataset_details
@@ -89,10 +90,20 @@ class HubAdd(Card):
         words = tr("Goes to the training files.") if setting == "data.train" else tr("Goes to the validation files.")
         self._where.setText(words)
         self.show()
+        if not self.field.text():
+            self.field.setText(self._missing())
         if self._go is not None:
             self._list_splits()
         self.field.setFocus(Qt.FocusReason.OtherFocusReason)
         self.field.selectAll()
+
+    def _missing(self) -> str:
+        """The first data set of the spec that is not on this computer: most likely it is what is wanted here."""
+        try:
+            missing = missing_hub_data(self._desk.session.spec.data)
+        except UserError:  # a name that means nothing; the problems on the page say so
+            return ""
+        return str(missing[0]) if missing else ""
 
     def close_panel(self) -> None:
         """Hides the panel and ends what is being asked; a download goes on."""
@@ -204,7 +215,7 @@ class HubAdd(Card):
         self._notes.setVisible(is_full)
         if is_full:
             self._full.addWidget(_note(_too_full(size - here, free)))
-        is_known = str(part.name) in self._desk.session.spec.get(self._setting)
+        is_known = is_here and str(part.name) in self._desk.session.spec.get(self._setting)
         self._size.setText(" · ".join(_sizes(part, is_here=is_here)))
         words = tr("Download and add, {size}", size=format_bytes(size - here))
         if is_known:

@@ -222,3 +222,17 @@ def test_the_page_shows_rows_of_a_data_set_that_is_here(qtbot: Any, page: DataPa
     (folder / "train.jsonl").write_bytes(rows(12))
     desk.session.edit("data.train", ("hf:org/mine",))
     qtbot.waitUntil(lambda: page.rows.model.rowCount() == 12, timeout=WAIT_MS)
+
+
+def test_a_data_set_of_the_spec_that_is_not_here_is_fetched_and_shown(qtbot: Any, page: DataPage, desk: Any) -> None:
+    name = f"hf:org/two/de:train@{COMMIT}"
+    desk.session.edit("data.train", (name,))
+    qtbot.waitUntil(
+        lambda: any("is not on this computer" in item.message for item in page.rows.problems), timeout=WAIT_MS
+    )
+    press(qtbot, page, "hub-train")
+    assert page.files.hub.field.text() == name
+    press(qtbot, page, "hub-add-look")
+    press(qtbot, page, "hub-add-go")
+    qtbot.waitUntil(lambda: page.rows.model.rowCount() == 9, timeout=WAIT_MS)
+    assert desk.session.spec.data.train == (name,)
