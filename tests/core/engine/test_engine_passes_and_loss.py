@@ -62,7 +62,7 @@ def test_key_heads_of_their_own_change_no_number(lengths: tuple[int, ...], monke
     own_loss, own = gradients(model, make_loss_head(model), [one])
     assert asked
     assert own_loss == pytest.approx(shared_loss, rel=1e-6)
-    torch.testing.assert_close(own, shared, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(own, shared, rtol=1e-4, atol=1e-5)  # groups are summed in another order
 
 
 @pytest.mark.parametrize("name", families.NAMES)
