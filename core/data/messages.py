@@ -10,6 +10,7 @@ from core.data.turns import listed, parsed, role_of, speaker_roles, turn_keys
 from core.data.types import Message
 
 _CALLS = ("function_call", "function-call", "functioncall", "tool_call", "tool_calls")
+_SPEAKERS = ("user", "assistant", "system", "tool")
 _CALL_PARTS = ("tool_call", "tool_calls", "function_call")
 _WEIGHTS = ("weight", "loss", "loss_weight", "train")
 _REASONING_PARTS = ("reasoning", "thinking")
@@ -31,6 +32,8 @@ def to_text(value: object, what: str) -> str:
         except UnicodeDecodeError:
             raise MisfitError(f"{what} holds bytes that are not UTF-8 text.") from None
     if isinstance(value, str):
+        if value.isascii():
+            return value
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
@@ -76,6 +79,14 @@ def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
 
 
 def _to_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:
+    if type(turn) is dict and len(turn) == 2:  # what most turns are, in less than half the time
+        role, content = turn.get("role"), turn.get("content")
+        if role in _SPEAKERS and isinstance(content, str) and (content.strip() or role != "assistant"):
+            return Message(role, to_text(content, f"the content of {what}"))
+    return _read_message(turn, what, roles)
+
+
+def _read_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:
     if not isinstance(turn, Mapping):
         raise MisfitError(f"{what} is not an object with a role and a content.")
     keys = turn_keys(turn)
