@@ -27,6 +27,9 @@ MOST_SHINGLES = 4096
 """Of longer texts the smallest so many hashes are compared (a bottom-k sketch, Broder 1997): the resemblance is then
 known to 1.6 % (one over the root of their number)."""
 
+COMPARISONS = (100_000, 2)
+"""So many pairs are compared at most, and so many more for each text: some ten microseconds each, a bounded time."""
+
 _LEADERS = 4
 """Rows of one bucket are compared with at most so many others of it, which bounds the time where buckets are large."""
 
@@ -153,7 +156,7 @@ class NearIndex:
     ) -> None:
         import numpy as np
 
-        budget = 100_000 + 2 * self._count
+        budget = COMPARISONS[0] + COMPARISONS[1] * self._count
         for rows, begins in buckets:
             for number, bucket in enumerate(np.split(rows, begins[1:])):
                 if alive and number % _BATCH == 0:

@@ -25,6 +25,7 @@ class Found:
         spec: the section ``data`` of the spec.
         advised: what would make the template write rows that it refuses.
         splittable: how many of the long rows can be split.
+        hidden: tokens of the longest row whose answer lies behind the limit.
     """
 
     count: int
@@ -34,6 +35,7 @@ class Found:
     spec: DataSpec
     advised: tuple[Fix, ...] = ()
     splittable: int = 0
+    hidden: int = 0
 
 
 def finding_of(name: str, found: Found) -> Finding:
@@ -94,7 +96,7 @@ def _learn_all(found: Found) -> list[Fix]:
 
 
 def _longer_for_masked(found: Found) -> list[Fix]:
-    limit = min(_LONGEST, 2 * found.spec.max_length)
+    limit = _rounded(found.hidden)
     return [Fix(f"Allow {limit} tokens", (Edit("data.max_length", limit),)), *_learn_all(found)]
 
 

@@ -151,9 +151,16 @@ class _Summary:
         return self._scan.seen[name].excerpts if name in self._scan.seen else {}
 
     def _found(self, count: int, places: Sequence[RowPlace]) -> Found:
-        scan = self._scan
+        scan, lengths = self._scan, self._lengths
         return Found(
-            count, places, self._lengths.total_rows, self._lengths, self._spec, tuple(scan.advised), scan.splittable
+            count=count,
+            places=places,
+            rows=lengths.total_rows,
+            lengths=lengths,
+            spec=self._spec,
+            advised=tuple(scan.advised),
+            splittable=scan.splittable,
+            hidden=scan.hidden,
         )
 
 

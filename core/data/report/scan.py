@@ -55,6 +55,7 @@ class Scan:
         more: pieces of rows that were split.
         advised: what would make the template write rows that it refuses.
         splittable: how many rows that are too long can be split.
+        hidden: tokens of the longest row whose answer lies behind the limit.
     """
 
     def __init__(self, spec: DataSpec, tokenizer: Tokenizer, template: ChatTemplate, progress: Progress) -> None:
@@ -67,7 +68,7 @@ class Scan:
         self.near = NearIndex()
         self.more = MorePieces()
         self.advised: dict[Fix, None] = {}
-        self.splittable = 0
+        self.splittable = self.hidden = 0
         self._spec, self._progress = spec, progress
         self._splitter = Splitter(tokenizer, template, spec) if "split_long" in spec.repairs else None
         cache = TokenCache(tokens_folder())
@@ -174,6 +175,7 @@ class Scan:
         kept = answer if len(document) <= limit else document.marks.count(1, 0, limit)
         if not kept:
             self._see("masked_by_cut" if answer else "masked", row, opening(sample))
+            self.hidden = max(self.hidden, len(document) if answer else 0)
             return
         if len(document) > limit and is_first:
             self._see("cut", row, opening(sample))
