@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.cli.console import Console
-from core.errors import ExitCode, UserError, error
+from core.errors import ExitCode, Problem, UserError, error
 from core.facts.types import ModelFacts
 from core.spec.run_spec import RunSpec
 
@@ -87,10 +87,30 @@ def _spec(options: argparse.Namespace) -> RunSpec:
 
 
 def _model(spec: RunSpec) -> ModelFacts:
+    """The model whose tokenizer and template are used.
+
+    Raises:
+        UserError: it is unknown, damaged or not here; with what is wrong with the files.
+    """
     from core.facts.base_model import read_base_model
 
-    model = read_base_model(spec.model.base, spec.model.revision)
+    try:
+        model = read_base_model(spec.model.base, spec.model.revision)
+    except UserError as failure:
+        raise UserError(*_wrong_files(spec), *failure.problems) from failure
     if not model.here:
         message = f"“{spec.model.base}” is not on this computer, and its tokenizer is needed."
-        raise UserError(error("model.base", message, "Download it, or name another model with --model."))
+        advice = "Download it, or name another model with --model."
+        raise UserError(*_wrong_files(spec), error("model.base", message, advice))
     return model
+
+
+def _wrong_files(spec: RunSpec) -> tuple[Problem, ...]:
+    """What is wrong with the files, so that all is said at once."""
+    from core.data.report.files import open_files
+
+    try:
+        open_files(spec.data)
+    except UserError as failure:
+        return failure.problems
+    return ()
