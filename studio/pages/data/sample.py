@@ -1,7 +1,7 @@
 """A row of the table made ready to be shown: its turns, its tokens, its text in the file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,11 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from core.data.preview import PreviewRow
-from core.errors import UserError
+from core.data.token_preview import TokenPreview
+from core.errors import Problem, UserError
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
+from core.spec.template_choice import is_template_text, without_tools
 from studio.pages.data.rows_table import TableRow
 from studio.pages.data.sample_view import SampleFacts, Turn
 from studio.pages.data.token_view import Piece
@@ -82,18 +84,17 @@ def _facts(
         return SampleFacts(turns, raw, understood, row.problem), writer
     try:
         writer = _writer(data, model, writer)
-        pieces = _pieces(row, writer, data)
+        pieces, notes = _pieces(row, writer, data)
     except UserError as failure:
         return SampleFacts(turns, raw, token_problem=failure.problems[0]), writer
-    return SampleFacts(turns, raw, pieces=pieces), writer
+    return SampleFacts(turns, raw, pieces=pieces, notes=notes), writer
 
 
 def _writer(data: DataSpec, model: ModelFacts, known: _Writer | None) -> _Writer:
     from core.data.templates import choose_template
     from core.data.tokenizer import Tokenizer
 
-    changed = Path(data.template).stat().st_mtime_ns if Path(data.template).is_file() else 0
-    key = (model.path, model.fingerprint, data.template, changed)
+    key = (model.path, model.fingerprint, data.template, _changed(without_tools(data.template)))
     if known is not None and known.key == key:
         return known
     tokenizer = Tokenizer.load(Path(model.path))
@@ -101,14 +102,27 @@ def _writer(data: DataSpec, model: ModelFacts, known: _Writer | None) -> _Writer
     return _Writer(key, tokenizer, template, frozenset(tokenizer.added_tokens()))
 
 
-def _pieces(row: PreviewRow, writer: _Writer, data: DataSpec) -> tuple[Piece, ...]:
+def _changed(template: str) -> int:
+    """When a file with a template was changed last; 0 for templates that are no files."""
+    try:
+        return 0 if is_template_text(template) else Path(template).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _pieces(row: PreviewRow, writer: _Writer, data: DataSpec) -> tuple[tuple[Piece, ...], tuple[Problem, ...]]:
     from core.data.token_preview import preview_tokens
 
     assert row.sample is not None
     found = preview_tokens(row.sample, writer.tokenizer, writer.template, data)
+    return pieces_of(found, writer.special), found.notes
+
+
+def pieces_of(found: TokenPreview, special: Container[int]) -> tuple[Piece, ...]:
+    """A row's tokens as they are shown; ``special`` are the ids of control tokens."""
     cut = len(found.ids) if found.cut_at is None else found.cut_at
     return tuple(
-        Piece(text, token, "cut" if place >= cut else "trained" if trained else "masked", token in writer.special)
+        Piece(text, token, "cut" if place >= cut else "trained" if trained else "masked", token in special)
         for place, (text, token, trained) in enumerate(zip(found.pieces, found.ids, found.trained, strict=True))
     )
 
@@ -122,7 +136,7 @@ def _turns(row: PreviewRow, data: DataSpec) -> tuple[Turn, ...]:
     if not row.messages:
         return (Turn("text", sample.completion, trained=True),)
     turns = [
-        Turn(message.role, _words(message.content, message.extra), trained)
+        Turn(message.role, message.content, trained, _thoughts(message.extra), _calls(message.extra))
         for message, trained in zip(row.messages, trained_turns(row.messages, data.train_on), strict=True)
     ]
     if sample.tools:
@@ -130,12 +144,12 @@ def _turns(row: PreviewRow, data: DataSpec) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def _words(content: str, extra: Mapping[str, Any]) -> str:
-    """A turn's text, with thoughts before it and calls of tools behind it."""
-    thoughts = next((extra[name] for name in ("reasoning_content", "thinking", "reasoning") if extra.get(name)), "")
-    calls = extra.get("tool_calls")
-    parts = (str(thoughts), content, _json(calls) if calls else "")
-    return "\n\n".join(part for part in parts if part)
+def _thoughts(extra: Mapping[str, Any]) -> str:
+    return str(next((extra[name] for name in ("reasoning_content", "thinking", "reasoning") if extra.get(name)), ""))
+
+
+def _calls(extra: Mapping[str, Any]) -> str:
+    return _json(extra["tool_calls"]) if extra.get("tool_calls") else ""
 
 
 def _raw(row: PreviewRow) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QPainter, QPaintEvent
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import (
     QFrame,
     QLabel,
@@ -19,11 +18,11 @@ from PySide6.QtWidgets import (
 from core.errors import Problem
 from studio.look import tokens
 from studio.look.theme import look, mono_font
-from studio.pages.data.token_view import MOST_SHOWN, Piece, TokenView, paint_piece
+from studio.pages.data.token_view import Piece
+from studio.pages.data.tokens_panel import TokensPanel
 from studio.state.desk import Desk
-from studio.widgets.basics import Elided, Empty, ProblemNote, button, column, label, row, set_role
+from studio.widgets.basics import Elided, Empty, ProblemNote, column, label, row
 from studio.widgets.controls import Segments
-from studio.widgets.flow import FlowLayout
 from studio.words import tr, tr_count
 
 MOST_LETTERS = 20_000
@@ -34,11 +33,13 @@ _MEMORY = "data.sample_as"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One part of a row: who speaks, what, and whether the words carry loss."""
+    """One part of a row: who speaks, what, and whether the words carry loss; thoughts before them, calls behind."""
 
     role: str
     text: str
     trained: bool
+    thoughts: str = ""
+    calls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class SampleFacts:
         problem: why it cannot be used.
         pieces: its tokens; None while there is no model to ask.
         token_problem: why the model's template or tokenizer cannot write it.
+        notes: what the template adds to it.
     """
 
     turns: tuple[Turn, ...]
@@ -60,6 +62,7 @@ class SampleFacts:
     problem: Problem | None = None
     pieces: tuple[Piece, ...] | None = None
     token_problem: Problem | None = None
+    notes: tuple[Problem, ...] = ()
 
 
 def role_title(role: str) -> str:
@@ -90,7 +93,7 @@ class SampleView(QWidget):
         self.modes.chosen.connect(self._choose)
         self.place = Elided("", "muted", mode=Qt.TextElideMode.ElideLeft)
         self.conversation = _Conversation()
-        self.tokens = _Tokens(desk)
+        self.tokens = TokensPanel(desk)
         self.raw = QPlainTextEdit()
         self.raw.setReadOnly(True)
         self.raw.setTabChangesFocus(True)
@@ -141,7 +144,7 @@ class SampleView(QWidget):
         self._has_row, self._is_understood = True, facts.understood
         self.place.set_text(place)
         self.conversation.show_turns(facts.turns, facts.problem)
-        self.tokens.show_tokens(facts.pieces, facts.token_problem or facts.problem)
+        self.tokens.show_tokens(facts.pieces, facts.token_problem or facts.problem, facts.notes)
         self.raw.setPlainText(_shortened(facts.raw, MOST_RAW_LETTERS))
         self._choose(self.modes.value())
 
@@ -198,119 +201,35 @@ class _Bubble(QFrame):
         super().__init__()
         self.setProperty("role", "note-info" if turn.trained else "inset")
         title = role_title(turn.role)
-        self.setAccessibleName(tr("{role}: {words}", role=title, words=turn.text[:200]))
-        words = QLabel(_shortened(turn.text, MOST_LETTERS))
-        words.setTextFormat(Qt.TextFormat.PlainText)
-        words.setWordWrap(True)
-        words.setMinimumWidth(40)
-        words.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
-        )
-        words.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self.setAccessibleName(tr("{role}: {words}", role=title, words=(turn.text or turn.calls)[:200]))
         head = row(label(title, "caption"), None)
         if turn.trained:
             head.addWidget(label(tr("trained"), "muted"))
-        box = column(head, words, spacing=2)
+        box = column(head, spacing=2)
+        if turn.thoughts:
+            box.addWidget(label(tr("Thoughts"), "muted"))
+            box.addWidget(_words(turn.thoughts, "help"))
+        if turn.text or not (turn.thoughts or turn.calls):
+            box.addWidget(_words(turn.text))
+        if turn.calls:
+            box.addWidget(label(tr("Calls tools"), "muted"))
+            calls = _words(turn.calls)
+            calls.setFont(mono_font())
+            box.addWidget(calls)
         box.setContentsMargins(12, 8, 12, 10)
         self.setLayout(box)
 
 
-class _Swatch(QWidget):
-    """A small sample of how a token looks, for the legend."""
-
-    def __init__(self, piece: Piece) -> None:
-        super().__init__()
-        self._piece = piece
-        metrics = QFontMetricsF(mono_font(tokens.SMALL))
-        self.setFixedSize(round(metrics.horizontalAdvance(piece.text)) + 8, round(metrics.height()) + 4)
-        self.setAccessibleName(piece.text)
-
-    def paintEvent(self, _event: QPaintEvent) -> None:  # noqa: N802 (Qt's name)
-        """The token."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        font = mono_font(tokens.SMALL)
-        font.setStrikeOut(self._piece.kind == "cut")
-        painter.setFont(font)
-        paint_piece(painter, self._piece, QRectF(self.rect()).adjusted(1, 1, -1, -1), self._piece.text)
-        painter.end()
-
-
-class _Tokens(QWidget):
-    """The tokens with a legend, what is said about the one that is pointed at, and what is missing if they are not."""
-
-    def __init__(self, desk: Desk) -> None:
-        super().__init__()
-        self.view = TokenView()
-        self.count = label("", "muted", wrap=True)
-        self.pointed = Elided(tr("Point at a token to see its number."), "muted")
-        self.view.pointed.connect(self.pointed.set_text)
-        legend = QWidget()
-        flow = FlowLayout(legend, spacing=tokens.SPACE_1)
-        for piece in (
-            Piece(tr("trained"), 0, "trained"), Piece(tr("read only"), 0, "masked"),
-            Piece(tr("special"), 0, "masked", special=True), Piece(tr("cut off"), 0, "cut"),
-        ):  # fmt: skip
-            flow.addWidget(_Swatch(piece))
-        shown = QWidget()
-        box = column(legend, self.view, self.count, self.pointed, spacing=tokens.SPACE_1)
-        box.setContentsMargins(tokens.SPACE_3, tokens.SPACE_2, tokens.SPACE_2, tokens.SPACE_2)
-        box.setStretch(1, 1)
-        shown.setLayout(box)
-        choose = button(tr("Choose a base model"), lambda: desk.go("model"), name="choose-model")
-        self._missing = Empty(
-            "box",
-            tr("No base model yet"),
-            tr("Tokens are the model’s own pieces of text, so it has to be chosen first."),
-            choose,
-        )
-        self._problem = QWidget()
-        self._problem_box = column(spacing=0)
-        self._problem_box.setContentsMargins(tokens.SPACE_3, tokens.SPACE_3, tokens.SPACE_3, tokens.SPACE_3)
-        self._problem.setLayout(self._problem_box)
-        self._stack = QStackedWidget()
-        for page in (shown, self._missing, self._problem):
-            self._stack.addWidget(page)
-        self._shown = shown
-        self._desk = desk
-        outer = column(self._stack, spacing=0)
-        self.setLayout(outer)
-
-    def show_tokens(self, pieces: tuple[Piece, ...] | None, problem: Problem | None) -> None:
-        """Shows the tokens, or why there are none."""
-        if problem is not None:
-            while self._problem_box.count():
-                item = self._problem_box.takeAt(0)
-                old = item.widget() if item is not None else None
-                if old is not None:
-                    old.deleteLater()
-            self._problem_box.addWidget(ProblemNote(problem, lambda fix: self._desk.session.apply(fix.edits)))
-            self._problem_box.addStretch(1)
-            self._stack.setCurrentWidget(self._problem)
-        elif pieces is None:
-            self._stack.setCurrentWidget(self._missing)
-        else:
-            self.view.show_pieces(pieces)
-            self.count.setText(_counted(pieces))
-            trained = any(piece.kind == "trained" for piece in pieces)
-            set_role(self.count, "muted" if trained else "warn")
-            self.pointed.set_text(tr("Point at a token to see its number."))
-            self._stack.setCurrentWidget(self._shown)
-
-
-def _counted(pieces: Sequence[Piece]) -> str:
-    kept = sum(1 for piece in pieces if piece.kind != "cut")
-    trained = sum(1 for piece in pieces if piece.kind == "trained")
-    cut = len(pieces) - kept
-    counted = tr_count(kept, "One token", "{n} tokens")
-    if not trained:
-        return tr("{tokens}, none of them trained: this row teaches nothing.", tokens=counted)
-    if len(pieces) > MOST_SHOWN:
-        return tr("{tokens}, {trained} trained, {cut} cut off. The first {shown} are shown.", tokens=counted,
-                  trained=f"{trained:,}", cut=f"{cut:,}", shown=f"{MOST_SHOWN:,}")  # fmt: skip
-    if cut:
-        return tr("{tokens}, {trained} trained, {cut} cut off", tokens=counted, trained=f"{trained:,}", cut=f"{cut:,}")
-    return tr("{tokens}, {trained} trained", tokens=counted, trained=f"{trained:,}")
+def _words(text: str, role: str = "") -> QLabel:
+    """A text of a row, whole as far as it can be shown, to be read and copied."""
+    words = label(_shortened(text, MOST_LETTERS), role)
+    words.setWordWrap(True)
+    words.setMinimumWidth(40)
+    words.setTextInteractionFlags(
+        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    )
+    words.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+    return words
 
 
 def _shortened(text: str, most: int) -> str:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
+    QAccessible,
+    QAccessibleAnnouncementEvent,
     QColor,
     QFont,
     QFontMetricsF,
@@ -199,8 +201,16 @@ class TokenView(QAbstractScrollArea):
             return
         self._current = target
         self._bring_current()
-        self.pointed.emit(describe(self._pieces[target]))
+        words = describe(self._pieces[target])
+        self.pointed.emit(words)
+        self._announce(words)
         self.viewport().update()
+
+    def _announce(self, words: str) -> None:
+        """Says to screen readers which token the mark is on, and which of how many it is."""
+        place = tr("Token {n} of {total}", n=f"{self._current + 1:,}", total=f"{len(self._pieces):,}")
+        self.setAccessibleDescription(f"{words} · {place}")
+        QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, words))
 
 
 def describe(piece: Piece) -> str:
