@@ -1,7 +1,7 @@
 """The report about a whole data set: every file read to its end, every row tokenised, and what is wrong with them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +141,14 @@ class _Summary:
         """The rows that a finding names: the first ones, or the most extreme ones."""
         named: list[int] = rows.tolist()
         if name in ("short_answers", "long_answers"):
-            named = [row for row in named if row in self._scan.extremes.excerpts] or named
+            named = [row for row in named if row in self._kept(name)]
         return named[:MOST_PLACES]
 
-    def _kept(self, name: str) -> dict[int, str]:
+    def _kept(self, name: str) -> Mapping[int, str]:
         """The words that were kept of rows with a finding."""
+        extremes = self._scan.extremes
         if name in ("short_answers", "long_answers"):
-            return self._scan.extremes.excerpts
+            return extremes.short if name == "short_answers" else extremes.long
         return self._scan.seen[name].excerpts if name in self._scan.seen else {}
 
     def _found(self, count: int, places: Sequence[RowPlace]) -> Found:

@@ -105,26 +105,26 @@ class Seen:
 
 @dataclass(slots=True)
 class Extremes:
-    """The rows with the shortest and the longest answers, with their words, should they turn out to be unusual."""
+    """The rows with the shortest and the longest answers, with their words, should they turn out to be unusual.
 
-    excerpts: dict[int, str] = field(default_factory=dict)
-    _short: list[tuple[int, int]] = field(default_factory=list)
-    _long: list[tuple[int, int]] = field(default_factory=list)
+    Attributes:
+        short, long: row -> the words of it that a finding quotes.
+    """
+
+    short: dict[int, str] = field(default_factory=dict)
+    long: dict[int, str] = field(default_factory=dict)
+    _heaps: tuple[list[tuple[int, int]], list[tuple[int, int]]] = field(default_factory=lambda: ([], []))
 
     def add(self, row: int, tokens: int, excerpt: Callable[[], str]) -> None:
         """One more row."""
-        for heap, size in ((self._short, -tokens), (self._long, tokens)):
+        for heap, kept, size in zip(self._heaps, (self.short, self.long), (-tokens, tokens), strict=True):
             if len(heap) < MOST_PLACES:
                 heapq.heappush(heap, (size, row))
             elif size > heap[0][0]:
-                self._forget(heapq.heapreplace(heap, (size, row))[1])
+                del kept[heapq.heapreplace(heap, (size, row))[1]]
             else:
                 continue
-            self.excerpts.setdefault(row, shortened(excerpt()))
-
-    def _forget(self, row: int) -> None:
-        if all(row != other for heap in (self._short, self._long) for _, other in heap):
-            self.excerpts.pop(row, None)
+            kept[row] = shortened(excerpt())
 
 
 @dataclass(slots=True)
