@@ -85,11 +85,15 @@ class _Summary:
             max_length=self._spec.max_length,
             languages=as_languages({LANGUAGES[number]: rows for number, rows in languages.items()}),
             findings=self._findings(),
-            repaired=dict(+Counter({**scan.repairs.counts, **self._compared.dropped})),
+            repaired=self._repaired(),
             shape=scan.shapes[0].name,
             template_name=template_name,
             is_complete=self._compared.is_complete,
         )
+
+    def _repaired(self) -> dict[str, int]:
+        split = int(self._compared.is_kept[_array(self._scan.split_rows)].sum())
+        return dict(+Counter({**self._scan.repairs.counts, **self._compared.dropped, "split_long": split}))
 
     def _histogram(self) -> Lengths:
         import numpy as np

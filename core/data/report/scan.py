@@ -52,7 +52,7 @@ class Scan:
         shapes: what the rows of each file are.
         repairs: those of single rows, with what they did.
         near: signatures of all rows.
-        more: pieces of rows that were split.
+        split_rows, more: rows that were split, and their pieces beyond the first.
         advised: what would make the template write rows that it refuses.
         splittable: how many rows that are too long can be split.
         hidden: tokens of the longest row whose answer lies behind the limit.
@@ -66,7 +66,7 @@ class Scan:
         self.shapes: list[Shape] = []
         self.repairs = RowRepairs(spec.repairs)
         self.near = NearIndex()
-        self.more = MorePieces()
+        self.more, self.split_rows = MorePieces(), array("Q")
         self.advised: dict[Fix, None] = {}
         self.splittable = self.hidden = 0
         self._spec, self._progress = spec, progress
@@ -137,7 +137,8 @@ class Scan:
     def _send(self, row: int, sample: Sample) -> None:
         """Hands a row over to the tokenizer, whole or in parts, and counts what comes back meanwhile."""
         parts = (sample,) if self._splitter is None else self._splitter.split(sample)
-        self.repairs.counts["split_long"] += len(parts) > 1
+        if len(parts) > 1:
+            self.split_rows.append(row)
         for number, part in enumerate(parts):
             self._sent.append((row, number == 0))
             for done in self._batches.add(part):
