@@ -13,7 +13,7 @@ from studio.state.repairs import is_applied
 from studio.widgets.basics import button, line, show_inside
 from studio.words import tr, tr_count
 
-FOLDED, MOST = 10, 200
+FOLDED, MOST = 12, 200
 _MEMORY = "data.finding"
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 

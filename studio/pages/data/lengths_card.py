@@ -104,9 +104,10 @@ class LengthsCard(Card):
         return found
 
     def _rows_key(self) -> object:
-        """The same for the same rows and tokens, whatever the limit."""
+        """The same for the same rows and tokens, whatever the limit; rows that are split depend on it."""
         data = self._desk.session.spec.data
-        same_rows = replace(data, max_length=_ANY_LIMIT, mapping={})
+        limit = data.max_length if "split_long" in data.repairs else _ANY_LIMIT
+        same_rows = replace(data, max_length=limit, mapping={})
         return same_rows, tuple(data.mapping.items()), self._desk.session.spec.model.base.strip()
 
     def _template_words(self, facts: DataFacts) -> str:

@@ -31,9 +31,12 @@ class RepairedList(QWidget):
         self.hide()
 
     def show_repairs(self, report: Report | None) -> None:
-        """Shows the repairs of the spec; ``report`` knows how many rows each changed, once they have been read so."""
-        names = self._desk.session.spec.data.repairs
-        shown = tuple((name, _count_words(name, report)) for name in names)
+        """Shows the repairs of the spec and how many rows each touched: as they were read, or else as reported."""
+        session = self._desk.session
+        counts = report.repaired if report is not None else {}
+        if session.data is not None and not session.is_reading:
+            counts = {name: session.data.repaired.get(name, 0) for name in session.spec.data.repairs}
+        shown = tuple((name, _count_words(counts.get(name))) for name in session.spec.data.repairs)
         if shown == self._shown:
             return
         self._shown = shown
@@ -77,8 +80,7 @@ class RepairedList(QWidget):
         session.apply((without_repair(session.spec, name),))
 
 
-def _count_words(name: str, report: Report | None) -> str:
-    count = report.repaired.get(name) if report is not None else None
+def _count_words(count: int | None) -> str:
     if count is None:
         return tr("not counted yet")
     return tr_count(count, "one row", "{n} rows") if count else tr("no row needs it")
