@@ -1,7 +1,7 @@
 """Twenty of the most frequent small words of languages that share a script with others.
 
-Chosen by hand: articles, pronouns, prepositions and conjunctions, which no text of a few sentences can do without. Where
-two languages share a word both have it; a single letter is a word too.
+Chosen by hand: articles, pronouns, prepositions and conjunctions, which no text of a few sentences can do without.
+Where two languages share a word both have it; a single letter is a word too.
 """
 
 from collections.abc import Mapping
