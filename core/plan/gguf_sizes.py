@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from core.facts.types import LinearFacts, ModelFacts
+from core.plan.shapes import shapes_of
 
 # Format -> (numbers in a block, bytes of a block).
 BLOCKS: Mapping[str, tuple[int, int]] = {
@@ -74,41 +75,40 @@ def gguf_sizes(model: ModelFacts, *, untied: bool = False) -> Mapping[str, int]:
 
 def _size(model: ModelFacts, name: str, *, tied: bool) -> int:
     base = TYPES[name]
-    blocks = [linear for linear in model.linears if linear.layer is not None]
+    shapes = shapes_of(model)
     matrix = model.vocab_size * model.hidden_size
-    total = sum(
-        _bytes(linear.in_features * linear.out_features, linear.in_features, form)
-        for linear, form in _formats(model, blocks, name)
-    )
+    total = sum(number * _bytes(width * height, width, form) for width, height, form, number in _formats(model, name))
     output = _output_format(base, model)
     total += _bytes(matrix, model.hidden_size, output if tied else base)
     total += 0 if tied else _bytes(matrix, model.hidden_size, output)
     positions = max(0, model.embedding_parameters - matrix)
-    inside = sum(linear.in_features * linear.out_features for linear in blocks)
     heads = matrix if model.tied_embeddings else 2 * matrix
-    rest = max(0, model.parameters - inside - heads - positions)
+    rest = max(0, model.parameters - shapes.block_parameters - heads - positions)
     # Norms and biases are vectors; much more than a vector for every layer's side is experts, stored in one piece.
-    sides = sum(linear.out_features + linear.in_features for linear in blocks) + 2 * model.hidden_size
+    sides = sum(number * sum(size) for size, number in shapes.blocks.items()) + 2 * model.hidden_size
     experts = rest if rest > 2 * sides else 0
     total += _expert_bytes(experts, name) + 4 * (rest - experts + positions)
-    return total + VOCABULARY_BYTES * model.vocab_size + TENSOR_BYTES * (len(blocks) + 2 * model.num_layers)
+    return total + VOCABULARY_BYTES * model.vocab_size + TENSOR_BYTES * (shapes.blocks.total() + 2 * model.num_layers)
 
 
-def _formats(model: ModelFacts, blocks: list[LinearFacts], name: str) -> Iterator[tuple[LinearFacts, str]]:
+def _formats(model: ModelFacts, name: str) -> Iterator[tuple[int, int, str, int]]:
+    """Width, height and format of the matrices in the layers, and how many there are of each."""
     base = TYPES[name]
-    mixed = name.endswith("_M")
+    if not name.endswith("_M"):
+        for (width, height), number in shapes_of(model).blocks.items():
+            yield width, height, base, number
+        return
+    blocks = [linear for linear in model.linears if linear.layer is not None]
     down = [linear for linear in blocks if _is_down(linear)]
     values = [linear for linear in blocks if linear.short_name in _VALUES]
     better = {
-        linear.name
-        for group in (down, values)
-        for number, linear in enumerate(group)
-        if mixed and _more_bits(number, len(group))
+        linear.name for group in (down, values) for number, linear in enumerate(group) if _more_bits(number, len(group))
     }
     seventy = model.num_layers == _SEVENTY_LAYERS and model.num_heads != model.num_kv_heads
     helped = {linear.name for linear in values} if seventy and base == "Q4_K" else frozenset()
     for linear in blocks:
-        yield linear, "Q6_K" if linear.name in better else "Q5_K" if linear.name in helped else base
+        form = "Q6_K" if linear.name in better else "Q5_K" if linear.name in helped else base
+        yield linear.in_features, linear.out_features, form, 1
 
 
 def _is_down(linear: LinearFacts) -> bool:

@@ -1,7 +1,6 @@
 """A base model seen by the planner: its linear layers by name, and the sums that every estimate starts from."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.facts.types import LinearFacts, ModelFacts
@@ -36,7 +35,7 @@ class Shapes:
     block_parameters: int
     block_outputs: int
     largest_linear: int
-    blocks: Mapping[tuple[int, int], int]
+    blocks: Counter[tuple[int, int]]
 
 
 @once_for_each(_KEPT_INDEXES)

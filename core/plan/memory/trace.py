@@ -163,7 +163,8 @@ def _without(all_of_them: Sequence[int], gone: Sequence[int]) -> tuple[int, ...]
 
 def _most(spots: Iterable[Spot]) -> tuple[int, ...]:
     """Each size as often as it is ever there at once."""
-    most: Counter[int] = Counter()
-    for _, own in spots:
-        most |= Counter(own)
-    return tuple(most.elements())
+    most: dict[int, int] = {}
+    for own in {own for _, own in spots}:
+        for size in set(own):
+            most[size] = max(most.get(size, 0), own.count(size))
+    return tuple(size for size, count in most.items() for _ in range(count))
