@@ -21,7 +21,7 @@ from studio.widgets.basics import breakable, button, column, label, show_inside
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr, tr_count
 
-_HEIGHT, _NARROW, _LEAST_WIDTH = 320, 560, 260
+_HEIGHT, _LIST_HEIGHT, _NARROW, _LEAST_WIDTH = 380, 220, 560, 260
 _INDENT = 48
 _SHOWN_BY = frozenset(("data.max_length", "data.train_on", "data.template"))
 
@@ -43,6 +43,7 @@ class FindingDetail(QWidget):
         self.reader = PlaceReader(self)
         self.samples = SampleReader(desk, self)
         self._row: TableRow | None = None
+        self._is_narrow: bool | None = None
         self.fixes = [self._fix_button(fix) for fix in finding.fixes]
         holder = QWidget()
         flow = FlowLayout(holder)
@@ -53,7 +54,7 @@ class FindingDetail(QWidget):
         advice = label(breakable(say(finding.advice)), "help", wrap=True)
         show_inside(advice, is_shown=bool(finding.advice))
         words = column(message, advice, holder)
-        words.setContentsMargins(look().px(_INDENT), 0, 0, tokens.SPACE_1)
+        words.setContentsMargins(_INDENT, 0, 0, tokens.SPACE_1)  # below the title, whatever the size of its letters
         box = column(words)
         self.places = PlacesView()
         self.sample = SampleView(desk)
@@ -88,8 +89,13 @@ class FindingDetail(QWidget):
         """Puts the row below the list where both do not fit side by side."""
         super().resizeEvent(event)
         narrow = self.width() < look().px(_NARROW)
+        if narrow is self._is_narrow:
+            return
+        self._is_narrow = narrow
+        below = look().px(_LIST_HEIGHT) if narrow else 0
         self._splitter.setOrientation(Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal)
-        self._splitter.setFixedHeight(look().px(_HEIGHT) * (2 if narrow else 1))
+        self._splitter.setFixedHeight(look().px(_HEIGHT) + below)
+        self._splitter.setSizes([below, look().px(_HEIGHT)] if narrow else [1000, 1000])
 
     def _fix_button(self, fix: Fix) -> QPushButton:
         made = button(say(fix.title), lambda: self._apply(fix), icon_name="wand-sparkles", name="fix")
