@@ -57,7 +57,14 @@ def print_memory(console: Console, state: RunState) -> None:
     else:
         planned, measured = format_bytes(memory.predicted_bytes), format_bytes(memory.peak_bytes)
         difference = f"{abs(residual):.1%} {'more' if residual >= 0 else 'less'}"
-        console.line(f"Memory           {planned} planned, {measured} measured ({difference})")
+        if memory.counted_bytes:
+            console.line(
+                f"Memory           {measured} measured, {format_bytes(memory.counted_bytes)} counted for its largest "
+                f"pass of {memory.pass_tokens:,} tokens ({difference})"
+            )
+            console.line(f"  planned        {planned} at most, for the largest pass there can be")
+        else:
+            console.line(f"Memory           {planned} planned, {measured} measured ({difference})")
     console.line(f"  peaks          {_moments(memory)}")
     if memory.reserved_bytes:
         console.line(

@@ -3,6 +3,7 @@
 from core.engine.session import Session
 from core.events.types import MemoryMeasured, Notice
 from core.plan.hindsight import measurable_bytes, uncorrected
+from core.plan.types import Plan
 from core.runs.device_records import Measurement, remember
 
 FIRST_REPORT = 3
@@ -13,6 +14,7 @@ def report_memory(session: Session) -> MemoryMeasured:
     """Says what training has taken so far, beside the plan's prediction."""
     meter, planned = session.meter, session.order.plan.memory
     peaks = {str(moment): peak for moment, peak in meter.peaks.items()}
+    seen = _plan_of_what_ran(session).memory if session.pace.largest_pass else None
     body = MemoryMeasured(
         step=session.counters.step,
         device=_device_name(session),
@@ -23,6 +25,7 @@ def report_memory(session: Session) -> MemoryMeasured:
         shown_bytes=meter.shown(),
         pass_tokens=session.pace.largest_pass,
         token_seconds=session.pace.token_seconds,
+        counted_bytes=measurable_bytes(seen) if seen is not None else 0,
     )
     session.context.emit(body)
     return body
@@ -30,22 +33,25 @@ def report_memory(session: Session) -> MemoryMeasured:
 
 def remember_run(session: Session, measured: MemoryMeasured) -> None:
     """Adds the run to the records of its device. Records are a help and never a reason to fail."""
-    order, planned_passes = session.order, session.order.plan.choices.micro_batch_tokens.value
+    planned_passes = session.order.plan.choices.micro_batch_tokens.value
     if not measured.pass_tokens or session.counters.micro_batch_tokens != planned_passes:
         return  # nothing was trained, or in smaller passes than planned because memory ended before its peak
-    plan = uncorrected(order.spec, order.facts, order.plan.choices, measured.pass_tokens)
-    memory, duration = plan.memory, plan.duration
-    expected = measurable_bytes(memory) if memory is not None else 0
-    residual = measured.peak_bytes / expected - 1 if expected else None
+    duration = _plan_of_what_ran(session).duration
     speed = None
     if duration is not None and duration.tokens_per_second and measured.token_seconds:
         speed = measured.token_seconds * duration.tokens_per_second
     outside = measured.shown_bytes - measured.peak_bytes if session.device.type == "cuda" else None
+    residual = measured.residual if measured.counted_bytes else None
     try:
         remember(measured.device, Measurement(residual, outside, speed))
     except OSError as failure:
         message = f"What this run measured could not be kept for later plans: {failure.strerror or failure}."
         session.context.emit(Notice("warning", "records_not_written", message))
+
+
+def _plan_of_what_ran(session: Session) -> Plan:
+    order = session.order
+    return uncorrected(order.spec, order.facts, order.plan.choices, session.pace.largest_pass)
 
 
 def _device_name(session: Session) -> str:

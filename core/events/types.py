@@ -102,7 +102,7 @@ class MemoryMeasured:
 
     Attributes:
         device: the GPU's name as the driver says it, or the processor's.
-        predicted_bytes: the plan's most likely peak, as far as it is measured: without context and slack on CUDA.
+        predicted_bytes: the plan's peak, as far as it is measured: without context and slack on CUDA.
         peak_bytes: the highest of ``peaks``, the saving left out: what the plan's peak is about.
         peaks: the peak while "loading", in a "step", an "evaluation", while "sampling" or "saving", as far as each has
             happened: allocated by tensors on CUDA, resident in RAM on the CPU.
@@ -110,6 +110,8 @@ class MemoryMeasured:
         shown_bytes: the most that the system's own monitor showed for the process, or on the GPU.
         pass_tokens: tokens of the largest pass so far.
         token_seconds: seconds a token took, the first steps left out; 0 while there are no others.
+        counted_bytes: what the plan would have said of passes no larger than the largest so far, earlier runs left out;
+            the plan itself is about the largest pass there can be.
     """
 
     step: int
@@ -121,11 +123,13 @@ class MemoryMeasured:
     shown_bytes: int = 0
     pass_tokens: int = 0
     token_seconds: float = 0.0
+    counted_bytes: int = 0
 
     @property
     def residual(self) -> float | None:
-        """(measured - predicted) / predicted peak; None without a prediction."""
-        return self.peak_bytes / self.predicted_bytes - 1 if self.predicted_bytes > 0 else None
+        """How far the measured peak is from what was counted for it, as a share; None without a prediction."""
+        expected = self.counted_bytes or self.predicted_bytes
+        return self.peak_bytes / expected - 1 if expected > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

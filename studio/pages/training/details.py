@@ -125,21 +125,22 @@ def used_of(state: RunState) -> list[tuple[str, str]]:
 
 def _measured(memory: MemoryMeasured) -> list[tuple[str, str]]:
     """What the plan said of the memory, what it came to, and what other programs show."""
-    size, residual = format_bytes(memory.peak_bytes), memory.residual
+    size = format_bytes(memory.peak_bytes)
+    residual = memory.residual if memory.counted_bytes else None
     if residual is None:
         words = size
     elif abs(residual) < 0.005:
-        words = tr("{size}, as planned", size=size)
+        words = tr("{size}, as counted for its largest pass", size=size)
     else:
         percent = f"{abs(residual):.0%}".replace("%", " %")
         words = (
-            tr("{size}, {percent} more than planned", size=size, percent=percent)
+            tr("{size}, {percent} more than counted for its largest pass", size=size, percent=percent)
             if residual > 0
-            else tr("{size}, {percent} less than planned", size=size, percent=percent)
+            else tr("{size}, {percent} less than counted for its largest pass", size=size, percent=percent)
         )
     facts = [(tr("Memory peak"), words)]
     if memory.predicted_bytes:
-        facts.insert(0, (tr("Memory planned"), format_bytes(memory.predicted_bytes)))
+        facts.insert(0, (tr("Memory planned at most"), format_bytes(memory.predicted_bytes)))
     if memory.shown_bytes:
         facts.append((tr("Memory shown by the system"), format_bytes(memory.shown_bytes)))
     return facts

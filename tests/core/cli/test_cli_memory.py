@@ -27,6 +27,12 @@ def test_planned_and_measured(measured: int, words: str) -> None:
     assert "GPU" not in text
 
 
+def test_a_run_of_small_passes_is_held_against_those() -> None:
+    text = said(MemoryMeasured(9, "RTX 4090", 4 * GIB, GIB, {"step": GIB}, pass_tokens=1431, counted_bytes=GIB))
+    assert "1.0 GiB measured, 1.0 GiB counted for its largest pass of 1,431 tokens (0.0% more)" in text
+    assert "planned        4.0 GiB at most" in text
+
+
 def test_a_gpu_tells_what_its_driver_showed() -> None:
     text = said(MemoryMeasured(9, "RTX 4090", GIB, GIB, {"step": GIB}, 2 * GIB, 3 * GIB))
     assert "2.0 GiB held by the allocator, 3.0 GiB shown by its driver" in text
