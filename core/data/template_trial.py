@@ -78,7 +78,7 @@ def try_template(text: str, sample: Sample, model: ModelFacts, tokenizer: Tokeni
 
 def choice_of(text: str, model: ModelFacts, tokenizer: Tokenizer) -> str:
     """The shortest value of ``data.template`` that stands for a text: a name where it is nothing but a known one."""
-    for name in (AUTO, *builtin_templates()):
+    for name in ((AUTO,) if model.template else ()) + tuple(builtin_templates()):
         try:
             if choose_template(name, model, tokenizer).source == text:
                 return name

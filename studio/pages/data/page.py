@@ -1,13 +1,13 @@
 """The Data page: files on top, what is wrong with them, rows as they are trained, what it all comes to, settings."""
 
 from core.errors import Problem
-from studio.forms.form import FieldRow, MoreSettings, rows_of
+from studio.forms.form import MoreSettings, rows_of
 from studio.pages.data.files_card import FilesCard
 from studio.pages.data.lengths_card import LengthsCard
 from studio.pages.data.problem_list import ProblemList, is_about_a_file
 from studio.pages.data.report_card import ReportCard
 from studio.pages.data.rows_card import RowsCard
-from studio.pages.data.template_editor import TemplateEditor
+from studio.pages.data.template_card import TemplateCard
 from studio.pages.page import Page
 from studio.state.desk import Desk
 from studio.widgets.basics import Card
@@ -28,11 +28,20 @@ class DataPage(Page):
         self.rows = RowsCard(desk)
         self.lengths = LengthsCard(desk)
         settings = Card(tr("Settings"))
-        template = _with_templates(desk)
-        for setting in (*rows_of(desk, "data", advanced=False, without=_ELSEWHERE), template):
+        self.template = TemplateCard(desk, self.rows.current)
+        for setting in rows_of(desk, "data", advanced=False, without=_ELSEWHERE):
             settings.add(setting)
         self.more = MoreSettings(desk, "data", rows_of(desk, "data", advanced=True, without=_ELSEWHERE))
-        for part in (self.files, self.problems, self.report, self.rows, self.lengths, settings, self.more):
+        for part in (
+            self.files,
+            self.problems,
+            self.report,
+            self.rows,
+            self.template,
+            self.lengths,
+            settings,
+            self.more,
+        ):
             self.add(part)
         self.body.addStretch(1)
         self.files.shown.connect(self.rows.show_file)
@@ -46,6 +55,7 @@ class DataPage(Page):
         """Reads no further."""
         self.rows.close_file()
         self.report.close_card()
+        self.template.close_card()
 
     def _facts_changed(self, _name: str) -> None:
         self._list_problems()
@@ -70,9 +80,3 @@ def _same(one: str, other: str) -> bool:
     from pathlib import Path
 
     return Path(one).expanduser().absolute() == Path(other)
-
-
-def _with_templates(desk: Desk) -> FieldRow:
-    from core.spec.run_spec import field_at
-
-    return FieldRow(desk, "data.template", TemplateEditor(field_at("data.template")))

@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
+from core.data.types import Sample
 from core.errors import Problem
 from core.spec.hub_data import is_hub_data
 from core.spec.run_spec import field_at
@@ -199,6 +200,16 @@ class RowsCard(Card):
         elif self.model.has_more and not self.reader.is_busy:
             self.reader.more()
 
+    def current(self) -> tuple[Sample | None, str]:
+        """The chosen row as it is understood, and where it stands; nothing where no row is chosen."""
+        chosen = self.model.row_at(self.table.currentIndex().row())
+        if chosen is None or chosen.row.sample is None:
+            return None, ""
+        return chosen.row.sample, self._place(chosen)
+
+    def _place(self, chosen: TableRow) -> str:
+        return tr("Line {line} of {file}", line=f"{chosen.line:,}", file=Path(self._path).name)
+
     def _row_chosen(self, _place: int) -> None:
         self._read_sample()
 
@@ -208,8 +219,7 @@ class RowsCard(Card):
             self.samples.read(chosen)
 
     def _sample_ready(self, chosen: TableRow, facts: SampleFacts) -> None:
-        line = f"{chosen.line:,}"
-        self.sample.show_sample(facts, tr("Line {line} of {file}", line=line, file=Path(self._path).name))
+        self.sample.show_sample(facts, self._place(chosen))
 
 
 def _rounded(count: int) -> int:
