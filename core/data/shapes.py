@@ -58,7 +58,7 @@ def recognise(rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, s
         UserError: the rows fit no format, or not the one that is wanted.
     """
     columns = list(dict.fromkeys(str(name) for row in rows for name in row.value))
-    chosen = _mapped_columns(rows[0].path, columns, mapping)
+    chosen = mapped_columns(rows[0].path, columns, mapping)
     is_guess = False
     if wanted == "auto" and set(chosen) - {"system"}:
         wanted = "text" if "text" in chosen else "messages" if "messages" in chosen else "prompt_completion"
@@ -82,7 +82,12 @@ def recognise(rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, s
     return replace(shape, notes=tuple(_notes(rows, shape, columns, is_guess=is_guess)))
 
 
-def _mapped_columns(path: str, columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+def mapped_columns(path: str, columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The mapping with the columns as they are written in the file.
+
+    Raises:
+        UserError: it names columns that are not there, or parts that do not exist.
+    """
     problems: list[Problem] = []
     chosen = {}
     for part, name in mapping.items():
