@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from core.plan.memory.counted import Moments
 
@@ -39,27 +40,29 @@ class Size:
         return max(0, self.tokens - self.longest - self.after)
 
 
-class Run:
-    """Neighbouring layers that are alike, in bytes: each way of running them is evaluated when it is asked for.
+class Ways:
+    """A layer in bytes: each way of running it is evaluated when it is asked for."""
 
-    Attributes:
-        count: how many.
-    """
-
-    def __init__(self, count: int, evaluated: Callable[[str], Moments], *, alive: bool) -> None:
-        self.count = count
+    def __init__(self, evaluated: Callable[[str], Moments], *, alive: bool) -> None:
         self._evaluated = evaluated
         self._alive = alive
 
     @cached_property
     def plain(self) -> Moments:
-        """One of them, with all that it keeps."""
+        """With all that it keeps."""
         return self._evaluated("plain" if self._alive else "dead")
 
     @cached_property
     def checkpointed(self) -> Moments:
-        """One of them, recomputed; the same where no gradient flows through it."""
+        """Recomputed; the same where no gradient flows through it."""
         return self._evaluated("checkpointed") if self._alive else self.plain
+
+
+class Run(NamedTuple):
+    """Neighbouring layers that are alike, and how many."""
+
+    number: int
+    layer: Ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +153,10 @@ def _split(runs: Sequence[Run], checkpointed: int) -> list[tuple[Moments, int]]:
     parts: list[tuple[Moments, int]] = []
     left = checkpointed
     for run in runs:
-        recomputed = min(left, run.count)
+        recomputed = min(left, run.number)
         left -= recomputed
         if recomputed > 0:
-            parts.append((run.checkpointed, recomputed))
-        if run.count > recomputed:
-            parts.append((run.plain, run.count - recomputed))
+            parts.append((run.layer.checkpointed, recomputed))
+        if run.number > recomputed:
+            parts.append((run.layer.plain, run.number - recomputed))
     return parts

@@ -11,7 +11,7 @@ from core.plan.memory.counted import Counted, Moments
 from core.plan.memory.head import HeadForm
 from core.plan.memory.kinds import Kind, adapter_widths, matrix_widths
 from core.plan.memory.layers import Group, Trained
-from core.plan.memory.passes import PassMemory, Run, Size
+from core.plan.memory.passes import PassMemory, Run, Size, Ways
 from core.plan.memory.statics import rounded
 from core.plan.memory.trace import Trace, traced, traced_head
 from core.plan.memory.widths import model_widths
@@ -63,12 +63,16 @@ class StepMemory:
 
     def _pass(self, size: Size) -> PassMemory:
         trained, model, number = self.trained, self.model, self.setting.bytes
-        runs = []
+        runs, alike = [], {}
         lowest = True
         for group in trained.groups:
-            form = self._form(group, size, learns_input=not lowest or trained.embeddings > 0)
+            learns_input = not lowest or trained.embeddings > 0
             lowest = lowest and not group.alive
-            runs.append(self._run(group, form, size))
+            # Where cells are painted here and there, layers far from each other are alike.
+            key = (group.kind, group.alive, group.ranks, group.learned, learns_input)
+            if key not in alike:
+                alike[key] = self._ways(group, size, learns_input=learns_input)
+            runs.append(Run(group.count, alike[key]))
         wrapped = trained.head == "wrapped"
         tied = trained.full and model.tied_embeddings
         head = HeadForm(
@@ -92,7 +96,7 @@ class StepMemory:
     def without_gradients(self, size: Size) -> int:
         """The highest point of a pass that keeps nothing: one layer, with the embeddings' output, or the head."""
         highest = 0
-        for group in self.trained.groups:
+        for group in {(group.kind, group.ranks, group.learned): group for group in self.trained.groups}.values():
             form = _at_rest(self._form(group, size, learns_input=False))
             counted = self._counted(traced(form, "dead"), size, group.kind)
             highest = max(highest, counted.moments(group.adapters).forward)
@@ -133,11 +137,13 @@ class StepMemory:
         decoded = self.setting.quantization == "nf4" and self.setting.double_quant
         return {"decoded": 1 if decoded else 0, "rebuilt": 1 if size.tokens > LARGEST_FUSED_4BIT else 0}
 
-    def _run(self, group: Group, form: Structure, size: Size) -> Run:
+    def _ways(self, group: Group, size: Size, *, learns_input: bool) -> Ways:
+        form = self._form(group, size, learns_input=learns_input)
+
         def evaluated(mode: str) -> Moments:
             return self._counted(traced(form, mode), size, group.kind).moments(group.adapters)
 
-        return Run(group.count, evaluated, alive=group.alive)
+        return Ways(evaluated, alive=group.alive)
 
     def _counted(self, trace: Trace, size: Size, kind: Kind | None) -> Counted:
         """A layer of this kind, or the head, with all but its adapters counted; remembered for other ranks."""
