@@ -10,6 +10,7 @@ from core.cli.console import Console
 from core.data.report.types import Finding, Report
 from core.errors import Problem
 from core.facts.types import ModelFacts
+from core.spec.hub_data import short_name
 from core.spec.sections import DataSpec
 from core.units import format_count, format_share
 
@@ -85,7 +86,7 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
 
 def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: FirstSample | None) -> None:
     """The files, how their rows are understood, and the first of them with its loss mask."""
-    _item(console, "Files", *(Path(name).name for name in spec.train))
+    _item(console, "Files", *(short_name(name) for name in spec.train))
     if sample is None:
         _item(console, "First row", "None of the first rows can be used.")
         return

@@ -3,7 +3,7 @@ r"""The cells of a row that play a part: a column, or a template such as ``{ques
 import re
 from collections.abc import Sequence
 
-from core.data.messages import MisfitError, to_text
+from core.data.messages import MisfitError, is_nothing, to_text
 from core.data.types import Row
 
 _PLACE = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")
@@ -46,7 +46,7 @@ def cell(row: Row, column: str | None) -> object:
             return found[0][0]
         name = find_column(columns, (found[1],))
         value = row.value.get(name) if name is not None else None
-        return "" if value is None else to_text(value, f"the column “{found[1]}”")
+        return "" if is_nothing(value) else to_text(value, f"the column “{found[1]}”")
 
     return _PLACE.sub(filled, column.replace("\\n", "\n").replace("\\t", "\t"))
 
@@ -67,7 +67,7 @@ def optional_text(row: Row, column: str | None) -> str:
         MisfitError: it holds something else.
     """
     value = cell(row, column)
-    return "" if value is None else to_text(value, f"the column “{column}”")
+    return "" if is_nothing(value) else to_text(value, f"the column “{column}”")
 
 
 def answer_cell(row: Row, column: str) -> str:

@@ -23,6 +23,7 @@ from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
 from core.facts.types import DataFacts, FileFacts, ModelFacts
+from core.spec.hub_data import short_name
 from core.spec.repairs import REPAIRS
 from core.spec.sections import DataSpec, ValidationGroups
 from core.spec.weights import weight_of
@@ -247,7 +248,7 @@ def _shape_reason(files: Sequence[FileSamples]) -> str:
     others = [item for item in files[1:] if item.shape.name != first.shape.name]
     if not others:
         return first.shape.reason
-    named = "; ".join(f"{Path(item.facts.path).name} is “{item.shape.name}”" for item in others)
+    named = "; ".join(f"{short_name(item.facts.path)} is “{item.shape.name}”" for item in others)
     return f"{first.shape.reason} Other files differ: {named}."
 
 

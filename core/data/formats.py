@@ -40,6 +40,7 @@ _PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 
 
 _PLAIN = DataSpec()
+_PAGE_START = 20
 _LONG_LINE = 400
 """Lines of more characters than this on average are no lines of a page, which have some 60 to 120."""
 
@@ -169,6 +170,10 @@ def _detect_file(path: Path, spec: DataSpec, *, in_folder: bool) -> DataFile:
     text = text.replace("\r", "\n") if bare_returns else text
     named = kind_by_name(path)
     kind = _text_kind(cast("FormatName", named) if named else None, text)
+    if kind != "text" and text.lstrip()[:_PAGE_START].lower().startswith(("<!doctype html", "<html")):
+        message = "This is a web page, not a data file with rows."
+        advice = "Download the file itself; its site may show a page for signing in instead."
+        raise UserError(error(str(path), message, advice))
     fallback = CODECS.get(spec.encoding, "")
     if not fallback and kind in ("csv", "tsv", "text") and encoding == "utf-8" and looks_western(head):
         fallback = WESTERN

@@ -1,5 +1,6 @@
 """Rows from one JSON document: of the list or the object of named rows that it is, of the list inside, or itself."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from core.data.json_rows import as_row, expected, why_unusable
 from core.data.json_text import BrokenJsonError, JsonText, ValueTooLongError
-from core.data.packed import BrokenFileError, OnBytes
+from core.data.packed import BrokenFileError, OnBytes, unreadable
 from core.data.source import MAX_LINE_BYTES, Source, elide
 from core.data.types import Row
 from core.errors import Problem, UserError, error
@@ -15,6 +16,7 @@ from core.units import format_bytes
 
 _LIST_NAMES = ("data", "train", "rows", "examples", "samples", "items", "conversations")
 _DEEPEST = 4
+_EDGE = 4096
 _SHOWN = 12
 _ENOUGH_MEMBERS = 20
 """So many objects alike are the rows of a long document that nobody wants to read to its end first."""
@@ -87,6 +89,25 @@ def read_json_document(
         raise BrokenFileError(_long_problem(path, long.line)) from None
     except (ValueError, RecursionError) as failure:
         raise BrokenFileError(_unusable(path, text.line, failure)) from None
+
+
+def cut_off(source: Source) -> Problem | None:
+    """Whether a document that is one list or object ends as one does, seen without reading what lies between."""
+    try:
+        with source.path.open("rb") as file:
+            start = file.read(_EDGE).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _EDGE))
+            end = file.read().rstrip()[-1:]
+    except OSError as failure:
+        return unreadable(source.path, failure)
+    wanted = {b"[": b"]", b"{": b"}"}.get(start)
+    if source.encoding != "utf-8" or wanted is None or not end or end == wanted:
+        return None
+    first, last = start.decode(), wanted.decode()
+    message = f"The file begins with “{first}” and does not end with “{last}”: it seems to be cut off."
+    advice = "Copy or download it again; with data.bad_rows=skip the rows before that place are used."
+    return error(str(source.path), message, advice)
 
 
 def _elements(path: Path, text: JsonText, *, whole: bool) -> Iterator[Row | Problem]:

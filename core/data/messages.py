@@ -20,6 +20,11 @@ class MisfitError(Exception):
     """A row does not fit its shape; the message is the sentence that says why."""
 
 
+def is_nothing(value: object) -> bool:
+    """Whether a cell is empty: null, or the NaN that pandas writes for it."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def to_text(value: object, what: str) -> str:
     """A cell as text; numbers and truth values are written out.
 
@@ -39,10 +44,10 @@ def to_text(value: object, what: str) -> str:
         except UnicodeEncodeError:
             raise MisfitError(f"{what} holds half of a character pair (a lone surrogate), which is no text.") from None
         return value
+    if is_nothing(value):
+        raise MisfitError(f"{what} is missing ({'null' if value is None else 'NaN'}).")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    if value is None:
-        raise MisfitError(f"{what} is missing (null).")
     kind = "a list" if isinstance(value, list | tuple) else "an object" if isinstance(value, Mapping) else "no text"
     raise MisfitError(f"{what} is {kind}, and a text was expected.")
 

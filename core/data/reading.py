@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect_named, read_rows
+from core.data.json_document import cut_off
 from core.data.order import seed_number
 from core.data.packed import BrokenFileError, byte_chunks, unreadable
 from core.data.repairs import RowRepairs
@@ -20,6 +21,9 @@ from core.data.types import Row, Sample, Shape
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
 from core.spec.sections import DataSpec
+
+_MOST_ALIKE = 3
+"""How many rows are named that one change of a setting would mend, such as the encoding of the whole file."""
 
 MOST_NAMED = 20
 """How many bad rows are named one by one; the rest is counted."""
@@ -122,7 +126,7 @@ def collect_samples(
         if file is None:
             continue
         try:
-            found.append(_read_file(file, spec, progress, on_sample))
+            found.append(_read_file(file, spec, progress, None if problems else on_sample))
         except UserError as failure:
             problems.extend(problem for problem in failure.problems if problem not in problems)
     if problems:
@@ -141,6 +145,8 @@ def _read_file(
     bad = _BadRows()
     repairs = RowRepairs(spec.repairs)
     before = _state(file)
+    if spec.bad_rows == "stop":
+        _require_whole(file, progress)
     try:
         shape, samples = _understand(file, spec, progress, bad, repairs, on_sample)
     except UserError as failure:
@@ -158,6 +164,25 @@ def _read_file(
     cut = file.cut if file.format == "text" else TextCut()
     fallback = _used_fallback(file, progress)
     return FileSamples(facts, shape, tuple(samples), bad.count, tuple(problems), cut, fallback, repairs.counts)
+
+
+def _require_whole(file: DataFile, progress: Progress) -> None:
+    """Finds out what makes a file useless as a whole before its rows become tokens, which takes far longer.
+
+    Raises:
+        UserError: an archive is damaged or swells without end, or a JSON document is cut off.
+    """
+    if file.format in ("parquet", "arrow"):
+        return
+    for path in file.parts or (file.path,):
+        packing = read_head(path)[1] if file.parts else file.packing
+        if packing:
+            for _ in byte_chunks(path, packing):
+                progress.alive()
+        elif file.format == "json":
+            problem = cut_off(replace(file.source, path=path))
+            if problem is not None:
+                raise UserError(problem)
 
 
 def _state(file: DataFile) -> list[tuple[int, int]]:
@@ -191,6 +216,7 @@ def _understand(
         raise UserError(error(file.name, message, "Mend the file or choose another one."))
     shape = recognise(first, spec.format, spec.mapping)
     samples: list[Sample] = []
+    stops = spec.bad_rows == "stop"
     for row in itertools.chain(first, rows):
         sample = to_sample(row, shape)
         if isinstance(sample, Problem):
@@ -201,7 +227,7 @@ def _understand(
             continue
         samples.append(mended)
         progress.row_read()
-        if on_sample is not None:
+        if on_sample is not None and not (bad.count and stops):  # then nothing will be trained
             on_sample(mended)
     return shape, samples
 
@@ -242,7 +268,8 @@ class _BadRows:
 
     def add(self, problem: Problem) -> None:
         self.count += 1
-        if len(self._named) < MOST_NAMED:
+        repeated = problem.fixes and sum(named.fixes == problem.fixes for named in self._named) >= _MOST_ALIKE
+        if len(self._named) < MOST_NAMED and not repeated:
             self._named.append(problem)
 
     def listed(self) -> list[Problem]:

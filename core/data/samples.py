@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.data.cells import answer_cell, cell, optional_text, text_cell
+from core.data.cells import answer_cell, cell, is_template, optional_text, text_cell
 from core.data.messages import MisfitError, to_messages, to_text, to_tools
+from core.data.source import elide
 from core.data.templates import WEIGHT
 from core.data.transcripts import split_transcript
 from core.data.turns import is_too_deep, is_turn, parsed
 from core.data.types import Message, Row, Sample, Shape
 from core.errors import Problem, error
+
+_SHOWN = 6
 
 
 def to_sample(row: Row, shape: Shape) -> Sample | Problem:
@@ -19,8 +22,17 @@ def to_sample(row: Row, shape: Shape) -> Sample | Problem:
             return error(row.place, "The row is nested too deeply.", "Mend or remove the row.")
         return _READERS[shape.name](row, shape)
     except MisfitError as misfit:
-        message = str(misfit)
+        message = _without_column(row, shape, str(misfit)) or str(misfit)
         return error(row.place, message[:1].upper() + message[1:], "Mend or remove the row.")
+
+
+def _without_column(row: Row, shape: Shape, message: str) -> str:
+    """What to say where a row does not even have the column that a complaint is about: it is of another shape."""
+    absent = [column for column in shape.columns.values() if column not in row.value and f"“{column}”" in message]
+    if not absent or is_template(absent[0]):
+        return ""
+    has = ", ".join(f"“{elide(str(name), 30)}”" for name in list(row.value)[:_SHOWN]) or "none"
+    return f"the row has no column “{absent[0]}”, unlike the first rows of the file; its columns are {has}."
 
 
 def _read_messages(row: Row, shape: Shape) -> Sample:

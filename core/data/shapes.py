@@ -271,6 +271,8 @@ def _single_column_problem(path: str, column: str) -> Problem:
 
 def _unknown_problem(path: str, columns: Sequence[str]) -> Problem:
     message = f"The rows fit no known format; their columns are {_listed(columns)}."
+    if not columns:
+        message = "The rows fit no known format: they have no columns."
     lower = {column.lower() for column in columns}
     if "chosen" in lower and "prompt" in lower:
         advice = (

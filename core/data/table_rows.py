@@ -232,7 +232,8 @@ def _table_row(path: Path, line: int, header: Sequence[str], record: Sequence[st
     if len(cells) == len(header):
         return Row(str(path), line, dict(zip(header, cells, strict=True)))
     message = (
-        f"The row has {len(cells)} cells, but the first line names {len(header)} column{'s' * (len(header) != 1)}. "
+        f"The row has {len(cells)} cell{'s' * (len(cells) != 1)}, but the first line names {len(header)} "
+        f"column{'s' * (len(header) != 1)}. "
         f"It begins with “{elide(cells[0] if cells else '')}”."
     )
     return error(f"{path}:{line}", message, "Put cells that contain the separator between quotation marks.")

@@ -9,6 +9,7 @@ import os
 import re
 import urllib.parse
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 PREFIX = "hf:"
 SYNTAX = "hf:owner/name/config:split@revision"
@@ -79,6 +80,12 @@ def read_hub_data(text: str) -> HubData | None:
     if found is not None:
         return found
     return _parsed(text[len(PREFIX) :]) if text.lower().startswith(PREFIX) else None
+
+
+def short_name(text: str) -> str:
+    """What people call a data file: the last part of its path, or the short name of a data set of the hub."""
+    found = read_hub_data(text)
+    return found.short if found is not None else PurePath(text).name or text
 
 
 def typed_hub_data(text: str) -> HubData | None:

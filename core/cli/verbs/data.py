@@ -7,6 +7,7 @@ from pathlib import Path
 from core.cli.console import Console
 from core.errors import ExitCode, Problem, UserError, error
 from core.facts.types import ModelFacts
+from core.spec.hub_data import is_hub_data
 from core.spec.run_spec import RunSpec
 
 STARTER = "starter"
@@ -31,12 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Prints the shape of the rows, the first one as tokens, and the report."""
     from core.cli.data_report import first_sample, print_report, print_sample
+    from core.cli.hub import fetch_hub_data
+    from core.data.hub_files import pin_hub_data
     from core.data.report.making import make_report
     from core.records import to_plain
     from core.spec.codec import to_mapping
 
     spec = _spec(options)
     model = _model(spec)
+    if any(is_hub_data(name) for name in (*spec.data.train, *spec.data.validation)):
+        fetch_hub_data(spec.data, console)
+        spec = replace(spec, data=pin_hub_data(spec.data))
     sample = first_sample(spec.data, model)
     print_sample(console, spec.data, model, sample)
 

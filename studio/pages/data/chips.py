@@ -1,24 +1,16 @@
 """A chosen file as a chip: its name, how many rows it has, and a button that takes it away."""
 
-from pathlib import Path
-
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
-from core.spec.hub_data import is_hub_data, read_hub_data
+from core.spec.hub_data import is_hub_data, short_name
 from studio.look import tokens
 from studio.look.theme import look
 from studio.widgets.basics import IconLabel, label, tool_button
 from studio.words import tr
 
 _NAME_WIDTH = 240
-
-
-def name_of(path: str) -> str:
-    """What people call a data file: the last part of its path, or the short name of a data set of the hub."""
-    found = read_hub_data(path)
-    return found.short if found is not None else Path(path).name or path
 
 
 class FileChip(QFrame):
@@ -41,7 +33,7 @@ class FileChip(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip(path)
-        name = name_of(path)
+        name = short_name(path)
         self._name = QLabel()
         self._name.setTextFormat(Qt.TextFormat.PlainText)
         metrics = QFontMetrics(self._name.font())

@@ -7,10 +7,10 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QVBoxLayout, QWidget
 
 from core.errors import Edit
 from core.paths import resource
-from core.spec.hub_data import is_hub_data
+from core.spec.hub_data import is_hub_data, short_name
 from studio.forms.form import FieldRow
 from studio.look import tokens
-from studio.pages.data.chips import FileChip, name_of
+from studio.pages.data.chips import FileChip
 from studio.pages.data.hub_add import HubAdd, data_arrivals
 from studio.state.desk import Desk
 from studio.state.downloads import add_data_files, arrivals
@@ -225,7 +225,7 @@ class _FileList(QWidget):
         """The recent files as a menu."""
         menu = QMenu(self)
         for path in self.recent_files():
-            name, folder = name_of(path), "Hugging Face" if is_hub_data(path) else Path(path).parent.name
+            name, folder = short_name(path), "Hugging Face" if is_hub_data(path) else Path(path).parent.name
             entry = menu.addAction(tr("{name}  in {folder}", name=name, folder=folder))
             entry.setToolTip(path)
             entry.triggered.connect(

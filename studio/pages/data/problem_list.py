@@ -7,8 +7,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.errors import Problem, Severity
+from core.spec.hub_data import short_name
 from studio.look import tokens
-from studio.pages.data.chips import name_of
 from studio.state.desk import Desk
 from studio.widgets.basics import LinkLabel, ProblemNote, button, row
 from studio.words import tr, tr_count
@@ -103,7 +103,7 @@ class ProblemList(QWidget):
         where: QWidget | None = None
         file, line = place_of(problem)
         if is_about_a_file(problem):
-            name = name_of(file)
+            name = short_name(file)
             title = tr("{file}, line {line}: show this row", file=name, line=f"{line:,}") if line else name
             where = LinkLabel(title, lambda: self.asked.emit(file, line))
             where.setObjectName("problem-place")

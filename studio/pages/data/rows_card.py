@@ -8,12 +8,11 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from core.data.types import Sample
 from core.errors import Problem
-from core.spec.hub_data import is_hub_data
+from core.spec.hub_data import is_hub_data, short_name
 from core.spec.run_spec import field_at
 from core.units import format_bytes
 from studio.look import tokens
 from studio.look.theme import look
-from studio.pages.data.chips import name_of
 from studio.pages.data.columns import ColumnsLine
 from studio.pages.data.rows import Batch, OpenFile, RowsReader
 from studio.pages.data.rows_table import RowsModel, RowsView, TableRow
@@ -133,7 +132,7 @@ class RowsCard(Card):
         self.sample.clear()
         self.samples.forget()
         self._set_problems(())
-        self._name.set_text(name_of(self._path) if is_hub_data(self._path) else self._path)
+        self._name.set_text(short_name(self._path) if is_hub_data(self._path) else self._path)
         self._format.hide()
         self._shape.hide()
         self.columns.ask(())

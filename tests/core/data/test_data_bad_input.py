@@ -102,9 +102,13 @@ def write(path: Path, *parts: str | bytes) -> Path:
         ('{"prompt": "a", "completion": null}', "is missing (null)"),
         ('{"prompt": null, "completion": "b"}', "is missing (null)"),
         ('{"prompt": "a", "completion": ["b"]}', "is a list, and a text was expected"),
-        ('{"prompt": "a"}', "is missing"),
-        ('{"text": "another shape"}', "is missing"),
-        ('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}', "is missing"),
+        ('{"prompt": "a"}', "has no column “completion”"),
+        (
+            '{"text": "another shape"}',
+            "has no column “prompt”, unlike the first rows of the file; its columns are “text”",
+        ),
+        ('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}', "“messages”"),
+        ('{"prompt": "a", "completion": NaN}', "is missing (NaN)"),
         ('{"prompt": "a", "completion": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
         ('{"prompt": "a", "completion": ' + "[" * 90_000 + "]" * 90_000 + "}", "nested too deeply"),
     ],
@@ -253,3 +257,33 @@ def test_a_bare_carriage_return_between_two_rows_of_a_line(tmp_path: Path, model
     rows, said = loaded(broken, model)
     assert rows == 3
     assert any(f"{broken}:1" in problem and "not valid JSON" in problem for problem in said)
+
+
+def test_a_web_page_says_so(tmp_path: Path, model: ModelFacts) -> None:
+    path = write(tmp_path / "rows.jsonl", "\n<!DOCTYPE html><html><body>Sign in</body></html>")
+    with pytest.raises(UserError, match="This is a web page"):
+        load_dataset(DataSpec(train=(str(path),)), 1, model)
+    page = write(tmp_path / "page.txt", "<html><body>Text to learn.</body></html>")
+    assert len(load_dataset(DataSpec(train=(str(page),), validation_share=0), 1, model).train) == 1
+
+
+def test_what_one_setting_mends_is_said_three_times(tmp_path: Path, model: ModelFacts) -> None:
+    path = write(tmp_path / "rows.jsonl", GOOD, f"{LINE}\n".encode("latin-1") * 30)
+    rows, said = loaded(path, model)
+    assert rows == 1
+    assert len(said) == 4
+    assert "27 more rows cannot be used; 30 in all" in said[-1]
+
+
+@pytest.mark.parametrize("name", ["cut.json", "cut.jsonl.gz"])
+def test_what_is_cut_off_is_said_before_anything_becomes_tokens(
+    tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    rows = [GOOD] * 20_000
+    blob = ("[" + ",".join(rows))[:-20].encode() if name == "cut.json" else gzip.compress("".join(rows).encode())[:-9]
+    path = write(tmp_path / name, blob)
+    taken: list[object] = []
+    monkeypatch.setattr("core.data.encoder.Encoder.offer", lambda _self, sample: taken.append(sample))
+    with pytest.raises(UserError, match="cut off"):
+        load_dataset(DataSpec(train=(str(path),)), 1, model)
+    assert taken == []

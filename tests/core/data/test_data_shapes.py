@@ -162,7 +162,7 @@ def test_prompts_and_completions() -> None:
         ({"prompt": "p", "completion": ""}, "empty"),
         ({"prompt": "p", "completion": " \n"}, "empty"),
         ({"prompt": "p", "completion": None}, "null"),
-        ({"prompt": "p"}, "null"),
+        ({"prompt": "p"}, "no column “completion”"),
         ({"prompt": "", "completion": "c"}, "“prompt” is empty"),
         ({"prompt": {"a": 1}, "completion": "c"}, "is an object"),
         ({"prompt": ["x"], "completion": "c"}, "is a list"),
@@ -228,7 +228,7 @@ def test_mapping_overrules_names() -> None:
         ({"text": "t"}, "auto", {"question": "text"}, "no part"),
         ({"q1": "t"}, "auto", {"q1": "prompt"}, "Write “prompt: q1” instead."),
         ({"x": "t"}, "auto", {"prompt": "x"}, "“completion”"),
-        ({}, "auto", {}, "none"),
+        ({}, "auto", {}, "they have no columns"),
     ],
 )
 def test_unknown_formats_say_what_to_do(value: dict[str, Any], wanted: Any, mapping: dict[str, str], said: str) -> None:

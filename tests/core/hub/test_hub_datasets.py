@@ -289,6 +289,16 @@ def test_planning_downloads_what_is_not_here(
     assert (again["facts"]["data"]["train"]["rows"], again["facts"]["data"]["validation"]["rows"]) == (600, 20)
 
 
+@pytest.mark.usefixtures("talks")
+def test_looking_through_a_data_set(lowrank: Callable[..., Said], tiny_model: Path) -> None:  # noqa: F811
+    said = lowrank("data", "hf:org/talks", "--model", tiny_model, "--set", "data.max_length=256")
+    assert said.code == 0, said
+    assert f"org/talks:train@{COMMIT[:7]}" in said.out
+    again = lowrank("data", "hf:org/talks", "--model", tiny_model, "--json").json
+    assert again["report"]["rows"] == 570, "a twentieth is held back"
+    assert again["spec"]["train"] == [f"hf:org/talks/default:train@{COMMIT}"]
+
+
 def test_planning_with_what_cannot_be_had(
     lowrank: Callable[..., Said],
     tiny_model: Path,  # noqa: F811
