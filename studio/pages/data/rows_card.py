@@ -6,20 +6,21 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
-from core.data.types import Sample
+from core.data.types import Sample, Shape
 from core.errors import Problem
 from core.spec.hub_data import is_hub_data, short_name
 from core.spec.run_spec import field_at
-from core.units import format_bytes
+from core.units import format_bytes, format_share
 from studio.look import tokens
 from studio.look.theme import look
-from studio.pages.data.columns import ColumnsLine
+from studio.pages.data.column_choice import ColumnChoice
+from studio.pages.data.columns import ColumnsEditor
 from studio.pages.data.rows import Batch, OpenFile, RowsReader
 from studio.pages.data.rows_table import RowsModel, RowsView, TableRow
 from studio.pages.data.sample import SampleReader
 from studio.pages.data.sample_view import SampleFacts, SampleView
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, Elided, Pill, label
+from studio.widgets.basics import Card, Elided, Pill, button, label, row
 from studio.words import say, tr, tr_count
 
 _SETTLE_MS = 200
@@ -56,30 +57,21 @@ class RowsCard(Card):
         self.table = RowsView(self.model)
         self.sample = SampleView(desk)
         self._name = Elided("", "muted", mode=Qt.TextElideMode.ElideMiddle)
+        self._read = Elided("", "muted")
         self._format, self._shape = Pill(), Pill("", "accent")
         self.head.insertWidget(1, self._name, 1)
         self.head.addWidget(self._format)
         self.head.addWidget(self._shape)
         self._reason = label("", "help", wrap=True)
-        self.add(self._reason)
-        self.columns = ColumnsLine(desk)
+        self.columns = ColumnsEditor(desk)
+        self.choice = ColumnChoice(desk, self.reader, self.table, self.columns)
+        self.change = button(tr("Change columns…"), self.choice.begin, role="quiet", name="change-columns")
+        self.change.hide()
+        top = row(self._reason, self.change)
+        top.setStretch(0, 1)
+        self.add(top)
         self.add(self.columns)
-        left = QWidget()
-        self._read = Elided("", "muted")
-        left_box = QVBoxLayout(left)
-        left_box.setContentsMargins(0, 0, 0, 0)
-        left_box.setSpacing(tokens.SPACE_2)
-        left_box.addWidget(self.table, 1)
-        left_box.addWidget(self._read)
-        self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        self.splitter.setChildrenCollapsible(False)
-        self.splitter.setHandleWidth(tokens.SPACE_3)
-        self.splitter.addWidget(left)
-        self.splitter.addWidget(self.sample)
-        self.splitter.setSizes([1000, 1000])
-        self.splitter.setMinimumWidth(
-            look().px(_LEAST_WIDTH)
-        )  # narrower than both halves: then they go below each other
+        self.splitter = self._make_rows()
         self.add(self.splitter)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -93,6 +85,24 @@ class RowsCard(Card):
         self.table.chosen.connect(self._row_chosen)
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.facts_changed.connect(self._facts_changed)
+
+    def _make_rows(self) -> QSplitter:
+        """The table on the left, the chosen row on the right."""
+        left = QWidget()
+        left_box = QVBoxLayout(left)
+        left_box.setContentsMargins(0, 0, 0, 0)
+        left_box.setSpacing(tokens.SPACE_2)
+        left_box.addWidget(self.table, 1)
+        left_box.addWidget(self._read)
+        made = QSplitter(Qt.Orientation.Horizontal)
+        made.setChildrenCollapsible(False)
+        made.setHandleWidth(tokens.SPACE_3)
+        made.addWidget(left)
+        made.addWidget(self.sample)
+        made.setSizes([1000, 1000])
+        # narrower than both halves: then they go below each other
+        made.setMinimumWidth(look().px(_LEAST_WIDTH))
+        return made
 
     def show_file(self, path: str) -> None:
         """Shows another file; none for an empty path."""
@@ -120,7 +130,7 @@ class RowsCard(Card):
     def _spec_changed(self, paths: frozenset[str]) -> None:
         if paths & _READ_BY:
             self._timer.start()
-        if paths & {"data.max_length", "data.train_on", "data.template"}:
+        if paths & {"data.max_length", "data.train_on", "data.template", "data.repairs"}:
             self._read_sample()
 
     def _facts_changed(self, name: str) -> None:
@@ -136,6 +146,7 @@ class RowsCard(Card):
         self._format.hide()
         self._shape.hide()
         self.columns.ask(())
+        self.change.hide()
         self._reason.setText(tr("Reading the file…") if self._path else "")
         self._reason.show()
         self._read.set_text("")
@@ -152,8 +163,9 @@ class RowsCard(Card):
         self.columns.ask(preview.columns if preview.shape is None else ())
         if preview.shape is not None:
             self._shape.show_text(_shape_title(preview.shape.name), "accent")
-        self._reason.setText(say(preview.shape.reason) if preview.shape is not None else "")
+        self._reason.setText(_reason_words(preview.shape) if preview.shape is not None else "")
         self._reason.setVisible(preview.shape is not None)
+        self.change.setVisible(preview.shape is not None and bool(preview.columns))
         self._set_problems(preview.problems)
 
     def _grew(self, batch: Batch) -> None:
@@ -210,6 +222,7 @@ class RowsCard(Card):
         return tr("Line {line} of {file}", line=f"{chosen.line:,}", file=Path(self._path).name)
 
     def _row_chosen(self, _place: int) -> None:
+        self.choice.show_row()
         self._read_sample()
 
     def _read_sample(self) -> None:
@@ -219,6 +232,12 @@ class RowsCard(Card):
 
     def _sample_ready(self, chosen: TableRow, facts: SampleFacts) -> None:
         self.sample.show_sample(facts, self._place(chosen))
+
+
+def _reason_words(shape: Shape) -> str:
+    """Why the rows are taken for what they are, and how many of them that makes sense of."""
+    share = tr("It makes sense of {share} of the rows that were looked at.", share=format_share(shape.confidence))
+    return f"{say(shape.reason)} {share}"
 
 
 def _rounded(count: int) -> int:

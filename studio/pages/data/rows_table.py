@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QResizeEvent
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from core.data.preview import PreviewRow
@@ -85,6 +85,14 @@ class RowsModel(QAbstractTableModel):
         """A row by its place in the table."""
         return self._rows[index] if 0 <= index < len(self._rows) else None
 
+    def column_name(self, section: int) -> str:
+        """The name of a column by its place."""
+        return self._columns[section]
+
+    def part_of(self, column: str) -> str:
+        """The part that a column plays; empty for none."""
+        return self._parts.get(column, "")
+
     def place_of(self, line: int) -> int:
         """The place of the row that begins at or before a line of the file; -1 if it has not been read yet."""
         import bisect
@@ -144,8 +152,10 @@ class RowsModel(QAbstractTableModel):
         part = self._parts.get(name, "")
         if role == _Role.DisplayRole:
             return name if not part or part == name else tr("{column} → {part}", column=name, part=part)
-        if role == _Role.ToolTipRole and part:
-            return tr("This column plays the part “{part}”.", part=part)
+        if role == _Role.ToolTipRole:
+            if not part:
+                return tr("Click to say which part this column plays.")
+            return tr("This column plays the part “{part}”. Click to change that.", part=part)
         if role == _Role.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -156,9 +166,11 @@ class RowsView(QTableView):
 
     Attributes:
         chosen: the place of the row that became the current one.
+        column_asked: the place of a column whose heading was clicked, and where on the screen a menu may open.
     """
 
     chosen = Signal(int)
+    column_asked = Signal(int, object)
 
     def __init__(self, model: RowsModel) -> None:
         super().__init__()
@@ -187,10 +199,19 @@ class RowsView(QTableView):
         names.setDefaultSectionSize(look().px(_COLUMN_WIDTH))
         names.setStretchLastSection(True)
         names.setHighlightSections(False)
+        names.setSectionsClickable(True)
+        names.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        names.customContextMenuRequested.connect(lambda at: self._ask(names.logicalIndexAt(at)))
+        names.sectionClicked.connect(self._ask)
         model.rowsInserted.connect(self._arrived)
         model.modelReset.connect(self._share_width)
         model.columnsInserted.connect(self._share_width)
         self.selectionModel().currentRowChanged.connect(self._moved)
+
+    @property
+    def rows(self) -> RowsModel:
+        """What the table shows."""
+        return self._model
 
     def choose(self, place: int) -> None:
         """Makes a row the current one and brings it into sight."""
@@ -200,6 +221,20 @@ class RowsView(QTableView):
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """A dozen rows."""
         return QSize(look().px(320), look().px(320))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
+        """The menu key, and Shift with F10, ask about the column of the current cell."""
+        shifted = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+        if event.key() == Qt.Key.Key_Menu or (event.key() == Qt.Key.Key_F10 and shifted):
+            self._ask(max(0, self.currentIndex().column()))
+            return
+        super().keyPressEvent(event)
+
+    def _ask(self, section: int) -> None:
+        names = self.horizontalHeader()
+        if 0 <= section < self._model.columnCount():
+            at = QPoint(names.sectionViewportPosition(section), names.height())
+            self.column_asked.emit(section, names.viewport().mapToGlobal(at))
 
     def _arrived(self, _parent: QModelIndex, first: int, last: int) -> None:
         columns = self._model.columnCount()

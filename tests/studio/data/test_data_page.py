@@ -320,17 +320,21 @@ def test_unknown_columns_are_asked_for(qtbot: Any, desk: Any, page: DataPage, tm
     assert take.isVisible()
     prompt: Any = page.findChild(QWidget, "column-prompt")
     text: Any = page.findChild(QWidget, "column-text")
+    answer: Any = page.findChild(QWidget, "column-completion")
+    assert (prompt.currentText(), answer.currentText()) == ("alpha", "beta")
     text.setFocus()
     qtbot.keyClick(text, Qt.Key.Key_Down)
-    assert prompt.currentData() == "", "running text takes the place of a prompt"
+    assert prompt.currentText() == "", "running text takes the place of a prompt"
+    assert take.isEnabled()
     prompt.setFocus()
     qtbot.keyClick(prompt, Qt.Key.Key_Down)
+    assert text.currentText() == ""
     assert not take.isEnabled(), "a prompt alone teaches nothing"
-    answer: Any = page.findChild(QWidget, "column-completion")
     answer.setFocus()
     qtbot.keyClick(answer, Qt.Key.Key_Down)
     assert not take.isEnabled(), "one column cannot be both"
     qtbot.keyClick(answer, Qt.Key.Key_Down)
+    assert visible(page, "preview-completion")[0].full_text() == "→ Because."  # type: ignore[attr-defined]
     click(qtbot, take)
     assert desk.session.spec.data.mapping == {"prompt": "alpha", "completion": "beta"}
     qtbot.waitUntil(lambda: "Because." in texts(page.rows.sample), timeout=WAIT_MS)
