@@ -23,7 +23,7 @@ from studio.words import say, tr, tr_count
 
 _HEIGHT, _LIST_HEIGHT, _NARROW, _LEAST_WIDTH = 380, 220, 560, 260
 _INDENT = 48
-_SHOWN_BY = frozenset(("data.max_length", "data.train_on", "data.template"))
+_SHOWN_BY = frozenset(("data.max_length", "data.train_on", "data.template", "data.repairs"))
 
 
 class FindingDetail(QWidget):

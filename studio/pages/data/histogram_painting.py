@@ -37,7 +37,7 @@ class HistogramPainting:
     def plot(self) -> QRectF:
         """Where the bars are: below two lines of words, above one."""
         line = QFontMetricsF(self.font).height()
-        top = 2 * line + _GAP + 2 * _KNOB
+        top = 2 * line + 2 * _GAP + 2 * _KNOB
         return QRectF(_SIDE, top, self.area.width() - 2 * _SIDE, max(20.0, self.area.height() - top - line - 2 * _GAP))
 
     def x(self, length: float) -> float:
@@ -114,7 +114,7 @@ class HistogramPainting:
         metrics = QFontMetricsF(font)
         width = metrics.horizontalAdvance(text)
         left = max(2.0, min(at - width / 2, self.area.width() - width - 2.0))
-        painter.drawText(QPointF(left, top + 2 + metrics.ascent()), text)
+        painter.drawText(QPointF(left, top + _GAP + metrics.ascent()), text)
 
     @staticmethod
     def paint_ring(painter: QPainter, area: QRectF, radius: int) -> None:

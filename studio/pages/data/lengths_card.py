@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
-from PySide6.QtWidgets import QProgressBar, QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QProgressBar, QWidget
 
 from core.data.report.types import Lengths
 from core.facts.types import DataFacts
 from studio.look import tokens
+from studio.look.theme import look
 from studio.pages.data.figures import Figures
 from studio.pages.data.histogram import LengthHistogram
 from studio.state.desk import Desk
@@ -16,6 +19,7 @@ from studio.words import say, tr
 LIMIT = "data.max_length"
 _MEMORY = "data.lengths"
 _ANY_LIMIT = 8
+_LEAST_PLOT = 280
 
 
 class LengthsCard(Card):
@@ -33,7 +37,7 @@ class LengthsCard(Card):
         self.histogram.limit_moved.connect(self._limit_moved)
         self._template = label("", "muted", wrap=True)
         counted = QWidget()
-        counted.setLayout(column(row(self._figures, self.histogram, spacing=tokens.SPACE_6), self._template))
+        counted.setLayout(column(_Pair(self._figures, self.histogram), self._template))
         self._counted = counted
         self._why = label("", "help", wrap=True)
         self._act = button("", self._perform)
@@ -145,6 +149,28 @@ class LengthsCard(Card):
             self._desk.go("model")
         else:
             self._desk.session.refresh("data")
+
+
+class _Pair(QWidget):
+    """Two parts side by side, or below each other where that would be too narrow."""
+
+    def __init__(self, first: QWidget, second: QWidget) -> None:
+        super().__init__()
+        self._parts = (first, second)
+        self._box = row(first, second, spacing=tokens.SPACE_6)
+        self.setLayout(self._box)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """As wide as the wider part: more is not needed."""
+        least = [part.minimumSizeHint().expandedTo(part.minimumSize()) for part in self._parts]
+        return QSize(max(size.width() for size in least), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """Puts the parts beside or below each other."""
+        super().resizeEvent(event)
+        first, second = (part.sizeHint().width() for part in self._parts)
+        low = self.width() < first + min(second, look().px(_LEAST_PLOT)) + tokens.SPACE_6
+        self._box.setDirection(QBoxLayout.Direction.TopToBottom if low else QBoxLayout.Direction.LeftToRight)
 
 
 class _Progress(QWidget):

@@ -14,6 +14,7 @@ from core.errors import Problem, UserError
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from core.spec.template_choice import is_template_text, without_tools
+from studio.pages.data.mended import mended, split_notes
 from studio.pages.data.rows_table import TableRow
 from studio.pages.data.sample_view import SampleFacts, Turn
 from studio.pages.data.token_view import Piece
@@ -77,14 +78,19 @@ class SampleReader(QObject):
 def _facts(
     row: PreviewRow, data: DataSpec, model: ModelFacts | None, writer: _Writer | None
 ) -> tuple[SampleFacts, _Writer | None]:
-    """A row ready to be shown, and what wrote its tokens, for the next one."""
-    turns, raw = _turns(row, data), _raw(row)
+    """A row ready to be shown as it is trained, and what wrote its tokens, for the next one."""
+    found, raw = mended(row, data), _raw(row)
+    row = found.row
+    turns = _turns(row, data)
+    if found.left_out is not None:
+        return SampleFacts(turns, raw, problem=found.left_out), writer
     if row.sample is None or model is None:
         understood = row.sample is not None or row.problem is not None
         return SampleFacts(turns, raw, understood, row.problem), writer
     try:
         writer = _writer(data, model, writer)
         pieces, notes = _pieces(row, writer, data)
+        notes = (*found.notes, *split_notes(row, writer.tokenizer, writer.template, data), *notes)
     except UserError as failure:
         return SampleFacts(turns, raw, token_problem=failure.problems[0]), writer
     return SampleFacts(turns, raw, pieces=pieces, notes=notes), writer

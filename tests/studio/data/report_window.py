@@ -133,7 +133,7 @@ class ReportWindow:
 
     def click_row(self, view: QAbstractItemView, row: int) -> None:
         """Clicks a row of a list."""
-        index = view.model().index(row, 1)
+        index = view.model().index(row, view.model().columnCount() - 1)
         view.scrollTo(index)
         box: QRect = view.visualRect(index)
         viewport = view.viewport()

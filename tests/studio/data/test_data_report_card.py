@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 
-from tests.studio.data.report_window import ReportWindow, faulty_rows, plain, texts, write_jsonl
+from tests.studio.data.report_window import ReportWindow, chat, faulty_rows, plain, texts, write_jsonl
 
 # ----------------------------------------------------------------------------------------------------- findings
 
@@ -154,3 +154,43 @@ def test_long_rows_are_found_under_a_limit_and_the_fix_raises_it(window: ReportW
     assert window.desk.session.spec.data.max_length >= longest
     window.wait_report()
     assert "cut" not in window.names()
+
+
+# ------------------------------------------------------------------------------------- rows as the training reads them
+
+
+def test_a_mended_row_is_shown_as_it_is_trained(window: ReportWindow, faulty: Path) -> None:
+    detail = window.open("mistaken_encoding")
+    window.click(detail.sample.modes.button("tokens"))
+    window.wait(lambda: "cafÃ©" in window.shown_tokens(detail))
+    window.click(detail.fixes[0])
+    window.wait(lambda: "café" in window.shown_tokens(detail))
+    window.wait(lambda: any("Put damaged letters right" in words for words in texts(detail.sample)))
+    window.click(detail.sample.modes.button("raw"))
+    assert "cafÃ©" in detail.sample.raw.toPlainText(), "the file has it as it was"
+
+
+def test_a_row_that_a_repair_leaves_out_says_so_and_can_be_had_back(window: ReportWindow, faulty: Path) -> None:
+    window.desk.session.edit("data.repairs", ("drop_placeholders", "drop_duplicates"))
+    window.wait_report()
+    rows = window.page.rows
+    window.click(rows.sample.modes.button("tokens"))
+    window.wait(lambda: rows.model.rowCount() > 51)
+    window.click_row(rows.table, 50)
+    window.wait(lambda: any("This row is not trained" in words for words in texts(rows.sample)))
+    window.click(window.find("fix"))
+    assert window.desk.session.spec.data.repairs == ("drop_duplicates",)
+    window.wait(lambda: "Dear {{name}}, hello." in "".join(piece.text for piece in rows.sample.tokens.view.pieces))
+
+
+def test_a_row_that_is_split_says_into_how_many(window: ReportWindow, tmp_path: Path) -> None:
+    asked = ("What is said about the river?", "The river is long and wide and cold in winter and warm in summer.")
+    turns = [turn for number in range(12) for turn in (("user", f"{asked[0]} {number}"), ("assistant", asked[1]))]
+    path = write_jsonl(tmp_path / "long.jsonl", [chat(*turns), *(plain(number) for number in range(12))])
+    window.choose(path, validation_share=0.0, max_length=160, repairs=("split_long",))
+    report = window.wait_report()
+    assert report.repaired == {"split_long": 1}
+    rows = window.page.rows
+    window.click(rows.sample.modes.button("tokens"))
+    parts = report.rows - 12
+    window.wait(lambda: any(f"This row is split into {parts}:" in words for words in texts(rows.sample)))
