@@ -10,6 +10,7 @@ from core.errors import Problem, Severity, UserError, error
 from core.units import format_bytes
 
 MOST_FILES = 100_000
+_GLANCE_DEPTH, _GLANCE_FILES = 2, 1_000
 _KINDS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -74,6 +75,21 @@ def ending_of(path: PurePath) -> str:
     if suffixes and is_packed_name(suffixes[-1]):
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
+
+
+def seems_to_hold_data(folder: Path) -> bool:
+    """Whether one of the first files in a folder, or in a folder inside it, has the name of a data file."""
+    looked = 0
+    for parent, folders, names in os.walk(folder):
+        depth = len(Path(parent).relative_to(folder).parts)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if depth < _GLANCE_DEPTH else []
+        for name in names:
+            if name.lower() not in _BESIDE and kind_by_name(PurePath(name)):
+                return True
+            looked += 1
+            if looked > _GLANCE_FILES:
+                return False
+    return False
 
 
 def list_folder(folder: Path) -> FolderFiles:

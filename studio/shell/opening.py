@@ -3,9 +3,10 @@
 from enum import StrEnum
 from pathlib import Path
 
+from core.data.folders import kind_by_name, seems_to_hold_data
 from core.runs.layout import RunFolder
 
-_DATA = frozenset((".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt", ".md", ".gz"))
+_PACKED = frozenset((".gz", ".zst"))
 _SPECS = frozenset((".yaml", ".yml"))
 
 
@@ -31,10 +32,10 @@ def kind_of(path: Path) -> Kind:
             return Kind.ADAPTER
         if (path / "config.json").is_file():
             return Kind.MODEL
-        return Kind.NOTHING
+        return Kind.DATA if seems_to_hold_data(path) else Kind.NOTHING
     suffix = path.suffix.lower()
     if suffix == ".gguf":
         return Kind.GGUF
     if suffix in _SPECS:
         return Kind.SPEC
-    return Kind.DATA if suffix in _DATA else Kind.NOTHING
+    return Kind.DATA if kind_by_name(path) or suffix in _PACKED else Kind.NOTHING

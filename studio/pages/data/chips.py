@@ -7,6 +7,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 from core.spec.hub_data import is_hub_data, short_name
 from studio.look import tokens
 from studio.look.theme import look
+from studio.pages.data.weight_button import WeightButton
+from studio.state.desk import Desk
 from studio.widgets.basics import IconLabel, label, tool_button
 from studio.words import tr
 
@@ -24,7 +26,7 @@ class FileChip(QFrame):
     chosen = Signal(str)
     removed = Signal(str)
 
-    def __init__(self, path: str, list_name: str) -> None:
+    def __init__(self, desk: Desk, path: str, list_name: str) -> None:
         """``list_name`` is “train” or “validation” and becomes part of the object name."""
         super().__init__()
         self.path = path
@@ -49,10 +51,19 @@ class FileChip(QFrame):
         box.addWidget(IconLabel("database" if is_hub_data(path) else "file-text", "muted", 16))
         box.addWidget(self._name)
         box.addWidget(self._count)
+        self.weight = WeightButton(desk, path, name)
+        self.weight.hide()
+        box.addWidget(self.weight)
         box.addWidget(self.cross)
         self._title = name
         self.setAccessibleName(name)
         self.setMinimumHeight(look().px(tokens.CONTROL))
+
+    def show_weight(self, *, is_shown: bool) -> None:
+        """Shows how often the rows count, where several files are mixed."""
+        self.weight.refresh()
+        self.weight.setVisible(is_shown)
+        self.updateGeometry()
 
     def set_count(self, text: str) -> None:
         """Shows how many rows the file has; empty while that is not known."""
