@@ -105,9 +105,11 @@ def main() -> None:
     from studio.app import make_application
     from studio.look.theme import apply_look
     from studio.pages.adapter.page import AdapterPage
+    from studio.workers.collector import Collector
 
     app = make_application([])
     apply_look(app, "light", 1.0)
+    collector = Collector()  # as in the application: garbage is not collected in the middle of a tick
     print(f"one frame: {FRAME_MS} ms")
     print(f"{'model':6} {'edit':14} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'own p99':>8} {'moved':>8}")
     worst = worst_own = 0.0
@@ -127,6 +129,7 @@ def main() -> None:
         window.close()
         window.deleteLater()
         QApplication.processEvents()
+    collector.stop()
     verdict = "within" if worst <= FRAME_MS else "OVER"
     print(f"worst p99: {worst:.2f} ms ({worst_own:.2f} ms of its own), {verdict} one frame")
 

@@ -13,8 +13,8 @@ import sys
 
 from PySide6.QtCore import QObject, QTimer
 
-_EVERY_MS = 500
-_YOUNG, _MIDDLE, _OLD = 700, 10, 60
+_EVERY_MS = 100
+_YOUNG, _MIDDLE, _OLD = 700, 50, 60
 _TURN_SECONDS = 0.001
 
 
@@ -34,7 +34,10 @@ class Collector(QObject):
         self._timer.start()
 
     def look(self) -> None:
-        """Collects young objects when there are many, older ones now and then, and all of them about twice an hour."""
+        """Collects young objects when there are many, older ones every few seconds, and all every few minutes.
+
+        Young ones often: what half a second of sliding leaves behind takes longer than a frame to look through.
+        """
         if gc.get_count()[0] < _YOUNG:
             return
         self._middle += 1
