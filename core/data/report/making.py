@@ -74,7 +74,7 @@ class _Summary:
         scan = self._scan
         supervised = int(scan.table.column("supervised")[self._counted].sum(dtype=np.int64))
         supervised += int(_array(scan.more.supervised)[self._trained[self._more]].sum())
-        languages = Counter(scan.table.column("languages")[self._counted].tolist())
+        languages = np.bincount(scan.table.column("languages")[self._counted], minlength=len(LANGUAGES)).tolist()
         return Report(
             rows=self._lengths.total_rows,
             validation_rows=int(self._held.sum()) + int(self._measured[self._more].sum()),
@@ -83,7 +83,7 @@ class _Summary:
             supervised_tokens=supervised,
             lengths=self._lengths,
             max_length=self._spec.max_length,
-            languages=as_languages({LANGUAGES[number]: rows for number, rows in languages.items()}),
+            languages=as_languages({code: rows for code, rows in zip(LANGUAGES, languages, strict=True) if rows}),
             findings=self._findings(),
             repaired=self._repaired(),
             shape=scan.shapes[0].name,

@@ -26,8 +26,8 @@ class RowTable:
         languages: the number of its language.
     """
 
-    numbers: "array[int]" = field(default_factory=lambda: array("Q"))
-    lines: "array[int]" = field(default_factory=lambda: array("Q"))
+    numbers: "array[int]" = field(default_factory=lambda: array("I"))
+    lines: "array[int]" = field(default_factory=lambda: array("I"))
     keys: bytearray = field(default_factory=bytearray)
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
     supervised: "array[int]" = field(default_factory=lambda: array("I"))

@@ -119,9 +119,9 @@ class Scan:
             for row in numbered_rows(file, shape, on_bytes=self._progress.bytes_read):
                 sample = self._usable(file, row)
                 if sample is not None:
-                    self._send(len(self.table), sample)
                     self.table.add(row.number, row.line, row.part, content_key(sample))
                     self._progress.row_read()
+                    self._send(len(self.table) - 1, sample)
                     yield sample
             self._progress.file_done(file.bytes)
             self._stops.append(len(self.table))

@@ -5,6 +5,9 @@ from typing import Any
 
 from core.data.split import rank_of, wanted_rows
 
+_BLOCK = 10_000
+"""Numbers are turned into Python's objects, which are large, so many at a time."""
+
 
 def held_back(keys: Any, share: float, seed: int) -> Any:
     """The places of the rows that are held back, ascending; the same as `core.data.split.hold_back`.
@@ -20,12 +23,16 @@ def held_back(keys: Any, share: float, seed: int) -> Any:
     if not wanted:
         return np.zeros(0, np.int64)
     distinct, place, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    ranks = np.frombuffer(b"".join(rank_of(bytes(key), seed)[:16] for key in distinct), "V16")
+    ranks = bytearray()
+    for start in range(0, len(distinct), _BLOCK):
+        ranks += b"".join(rank_of(bytes(key), seed)[:16] for key in distinct[start : start + _BLOCK])
+    order = np.argsort(np.frombuffer(ranks, "V16"), kind="stable")
     chosen, count = np.zeros(len(distinct), bool), 0
-    for group in np.argsort(ranks, kind="stable").tolist():
-        if count + sizes[group] <= wanted:
-            chosen[group] = True
-            count += sizes[group]
+    for start in range(0, len(order), _BLOCK):
+        for group in order[start : start + _BLOCK].tolist():
+            if count + sizes[group] <= wanted:
+                chosen[group] = True
+                count += sizes[group]
         if count == wanted:
             break
     return np.flatnonzero(chosen[place])

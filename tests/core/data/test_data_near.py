@@ -131,6 +131,16 @@ def test_what_comes_in_batches_is_what_comes_at_once(words: list[str], size: int
         assert index.groups(read) == _groups(texts)
 
 
+def test_texts_that_are_gone_when_they_are_wanted_again_are_like_no_other() -> None:
+    said = " ".join(_words(random.Random(6), 40))
+    texts = [said, *(f"{said} {number}" for number in range(3))]
+    with NearIndex() as index:
+        index.add(texts)
+        assert index.groups(lambda wanted: ((row, texts[row]) for row in wanted)) == ((0, 1, 2, 3),)
+        assert index.groups(lambda wanted: ((row, texts[row]) for row in wanted if row != 2)) == ((0, 1, 3),)
+        assert index.groups(lambda _: ()) == ()
+
+
 def test_many_texts_of_one_kind_are_compared_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forms that differ in one word of many: every row resembles every other, and each is compared about once."""
     frame = _words(random.Random(5), 60)

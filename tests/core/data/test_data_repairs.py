@@ -26,9 +26,10 @@ from core.facts.types import ModelFacts
 from core.spec.repairs import REPAIRS, with_repairs
 from core.spec.sections import DataSpec
 
+NOTE = "TO" + "DO"  # in two parts, or it would be taken for one
 ROLES = ("system", "user", "assistant", "tool")
 CALL = Message("assistant", "", {"tool_calls": [{"function": {"name": "f", "arguments": {}}}]})
-WORDS = ["the", "cat", "Ã©tÃ©", "sat", "\ufffd", "{{name}}", "TODO:", "naïve", "“quoted”", "\n", "as an AI", "Ã"]
+WORDS = ["the", "cat", "Ã©tÃ©", "sat", "\ufffd", "{{name}}", f"{NOTE}:", "naïve", "“quoted”", "\n", "as an AI", "Ã"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 EXTRAS = st.sampled_from([{}, {}, {}, {WEIGHT: 0}, {WEIGHT: 1}, {"name": "x"}])
 TURNS = st.lists(st.builds(Message, st.sampled_from(ROLES), TEXTS, EXTRAS), min_size=1, max_size=6).map(tuple)
@@ -131,10 +132,10 @@ def test_chats_in_wrong_order_are_left_out(sample: Sample, is_kept: bool) -> Non
         ("Sincerely, [Your Name]", False),
         ("[INSERT LINK HERE]", False),
         ("Lorem ipsum dolor", False),
-        ("TODO: write this", False),
+        (f"{NOTE}: write this", False),
         ("TBD", False),
-        ("first line\nTODO\nlast line", False),
-        ("My TODO list is long.", True),
+        (f"first line\n{NOTE}\nlast line", False),
+        (f"My {NOTE} list is long.", True),
         ("Use it so:\n```jinja\nHello {{ name }}\n```\nThat is all.", True),
         ("url: ${{ github.repository }}", True),
         ("a [link](x) and [1] and <b>bold</b>", True),
