@@ -209,6 +209,19 @@ def test_problems_come_in_the_order_of_the_form() -> None:
     ]  # fmt: skip
 
 
+def test_what_was_sound_once_is_asked_again_when_its_section_changes() -> None:
+    sound = with_settings({})
+    assert check(sound) == check(sound) == ()
+    for path, value in (("adapter.rank", 0), ("adapter.rank", "many"), ("training.seed", -1), ("output.name", "a\nb")):
+        wrong = sound.replace(path, value)
+        assert [problem.path for problem in check(wrong)] == [path]
+        assert check(wrong) == check(wrong)
+        assert check(wrong.replace(path, sound.get(path))) == ()
+    hidden = sound.replace("adapter.rank", 0).replace("adapter.method", "full").replace("model.quantization", "none")
+    assert check(hidden) == ()  # a rank has no meaning there, and has one again with the next method
+    assert "adapter.rank" in [problem.path for problem in check(hidden.replace("adapter.method", "lora"))]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
