@@ -199,6 +199,7 @@ class RowsView(QTableView):
         names.setDefaultSectionSize(look().px(_COLUMN_WIDTH))
         names.setStretchLastSection(True)
         names.setHighlightSections(False)
+        names.setTextElideMode(Qt.TextElideMode.ElideRight)
         names.setSectionsClickable(True)
         names.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         names.customContextMenuRequested.connect(lambda at: self._ask(names.logicalIndexAt(at)))
