@@ -164,8 +164,8 @@ def show(rounds: list[dict[str, dict[str, float]]], size: int) -> float:
         memory = max(found[part]["bytes"] for found in rounds) / 1e6
         print(
             f"{part:11} {total['seconds'] / len(rounds):8.1f} s {total['tokens'] / total['seconds']:11,.0f} tokens/s "
-            f"{size * len(rounds) / 1e6 / total['seconds']:6.1f} MB/s {100 * clock:5.0f} % of the library by the clock, "
-            f"{100 * processor:5.0f} % by the processors {memory:6.0f} MB"
+            f"{size * len(rounds) / 1e6 / total['seconds']:6.1f} MB/s {100 * clock:5.0f} % of the library by the clock "
+            f"and {100 * processor:5.0f} % by the processors {memory:6.0f} MB"
         )
         if part not in ("library", "load again"):
             worst = min(worst, clock)

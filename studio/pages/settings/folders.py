@@ -11,6 +11,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton
 
 from core import paths
+from core.data.token_cache import clear_tokens, tokens_folder
 from core.units import format_bytes
 from studio.look import tokens
 from studio.state.desk import Desk
@@ -32,7 +33,8 @@ class Room:
 def folders() -> dict[str, Path]:
     """The folders that the page shows, by name."""
     home = paths.home()
-    return {"home": home, "models": paths.models_dir(), "runs": paths.runs_dir(), "exports": home / "exports"}
+    named = {"home": home, "models": paths.models_dir(), "runs": paths.runs_dir(), "exports": home / "exports"}
+    return {**named, "tokens": tokens_folder()}
 
 
 def folder_size(folder: Path, report: Report) -> int | None:
@@ -77,6 +79,7 @@ class FoldersCard(Card):
         self.head.addWidget(refresh)
         titles = {
             "home": tr("All data"), "models": tr("Models"), "runs": tr("Runs"), "exports": tr("Exports"),
+            "tokens": tr("Kept tokens"),
         }  # fmt: skip
         grid = QGridLayout()
         grid.setHorizontalSpacing(tokens.SPACE_3)
@@ -93,6 +96,10 @@ class FoldersCard(Card):
             grid.addWidget(Elided(str(path), "muted", mode=Qt.TextElideMode.ElideMiddle), place, 1)
             grid.addWidget(self._sizes[name], place, 2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(self._buttons[name], place, 3)
+        tip = tr("Rows that were turned into tokens before; what is deleted is made again when it is needed.")
+        self._clear = button(tr("Delete"), self._clear_tokens, tip=tip, name="clear-tokens")
+        self._clear.setAccessibleName(tr("Delete the kept tokens"))
+        grid.addWidget(self._clear, list(folders()).index("tokens"), 4)
         self.add(grid)
         variable = paths.HOME_VARIABLE
         words = tr("The variable {variable} moves all of them; set it before this program starts.", variable=variable)
@@ -106,6 +113,7 @@ class FoldersCard(Card):
         for name, size in room.sizes.items():
             self._sizes[name].setText(format_bytes(size) if size is not None else tr("not made yet"))
             self._buttons[name].setEnabled(size is not None)
+        self._clear.setEnabled(bool(room.sizes["tokens"]))
         self._free.setText(tr("{size} free on this disk", size=format_bytes(room.free)))
 
     def _failed(self, failure: Exception) -> None:
@@ -114,6 +122,21 @@ class FoldersCard(Card):
         for size in self._sizes.values():
             size.setText(tr("unknown"))
         self._free.setText(tr("The disk cannot be measured: {reason}", reason=failure.strerror or str(failure)))
+
+    def _clear_tokens(self) -> None:
+        self._clear.setEnabled(False)
+        start_task(
+            lambda _: clear_tokens(),
+            on_done=lambda _: self.measure(),
+            on_failed=self._not_cleared,
+            parent=self,
+        )
+
+    def _not_cleared(self, failure: Exception) -> None:
+        if not isinstance(failure, OSError):
+            raise failure
+        self._desk.warn(tr("The kept tokens cannot be deleted."), failure.strerror or str(failure))
+        self.measure()
 
     def _open(self, path: Path) -> None:
         if not path.is_dir() or not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):

@@ -104,6 +104,19 @@ def test_motion_is_switched_with_the_space_bar(qtbot: Any, desk: Any, page: Sett
     assert desk.preferences.now.reduced_motion is True
 
 
+def test_kept_tokens_are_shown_and_deleted(qtbot: Any, make: Any, desk: Any, lowrank_home: Path) -> None:
+    desk.memory["settings.findings"] = FOUND
+    folder = lowrank_home / "cache" / "tokens"
+    folder.mkdir(parents=True)
+    (folder / "a.tokens").write_bytes(b"x" * 3000)
+    (folder / "note.txt").write_bytes(b"somebody's")
+    page = make()
+    qtbot.waitUntil(lambda: words(page, "size-tokens") == "3 KiB", timeout=WAIT_MS)
+    click(qtbot, page, "clear-tokens")
+    qtbot.waitUntil(lambda: words(page, "size-tokens") == "10 B", timeout=WAIT_MS)
+    assert [path.name for path in folder.iterdir()] == ["note.txt"]
+
+
 def test_folders_are_measured_and_opened(
     qtbot: Any, make: Any, desk: Any, lowrank_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
