@@ -21,8 +21,8 @@ _LEFT_OPEN = re.compile(
     r"|^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$",
     re.MULTILINE,
 )
-_HINTS = ("{{", "PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "[Insert", "[insert", "[Your", "[your",
-          "[Placeholder", "orem", "ODO", "TBD", "IXME", "N/A")  # fmt: skip
+_HINTS = ("{{", "orem", "ODO", "TBD", "IXME", "N/A")
+_HINTS_IN_BRACKETS = ("PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "nsert", "[Your", "[your", "laceholder")
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
 _REFUSES = re.compile(
@@ -79,7 +79,8 @@ def find_lost_letters(sample: Sample) -> str | None:
 def find_placeholder(sample: Sample) -> str | None:
     """A place that somebody was to fill in; program code between ``` may look as it likes."""
     text = "\n".join(all_texts(sample))
-    if not any(hint in text for hint in _HINTS):
+    hints = (*_HINTS, *_HINTS_IN_BRACKETS) if "[" in text or "<" in text else _HINTS
+    if not any(hint in text for hint in hints):
         return None
     prose = _FENCED.sub("", text) if "```" in text else text
     match = _LEFT_OPEN.search(prose)
