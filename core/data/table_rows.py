@@ -231,11 +231,10 @@ def _table_row(path: Path, line: int, header: Sequence[str], record: Sequence[st
         cells.pop()
     if len(cells) == len(header):
         return Row(str(path), line, dict(zip(header, cells, strict=True)))
-    message = (
-        f"The row has {len(cells)} cell{'s' * (len(cells) != 1)}, but the first line names {len(header)} "
-        f"column{'s' * (len(header) != 1)}. "
-        f"It begins with “{elide(cells[0] if cells else '')}”."
-    )
+    begins = f"It begins with “{elide(cells[0] if cells else '')}”."
+    message = f"The row has {len(cells)} cells, but the first line has {len(header)}. {begins}"
+    if len(cells) == 1:
+        message = f"The row has a single cell, but the first line has {len(header)}. {begins}"
     return error(f"{path}:{line}", message, "Put cells that contain the separator between quotation marks.")
 
 
