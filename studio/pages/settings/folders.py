@@ -95,11 +95,11 @@ class FoldersCard(Card):
             grid.addWidget(label(titles[name]), place, 0)
             grid.addWidget(Elided(str(path), "muted", mode=Qt.TextElideMode.ElideMiddle), place, 1)
             grid.addWidget(self._sizes[name], place, 2, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            grid.addWidget(self._buttons[name], place, 3)
+            grid.addWidget(self._buttons[name], place, 4)
         tip = tr("Rows that were turned into tokens before; what is deleted is made again when it is needed.")
         self._clear = button(tr("Delete"), self._clear_tokens, tip=tip, name="clear-tokens")
         self._clear.setAccessibleName(tr("Delete the kept tokens"))
-        grid.addWidget(self._clear, list(folders()).index("tokens"), 4)
+        grid.addWidget(self._clear, list(folders()).index("tokens"), 3)
         self.add(grid)
         variable = paths.HOME_VARIABLE
         words = tr("The variable {variable} moves all of them; set it before this program starts.", variable=variable)
