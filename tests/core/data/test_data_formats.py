@@ -240,7 +240,7 @@ def test_unusable_files_are_refused_with_a_reason(tmp_path: Path, name: str, dat
         ('"never closed,1\n', "never closed"),
         ('"closed"early,1\n', "after its closing"),
         ('"never closed\nx,"2"\n', "after its closing"),
-        ("1\n", "1 cell,"),
+        ("1\n", "a single cell,"),
         ("1,2,3\n", "3 cells"),
     ],
 )
