@@ -1,6 +1,9 @@
 """A small real tokenizer with ChatML's tokens, trained in a moment, and models that consist of nothing else."""
 
 import dataclasses
+import os
+import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from core.data.tokenizer import Tokenizer
 from core.facts.types import ModelFacts
+from tests.core.data.real_packages import LLAMAFACTORY, fetched
 from tests.core.data.small_tokenizers import model_of, write_tokenizer
 
 
@@ -40,3 +44,20 @@ def model(tokenizer_folder: Path) -> ModelFacts:
 def model_with(model: ModelFacts) -> Callable[[str], ModelFacts]:
     """The model with another chat template."""
     return lambda template: dataclasses.replace(model, template=template)
+
+
+@pytest.fixture(scope="session")
+def files() -> Path:
+    """The folder with the data files of LLaMA-Factory's source package."""
+    archive = fetched(LLAMAFACTORY)
+    data = archive.parent / "data"
+    if not data.is_dir():
+        staged = archive.parent / f"part-{os.getpid()}"
+        with tarfile.open(archive) as packed:
+            packed.extractall(staged, [item for item in packed if "/data/" in item.name], filter="data")
+        try:
+            os.replace(staged / f"{LLAMAFACTORY.name}-{LLAMAFACTORY.version}" / "data", data)
+        except OSError:
+            assert data.is_dir(), "another process of the tests may have been quicker, nothing else"
+            shutil.rmtree(staged)
+    return data

@@ -1,7 +1,5 @@
 """Every data file of a real trainer's source package: recognised without help, read to the end, and written out."""
 
-import os
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from core.errors import Problem, Severity
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from tests.core.data.real_like_templates import THINKING
-from tests.core.data.real_packages import LLAMAFACTORY, fetched
 
 FILES = {
     "alpaca_en_demo.json": ("json", "alpaca", 999),
@@ -39,19 +36,6 @@ FILES = {
     "wiki_demo.txt": ("text", "text", 30),
 }
 NO_DATA = {"dataset_info.json", "README.md", "README_zh.md", "v1_sft_demo.yaml", "v1_dpo_demo.yaml"}
-
-
-@pytest.fixture(scope="session")
-def files() -> Path:
-    """The folder with the package's data files."""
-    archive = fetched(LLAMAFACTORY)
-    data = archive.parent / "data"
-    if not data.is_dir():
-        staged = archive.parent / f"part-{os.getpid()}"
-        with tarfile.open(archive) as packed:
-            packed.extractall(staged, [item for item in packed if "/data/" in item.name], filter="data")
-        os.replace(staged / f"{LLAMAFACTORY.name}-{LLAMAFACTORY.version}" / "data", data)
-    return data
 
 
 def test_no_file_of_the_package_is_forgotten(files: Path) -> None:

@@ -14,7 +14,6 @@ from core.data.types import Message, Sample
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from tests.core.data.real_like_templates import STARTER, THINKING
-from tests.core.data.test_data_real_files import files  # noqa: F401 (a fixture)
 
 CHATS = (
     "alpaca_en_demo.json", "alpaca_zh_demo.json", "identity.json", "v1_sft_demo.jsonl", "reason_tool_use_demo_50.jsonl",
@@ -66,7 +65,7 @@ def test_answers_and_their_ends_are_trained_and_nothing_else(
     files: Path,
     name: str,
     template: ChatTemplate,
-    tokenizer: Tokenizer,  # noqa: F811 (the fixture)
+    tokenizer: Tokenizer,
 ) -> None:
     for sample in samples_of(files, name):
         found = preview_tokens(sample, tokenizer, template, DataSpec(max_length=LONG))
@@ -93,7 +92,7 @@ def test_the_modes_train_all_answers_the_last_one_or_everything(
     files: Path,
     name: str,
     template: ChatTemplate,
-    tokenizer: Tokenizer,  # noqa: F811 (the fixture)
+    tokenizer: Tokenizer,
 ) -> None:
     several = 0
     for sample in samples_of(files, name):
@@ -113,7 +112,7 @@ def test_the_modes_train_all_answers_the_last_one_or_everything(
 def test_thoughts_are_trained_with_the_answer_that_they_lead_to(
     files: Path,
     model_with: WithTemplate,
-    tokenizer: Tokenizer,  # noqa: F811 (the fixture)
+    tokenizer: Tokenizer,
 ) -> None:
     template = choose_template("auto", model_with(THINKING), tokenizer)
     thoughtful = 0
@@ -133,7 +132,7 @@ def test_the_cut_is_where_the_limit_is_and_nothing_behind_it_is_trained(
     files: Path,
     name: str,
     template: ChatTemplate,
-    tokenizer: Tokenizer,  # noqa: F811 (the fixture)
+    tokenizer: Tokenizer,
 ) -> None:
     for sample in samples_of(files, name)[:8]:
         whole = preview_tokens(sample, tokenizer, template, DataSpec(max_length=LONG))
