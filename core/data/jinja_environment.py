@@ -23,7 +23,7 @@ from core.data.jinja_limits import (
 _SHORT = 64
 """Texts up to here are not counted: each is written by a turn of a loop, of which there are only so many."""
 
-_TURN = "turn-of-a-loop"  # no template can write this name
+_TURN = "turn-of-a-loop"  # said to no reader
 """The filter that counts turns. A template could name it in ``map`` alone, and then it counts all the same."""
 
 _DICT_NAMES = frozenset(dir(dict))

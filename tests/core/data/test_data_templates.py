@@ -164,7 +164,7 @@ def test_stop_tokens(tokenizer: Tokenizer, bos_tokenizer: Tokenizer, model_with:
     [
         ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}", "loops more than"),
         (
-            "{% for a in range(9999) %}{{ ([-10**9]|map('turn of a loop')|list)[1:] }}{{ 'x' * 9999 }}{% endfor %}",
+            "{% for a in range(9999) %}{{ ([-10**9]|map('turn-of-a-loop')|list)[1:] }}{{ 'x' * 9999 }}{% endfor %}",
             "a text of more than",
         ),
         ("{% for a in range(10**9) %}{% endfor %}", "range"),

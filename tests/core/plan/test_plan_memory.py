@@ -138,8 +138,8 @@ TOKENS = 2048
 def each_layer(memory: Footprint) -> float:
     """Bytes a token that one more layer keeps for the backward pass, beside a state of 16 bytes for each."""
     size = memory.setup.worst(TOKENS)
-    plain = memory._step.of(size).runs[-1].plain
-    return (plain.kept - 512) / TOKENS  # the kernel's random state
+    layer = memory._step.of(size).runs[-1].layer.plain
+    return (layer.kept - 512) / TOKENS  # the kernel's random state
 
 
 def test_layers_below_the_first_adapter_keep_nothing() -> None:
