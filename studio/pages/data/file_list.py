@@ -48,9 +48,7 @@ class FileList(QWidget):
         self._recent.setAccessibleName(tr("Recent data files"))
         self.add_button = button(tr("Add files…"), self.browse, icon_name="plus", name=f"add-{self._list_name}")
         self.add_button.setAccessibleName(tr("{list}: add files", list=title))
-        from_hub = button(
-            tr("From Hugging Face…"), lambda: self.hub_asked.emit(setting), role="quiet", icon_name="database"
-        )
+        from_hub = button(tr("Hugging Face…"), lambda: self.hub_asked.emit(setting), role="quiet", icon_name="database")
         from_hub.setObjectName(f"hub-{self._list_name}")
         from_hub.setAccessibleName(tr("{list}: add a data set of the Hugging Face Hub", list=title))
         folder = tool_button("folder", tr("{list}: add a folder", list=title), self.browse_folder)

@@ -47,7 +47,7 @@ class FilesCard(Card):
         choose = button(tr("Choose files…"), self._train.browse, role="primary", name="choose-files")
         self.hub = HubAdd(desk)
         from_hub = button(
-            tr("From Hugging Face…"), lambda: self.hub.open_for(TRAIN), icon_name="database", name="choose-hub"
+            tr("Hugging Face…"), lambda: self.hub.open_for(TRAIN), icon_name="database", name="choose-hub"
         )
         self._empty = Empty(
             "table-2",

@@ -73,6 +73,7 @@ def look(qtbot: Any, page: DataPage, name: str) -> None:
     qtbot.keyClicks(field, name)
     qtbot.keyClick(field, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: page.files.hub._asking is None, timeout=WAIT_MS)
+    qtbot.wait(1)  # what was found is shown in the next turn of the event loop
 
 
 def pick(page: DataPage, name: str, text: str) -> None:
