@@ -131,11 +131,16 @@ class TokenBatches:
 
     def _hand_over(self, ahead: int) -> Iterator[list[Done]]:
         if self._open:
+            while self._waiting and sum(batch.size for batch in self._waiting) + self._size > _CHARACTERS_AHEAD:
+                yield self._first_finished()
             self._waiting.append(self.begin(self._open))
             self._open, self._size = [], 0
         while len(self._waiting) > ahead:
-            first = self._waiting.popleft()
-            yield list(zip(first.samples, self.finish(first), strict=True))
+            yield self._first_finished()
+
+    def _first_finished(self) -> list[Done]:
+        first = self._waiting.popleft()
+        return list(zip(first.samples, self.finish(first), strict=True))
 
     def _wait(self, found: "Future[tuple[EncodedTexts, EncodedTexts]]") -> tuple[EncodedTexts, EncodedTexts]:
         while True:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -464,6 +464,31 @@ def test_a_wait_for_the_library_can_be_ended(
         assert batch.found is not None
         assert not batch.found.done()
     batch.found.result()  # so that nothing of this test is left running
+
+
+def test_very_long_rows_are_tokenised_one_at_a_time(
+    tokenizer: Tokenizer, model: ModelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library takes hundreds of bytes for a token while it works, so what is on its way has a bound."""
+    monkeypatch.setattr(batches, "MOST_CHARACTERS", 500)
+    monkeypatch.setattr(batches, "_CHARACTERS_AHEAD", 2000)
+    rows = [Sample(f"f:{n}", completion="the fox " * (300 if 3 <= n < 6 else 20)) for n in range(12)]
+    on_its_way: list[list[int]] = []
+    with TokenBatches(tokenizer, choose_template("none", model, tokenizer), "all", alive=lambda: None) as work:
+        begin = work.begin
+
+        def watched(samples: Sequence[Sample]) -> batches.Pending:
+            batch = begin(samples)
+            on_its_way.append([*(each.size for each in work._waiting), batch.size])
+            return batch
+
+        monkeypatch.setattr(work, "begin", watched)
+        done = [pair for row in rows for some in work.add(row) for pair in some]
+        done += [pair for some in work.flush() for pair in some]
+    assert [sample for sample, _ in done] == rows
+    assert all(len(sizes) == 1 or sum(sizes) <= 2000 for sizes in on_its_way)
+    assert max(map(sum, on_its_way)) > 2000, "a row may be longer than that, and is alone then"
+    assert max(map(len, on_its_way)) > 1
 
 
 def test_constants_fit_each_other() -> None:
