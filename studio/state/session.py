@@ -278,8 +278,6 @@ class Session(QObject):
             self.busy_changed.emit()
 
     def _progressed(self, name: str, progress: tuple[Any, ...]) -> None:
-        if name not in self._tasks:
-            return  # rows are read by several threads, and the last word of one can come after the result
         what, done, total = progress
         self.busy[name] = Busy(what, done, total)
         self.busy_changed.emit()
