@@ -13,11 +13,12 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.plan.cards import AMPERE
+from core.plan.ground import WIDEST_FLASH_HEAD
+
 KERNELS = ("flash", "sdpa", "eager")
 # transformers takes any name with “flash” in it for a package to import, so ours avoid the word.
 _NAMES = {"flash": "lowrank_fused", "sdpa": "lowrank_torch", "eager": "lowrank_plain"}
-_NARROW = (torch.float16, torch.bfloat16)
-_WIDEST_FLASH_HEAD = 256
 _FLASH_FIRST = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
@@ -170,10 +171,13 @@ def _shares_heads(query: torch.Tensor, mask: torch.Tensor | None) -> bool:
     On CUDA flash attention does, which needs Ampere, 16 bits, heads of at most 256 and no mask; the memory-efficient
     kernel wants as many key heads as query heads (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp).
     """
-    if not query.is_cuda:
-        return True
-    modern = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return mask is None and modern and query.dtype in _NARROW and query.shape[3] <= _WIDEST_FLASH_HEAD
+    return not query.is_cuda or (mask is None and _flash_knows(query) and query.shape[3] <= WIDEST_FLASH_HEAD)
+
+
+def _flash_knows(query: torch.Tensor) -> bool:
+    """Whether CUDA's flash kernels take these numbers on this GPU: 16 bits, on Ampere or newer."""
+    narrow = query.dtype in (torch.float16, torch.bfloat16)
+    return narrow and torch.cuda.get_device_capability(query.device) >= AMPERE
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
@@ -215,8 +219,7 @@ def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
     padded = query.shape[2] + 128 * (len(held.bounds) - 1)
     width = -(-query.shape[3] // 32) * 32
     small = padded * query.shape[1] * width < 2**31
-    modern = torch.cuda.get_device_capability(query.device) >= (8, 0)
-    return small and modern and query.dtype in _NARROW
+    return small and _flash_knows(query)
 
 
 def _varlen(

@@ -23,7 +23,7 @@ from core.units import GIB, MIB
 
 OLDEST_SUPPORTED = (7, 5)
 """PyTorch's builds for CUDA 13, the default on PyPI, have kernels from this compute capability on."""
-AMPERE, ADA = (8, 0), (8, 9)
+AMPERE, ADA, HOPPER = (8, 0), (8, 9), (9, 0)
 LARGEST_SIZE = 512
 ALIKE = 0.65
 """How alike a name must be to what was asked for to be proposed, as `difflib` counts."""

@@ -4,12 +4,12 @@ Tensors are counted exactly; this part is measured, and `core.facts.types.Device
 """
 
 from core.facts.types import DeviceKind
+from core.plan.cards import HOPPER
 from core.units import GIB, KIB, MIB
 
 # A CUDA context with the kernels of torch and cuBLAS: 0.3 to 0.8 GiB by GPU and driver; 763 MiB were seen on an H200.
 CUDA_CONTEXT = GIB // 2 + 32 * MIB
 HOPPER_CONTEXT = 3 * GIB // 4
-HOPPER = (9, 0)
 # What cuBLAS multiplies with, one for the forward and one for the backward pass's thread, taken from torch's allocator
 # and kept (parseChosenWorkspaceSize in aten/src/ATen/cuda/CublasHandlePool.cpp); 64 MiB were seen on an H200.
 CUBLAS_WORKSPACE = 2 * (4 * MIB) + 8 * (16 * KIB)
