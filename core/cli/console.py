@@ -19,6 +19,8 @@ UNCHANGED_SECONDS = 60.0
 """After this long the same words are said again there, as a sign of life."""
 LIVE_SECONDS = 0.1
 WIDEST = 120
+LABEL = 12
+"""How much room a label has in front of its lines."""
 
 _PLAIN = {
     "“": '"',
@@ -99,6 +101,15 @@ class Console:
         for part in text.splitlines() or [""]:
             self.lines(self.wrap(part, indent, start))
             start = indent
+
+    def item(self, label: str, *texts: str) -> None:
+        """Lines behind a bold label of at most `LABEL` letters, all of them as far to the right."""
+        start = label.ljust(LABEL)
+        for text in texts:
+            first = self.wrap(text, " " * LABEL, start)
+            first[0] = first[0].replace(start, self.bold(start), 1) if start.strip() else first[0]
+            self.lines(first)
+            start = " " * LABEL
 
     def wrap(self, text: str, indent: str = "", first: str | None = None) -> list[str]:
         """A text as lines no wider than the terminal."""

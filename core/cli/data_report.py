@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from core.cli.console import Console
+from core.cli.console import LABEL, Console
 from core.data.report.types import Finding, Report
 from core.errors import Problem
 from core.facts.types import ModelFacts
@@ -14,7 +14,6 @@ from core.spec.hub_data import short_name
 from core.spec.sections import DataSpec
 from core.units import format_count, format_share
 
-_LABEL = 12
 _MOST_PIECES = 1200
 """Characters of the first row that are printed; what is behind them is counted."""
 _PLACES = 3
@@ -86,15 +85,15 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
 
 def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: FirstSample | None) -> None:
     """The files, how their rows are understood, and the first of them with its loss mask."""
-    _item(console, "Files", *(short_name(name) for name in spec.train))
+    console.item("Files", *(short_name(name) for name in spec.train))
     if sample is None:
-        _item(console, "First row", "None of the first rows can be used.")
+        console.item("First row", "None of the first rows can be used.")
         return
-    _item(console, "Rows", sample.shape)
+    console.item("Rows", sample.shape)
     own = sample.template == "model"
-    _item(console, "Template", f"the own one of {Path(model.path).name}" if own else sample.template)
+    console.item("Template", f"the own one of {Path(model.path).name}" if own else sample.template)
     counts = f"{sample.tokens:,} tokens, {sample.supervised:,} of them carry loss"
-    _item(console, "First row", f"{Path(sample.place).name}, {counts}")
+    console.item("First row", f"{Path(sample.place).name}, {counts}")
     console.line()
     room = _MOST_PIECES
     for trained, text in sample.parts:
@@ -108,36 +107,36 @@ def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: Fi
 
 def _print_part(console: Console, word: str, colour: str, text: str) -> None:
     """A run of text, with the word for it beside its first line."""
-    label = f"{word:>{_LABEL - 2}}  "
+    label = f"{word:>{LABEL - 2}}  "
     for line in text.splitlines() or [""]:
-        for piece in console.wrap(line, " " * _LABEL, label):
+        for piece in console.wrap(line, " " * LABEL, label):
             console.line(console.dim(piece) if colour == "dim" else console.colour(colour, piece))
-        label = " " * _LABEL
+        label = " " * LABEL
 
 
 def print_report(console: Console, report: Report) -> None:
     """Numbers, lengths, languages, repairs and findings."""
     rows = f"{report.rows:,} rows to learn from, {report.validation_rows:,} to measure with"
     skipped = [f"{report.skipped_rows:,} rows cannot be used"] if report.skipped_rows else []
-    _item(console, "All rows", rows, *skipped)
+    console.item("All rows", rows, *skipped)
     share = report.supervised_tokens / max(1, report.tokens)
     carry = f"{format_count(report.supervised_tokens)} of them ({format_share(share)}) carry loss"
-    _item(console, "Tokens", f"{format_count(report.tokens)}, {carry}")
+    console.item("Tokens", f"{format_count(report.tokens)}, {carry}")
     lengths = report.lengths
     cut = lengths.cut(report.max_length)
     lost = f"{cut.rows:,} rows are cut at {report.max_length:,}, {cut.tokens:,} tokens are lost"
     middle, most = lengths.percentile(50), lengths.percentile(95)
     spread = f"{middle:,} tokens at the median, {most:,} at 95 %, {lengths.longest:,} at most"
-    _item(console, "Lengths", spread, lost if cut.rows else f"none is cut at {report.max_length:,}")
+    console.item("Lengths", spread, lost if cut.rows else f"none is cut at {report.max_length:,}")
     for line in _bars(report):
-        console.line(f"{'':{_LABEL}}{line}")
+        console.line(f"{'':{LABEL}}{line}")
     named = report.languages[:_LANGUAGES]
     words = [f"{language.name} {format_share(language.rows / max(1, report.rows))}" for language in named]
-    _item(console, "Languages", ", ".join(words) + (", …" if len(report.languages) > len(named) else ""))
+    console.item("Languages", ", ".join(words) + (", …" if len(report.languages) > len(named) else ""))
     if report.repaired:
-        _item(console, "Repairs", *(f"{name}: {count:,} rows" for name, count in report.repaired.items()))
+        console.item("Repairs", *(f"{name}: {count:,} rows" for name, count in report.repaired.items()))
     if not report.is_complete:
-        _item(console, "", "There are so many near-duplicates that not all of them were looked for.")
+        console.item("", "There are so many near-duplicates that not all of them were looked for.")
     console.line()
     if not report.findings:
         console.line(console.colour("green", "Nothing is wrong with these rows."))
@@ -163,12 +162,3 @@ def _bars(report: Report) -> Iterator[str]:
     for number, count in enumerate(counts, start=1):
         bar = "█" * round(_BAR * count / max(counts)) if count else ""
         yield f"{number * width:>{label},} {bar} {count:,}".rstrip() if count else f"{number * width:>{label},}"
-
-
-def _item(console: Console, label: str, *texts: str) -> None:
-    start = label.ljust(_LABEL)
-    for text in texts:
-        first = console.wrap(text, " " * _LABEL, start)
-        first[0] = first[0].replace(label, console.bold(label), 1) if label else first[0]
-        console.lines(first)
-        start, label = " " * _LABEL, ""

@@ -11,7 +11,6 @@ from core.spec.run_spec import RunSpec
 from core.spec.template_choice import TOOLS
 from core.units import format_bytes, format_count, format_duration, format_energy, format_share
 
-LABEL = 12
 BAR, NARROW_BAR, WIDE = 24, 12, 100
 # Parts of a run's time that are shorter than this share of it are not worth a word.
 LEAST_SHARE = 0.02
@@ -68,22 +67,22 @@ def print_short_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) 
     """A plan in a few lines, for the start of a run."""
     report = _Report(console)
     if facts.model is not None:
-        report.item("Model", f"{model_name(facts.model)}, {format_count(facts.model.parameters)} parameters")
+        console.item("Model", f"{model_name(facts.model)}, {format_count(facts.model.parameters)} parameters")
     if facts.data is not None:
         train, validation = facts.data.train, facts.data.validation
-        report.item("Data", f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with")
+        console.item("Data", f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with")
     report.training(spec, plan, modules=False)
     choices = plan.choices
     weights = {"nf4": "4 bits (NF4)", "int8": "8 bits", "none": "full precision"}[choices.quantization.value]
-    report.item("Device", f"{choices.device.value}, weights in {weights}, computing in {choices.compute_dtype.value}")
+    console.item("Device", f"{choices.device.value}, weights in {weights}, computing in {choices.compute_dtype.value}")
     if plan.memory is not None:
-        report.item("Memory", _memory_words(console, plan.memory))
+        console.item("Memory", _memory_words(console, plan.memory))
     if plan.batch is not None:
         steps = f"{plan.batch.steps:,} steps of {plan.batch.effective_batch:,} rows"
         if plan.duration is not None:
             low, high = format_duration(plan.duration.low_seconds), format_duration(plan.duration.high_seconds)
             steps += f"; about {format_duration(plan.duration.seconds)} (between {low} and {high})"
-        report.item("Work", steps)
+        console.item("Work", steps)
 
 
 def model_name(model: ModelFacts) -> str:
@@ -108,16 +107,8 @@ class _Report:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def item(self, label: str, *texts: str) -> None:
-        start = label.ljust(LABEL)
-        for text in texts:
-            first = self._console.wrap(text, " " * LABEL, start)
-            first[0] = first[0].replace(start, self._console.bold(start), 1) if label and start.strip() else first[0]
-            self._console.lines(first)
-            start, label = " " * LABEL, ""
-
     def model(self, model: ModelFacts) -> None:
-        self.item(
+        self._console.item(
             "Model",
             f"{model_name(model)}: {model.architecture}, {format_count(model.parameters)} parameters in {model.dtype}, "
             f"{model.num_layers} layers, reads up to {model.context_length:,} tokens",
@@ -142,7 +133,7 @@ class _Report:
             touched = ", ".join(f"{name} {count:,}" for name, count in data.repaired.items())
             texts.append(f"Rows changed or left out by repairs: {touched}")
         texts.append(f"Template: {_template_words(data.template_name, origin)}")
-        self.item("Data", *texts)
+        self._console.item("Data", *texts)
 
     def training(self, spec: RunSpec, plan: Plan, *, modules: bool = True) -> None:
         if plan.parameters is None:
@@ -156,14 +147,14 @@ class _Report:
             if modules:
                 names = list(dict.fromkeys(target.module.rpartition(".")[2] for target in plan.targets))
                 texts.append(f"{len(plan.targets):,} modules: {', '.join(names)}")
-        self.item("Trains", *texts)
+        self._console.item("Trains", *texts)
 
     def schedule(self, plan: Plan) -> None:
         batch, curve = plan.batch, plan.curve
         if batch is not None:
             epochs = batch.steps / batch.steps_per_epoch if batch.steps_per_epoch else 0
             rows = f"{batch.effective_batch:,} row{'s' * (batch.effective_batch != 1)}"
-            self.item(
+            self._console.item(
                 "Steps",
                 f"{batch.steps:,} steps of {rows} ({epochs:.3g} epochs of {batch.steps_per_epoch:,} steps)",
                 f"A step has about {batch.tokens_per_step:,.0f} tokens, {batch.supervised_per_step:,.0f} of them with "
@@ -174,11 +165,11 @@ class _Report:
                 f"rises for {curve.warmup_steps:,} steps to {curve.peak:g}" if curve.warmup_steps else f"{curve.peak:g}"
             )
             after = {"cosine": "falls to zero along a cosine", "linear": "falls to zero along a line"}
-            self.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
+            self._console.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
 
     def time_and_disk(self, plan: Plan) -> None:
         if plan.duration is not None:
-            self.item("Time", *_time_words(plan.duration))
+            self._console.item("Time", *_time_words(plan.duration))
         disk = plan.disk
         if disk is not None:
             run = f"{format_bytes(disk.run_bytes)} for the run"
@@ -188,11 +179,11 @@ class _Report:
             if disk.gguf_bytes:
                 sizes = ", ".join(f"{kind} {format_bytes(size)}" for kind, size in disk.gguf_bytes.items())
                 texts.append(f"As GGUF: {sizes}")
-            self.item("Disk", *texts)
+            self._console.item("Disk", *texts)
 
     def memory(self, memory: Memory) -> None:
         self._console.line()
-        self.item("Memory", _memory_words(self._console, memory), *_more_memory_words(memory))
+        self._console.item("Memory", _memory_words(self._console, memory), *_more_memory_words(memory))
         _memory_table(self._console, memory)
 
     def choices(self, choices: Choices) -> None:

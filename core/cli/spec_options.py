@@ -18,13 +18,18 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares ``--preset`` and ``--set``."""
     parser.add_argument("--preset", metavar="NAME", help="take a preset's settings over the file's (see “presets”)")
+    add_assignments(parser, "adapter.rank=8")
+
+
+def add_assignments(parser: argparse.ArgumentParser, example: str) -> None:
+    """Declares ``--set``."""
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="PATH=VALUE",
         dest="assignments",
-        help="change one setting, such as adapter.rank=8; may be repeated, and is applied last",
+        help=f"change one setting, such as {example}; may be repeated, and is applied last",
     )
 
 

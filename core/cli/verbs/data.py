@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.cli.console import Console
+from core.cli.spec_options import add_assignments
 from core.errors import ExitCode, Problem, UserError, error
 from core.facts.types import ModelFacts
 from core.spec.hub_data import is_hub_data
@@ -19,14 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help=f"whose tokenizer and template are used (“{STARTER}”)")
     parser.add_argument("--spec", metavar="SPEC", help="take the files and all else from a settings file")
     parser.add_argument("--validation", action="append", default=[], metavar="FILE", help="rows that are only measured")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PATH=VALUE",
-        dest="assignments",
-        help="change one setting, such as data.max_length=512; may be repeated, and is applied last",
-    )
+    add_assignments(parser, "data.max_length=512")
 
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
