@@ -12,6 +12,12 @@ _KEEPS_MORE = "alpaca"
 """The format whose further columns (input, history) would be lost if its pair were mapped as a plain one."""
 
 
+def current(data: DataSpec, shape: Shape | None) -> dict[str, str]:
+    """The columns of the parts, by the mapping or else as they were recognised."""
+    found = {part: held for part, held in shape.columns.items() if part in PARTS} if shape is not None else {}
+    return {**found, **data.mapping}
+
+
 def assigned(data: DataSpec, shape: Shape | None, part: str, column: str) -> Mapping[str, str]:
     """The mapping in which a column, or a template of several, plays a part.
 
@@ -24,8 +30,7 @@ def assigned(data: DataSpec, shape: Shape | None, part: str, column: str) -> Map
         part: one of `core.data.shapes.PARTS`.
         column: the column, or a template of several.
     """
-    found = {name: held for name, held in shape.columns.items() if name in PARTS} if shape is not None else {}
-    before = {**found, **data.mapping}
+    before = current(data, shape)
     if part == "text":
         return {"text": column}
     kept: tuple[str, ...]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject, QPoint, Qt
 from PySide6.QtWidgets import QMenu
 
-from core.data.mapping import assigned, forgotten, is_complete, mapping_edits
+from core.data.mapping import assigned, current, forgotten, is_complete, mapping_edits
 from core.data.shapes import PARTS
 from core.data.types import Shape
 from studio.pages.data.columns import ColumnsEditor, part_title
@@ -55,9 +55,7 @@ class ColumnChoice(QObject):
 
     def begin(self) -> None:
         """Opens the fields on what counts now."""
-        shape = self._shape()
-        known = {part: held for part, held in shape.columns.items() if part in PARTS} if shape is not None else {}
-        self._open({**known, **self._desk.session.spec.data.mapping})
+        self._open(current(self._desk.session.spec.data, self._shape()))
 
     def show_row(self) -> None:
         """Shows in the fields what the chosen row gives for each part."""

@@ -1,5 +1,6 @@
 """One list of files: its chips, and every way to add to it: dialogs, the hub, recent files, and dropping."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QRectF, Qt, QTimer, Signal
@@ -143,17 +144,14 @@ class FileList(QWidget):
 
     def browse(self) -> None:
         """Asks for files and adds them."""
-        files = self._desk.session.spec.get(self._setting) or self._desk.preferences.now.recent_data
-        files = [file for file in files if not is_hub_data(file)]
-        start = str(Path(files[0]).expanduser().parent) if files else str(Path.home())
+        start = _folder_of(self._desk.session.spec.get(self._setting) or self._desk.preferences.now.recent_data)
         kinds = ";;".join((tr("Data files ({endings})", endings=_ENDINGS), tr("All files ({endings})", endings="*")))
         paths, _ = QFileDialog.getOpenFileNames(self, self._title, start, kinds)
         add_data_files(self._desk, self._setting, paths)
 
     def browse_folder(self) -> None:
         """Asks for a folder of files and adds it as one set of rows."""
-        files = [file for file in self._desk.session.spec.get(self._setting) if not is_hub_data(file)]
-        start = str(Path(files[0]).expanduser().parent) if files else str(Path.home())
+        start = _folder_of(self._desk.session.spec.get(self._setting))
         path = QFileDialog.getExistingDirectory(self, self._title, start)
         if path:
             add_data_files(self._desk, self._setting, (path,))
@@ -190,6 +188,12 @@ class FileList(QWidget):
         menu = self.recent_menu()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self._recent.mapToGlobal(self._recent.rect().bottomLeft()))
+
+
+def _folder_of(names: Iterable[str]) -> str:
+    """Where the first of these files lies; the user's own folder without one."""
+    first = next((Path(name).expanduser() for name in names if not is_hub_data(name)), None)
+    return str(first.parent if first is not None else Path.home())
 
 
 def _dropped(data: QMimeData) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """A finding opened: what it means, what mends it, and its rows beside the tokens of the chosen one."""
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QPushButton, QSplitter, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from core.data.report.types import Finding, Report, RowPlace
 from core.errors import Fix, Problem
@@ -19,6 +19,7 @@ from studio.state.desk import Desk
 from studio.state.repairs import REPAIRS_PATH, edits_of, is_applied, names_in
 from studio.widgets.basics import breakable, button, column, label, show_inside
 from studio.widgets.flow import FlowLayout
+from studio.widgets.split import Split
 from studio.words import say, tr, tr_count
 
 _HEIGHT, _LIST_HEIGHT, _NARROW, _LEAST_WIDTH = 380, 220, 560, 260
@@ -93,9 +94,12 @@ class FindingDetail(QWidget):
             return
         self._is_narrow = narrow
         below = look().px(_LIST_HEIGHT) if narrow else 0
-        self._splitter.setOrientation(Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal)
+        self._splitter.stand(upright=narrow)
         self._splitter.setFixedHeight(look().px(_HEIGHT) + below)
-        self._splitter.setSizes([below, look().px(_HEIGHT)] if narrow else [1000, 1000])
+        if narrow:
+            self._splitter.setSizes([below, look().px(_HEIGHT)])
+        else:
+            self._splitter.halve()
 
     def _fix_button(self, fix: Fix) -> QPushButton:
         made = button(say(fix.title), lambda: self._apply(fix), icon_name="wand-sparkles", name="fix")
@@ -107,19 +111,14 @@ class FindingDetail(QWidget):
         session = self._desk.session
         session.apply(edits_of(fix, session.spec, self._report))
 
-    def _make_rows(self) -> QSplitter:
-        made = QSplitter(Qt.Orientation.Horizontal)
-        made.setChildrenCollapsible(False)
-        made.setHandleWidth(tokens.SPACE_3)
+    def _make_rows(self) -> Split:
         left = QWidget()
         count, known = self.finding.count, len(self.finding.rows)
         words = tr_count(count, "One row", "{n} rows")
         if known < count:
             words = tr("The first {known} of {n} rows", known=f"{known:,}", n=f"{count:,}")
         left.setLayout(column(self.places, label(words, "muted")))
-        made.addWidget(left)
-        made.addWidget(self.sample)
-        made.setSizes([1000, 1000])
+        made = Split(left, self.sample)
         made.setMinimumWidth(look().px(_LEAST_WIDTH))
         return made
 

@@ -1,7 +1,5 @@
 """What the whole set comes to: counts for training and validation, and how long the rows are."""
 
-from dataclasses import replace
-
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QProgressBar, QWidget
@@ -12,13 +10,14 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.data.figures import Figures
 from studio.pages.data.histogram import LengthHistogram
+from studio.pages.data.progress import show_progress
+from studio.state.data_report import rows_key
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, button, column, label, row, show_inside
 from studio.words import say, tr
 
 LIMIT = "data.max_length"
 _MEMORY = "data.lengths"
-_ANY_LIMIT = 8
 _LEAST_PLOT = 280
 
 
@@ -110,9 +109,8 @@ class LengthsCard(Card):
     def _rows_key(self) -> object:
         """The same for the same rows and tokens, whatever the limit; rows that are split depend on it."""
         data = self._desk.session.spec.data
-        limit = data.max_length if "split_long" in data.repairs else _ANY_LIMIT
-        same_rows = replace(data, max_length=limit, mapping={})
-        return same_rows, tuple(data.mapping.items()), self._desk.session.spec.model.base.strip()
+        limit = data.max_length if "split_long" in data.repairs else 0
+        return rows_key(data), data.repairs, limit, self._desk.session.spec.model.base.strip()
 
     def _template_words(self, facts: DataFacts) -> str:
         name = facts.template_name
@@ -197,8 +195,4 @@ class _Progress(QWidget):
         self._cancel.setVisible("data" in self._desk.session.busy)
         if busy is None:
             return
-        self._bar.setRange(0, busy.total)
-        self._bar.setValue(busy.done)
-        what = say(busy.what)
-        rows = tr("{done} of {total} rows", done=f"{busy.done:,}", total=f"{busy.total:,}")
-        self._words.setText(tr("{what}: {count}", what=what, count=rows) if busy.total else tr("{what}…", what=what))
+        self._words.setText(show_progress(self._bar, busy))

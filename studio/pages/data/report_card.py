@@ -10,6 +10,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.data.findings import FindingList
 from studio.pages.data.languages_bar import LanguagesBar
+from studio.pages.data.progress import show_progress
 from studio.pages.data.repaired_list import RepairedList
 from studio.state.desk import Desk
 from studio.widgets.basics import (
@@ -26,7 +27,7 @@ from studio.widgets.basics import (
     tool_button,
 )
 from studio.widgets.notes import ProblemNotes
-from studio.words import say, tr, tr_count
+from studio.words import tr, tr_count
 
 _BAR_WIDTH = 120
 
@@ -189,8 +190,4 @@ class _Progress(QWidget):
         self.setVisible(busy is not None)
         if busy is None:
             return
-        self._bar.setRange(0, busy.total)
-        self._bar.setValue(busy.done)
-        what = say(busy.what)
-        rows = tr("{done} of {total} rows", done=f"{busy.done:,}", total=f"{busy.total:,}")
-        self._words.set_text(tr("{what}: {count}", what=what, count=rows) if busy.total else tr("{what}…", what=what))
+        self._words.set_text(show_progress(self._bar, busy))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.data.types import Sample, Shape
 from core.errors import Problem
@@ -21,6 +21,7 @@ from studio.pages.data.sample import SampleReader
 from studio.pages.data.sample_view import SampleFacts, SampleView
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, Elided, Pill, button, label, row
+from studio.widgets.split import Split
 from studio.words import say, tr, tr_count
 
 _SETTLE_MS = 200
@@ -86,7 +87,7 @@ class RowsCard(Card):
         desk.session.spec_changed.connect(self._spec_changed)
         desk.session.facts_changed.connect(self._facts_changed)
 
-    def _make_rows(self) -> QSplitter:
+    def _make_rows(self) -> Split:
         """The table on the left, the chosen row on the right."""
         left = QWidget()
         left_box = QVBoxLayout(left)
@@ -94,12 +95,7 @@ class RowsCard(Card):
         left_box.setSpacing(tokens.SPACE_2)
         left_box.addWidget(self.table, 1)
         left_box.addWidget(self._read)
-        made = QSplitter(Qt.Orientation.Horizontal)
-        made.setChildrenCollapsible(False)
-        made.setHandleWidth(tokens.SPACE_3)
-        made.addWidget(left)
-        made.addWidget(self.sample)
-        made.setSizes([1000, 1000])
+        made = Split(left, self.sample)
         # narrower than both halves: then they go below each other
         made.setMinimumWidth(look().px(_LEAST_WIDTH))
         return made
@@ -120,7 +116,7 @@ class RowsCard(Card):
         """Puts the row below the table where both do not fit side by side."""
         super().resizeEvent(event)
         narrow = self.width() < look().px(_NARROW)
-        self.splitter.setOrientation(Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal)
+        self.splitter.stand(upright=narrow)
         self.splitter.setMinimumHeight(look().px(_HEIGHT) * (2 if narrow else 1))
 
     def close_file(self) -> None:

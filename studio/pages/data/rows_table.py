@@ -13,6 +13,7 @@ from core.errors import Problem
 from studio.look import tokens
 from studio.look.icons import icon
 from studio.look.theme import look
+from studio.widgets.tables import as_list
 from studio.words import say, tr
 
 CELL_LETTERS = 240
@@ -178,15 +179,11 @@ class RowsView(QTableView):
         self.setModel(model)
         self.setObjectName("rows-table")
         self.setAccessibleName(tr("Rows of the file"))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        as_list(self)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
         self.setCornerButtonEnabled(False)
         self.setIconSize(QSize(16, 16))
         lines = self.verticalHeader()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QDialog, QFileDialog, QFrame, QSizePolicy, QSplitter, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QFrame, QSizePolicy, QWidget
 
 from core.data.types import Sample
 from core.errors import Problem
@@ -18,6 +18,7 @@ from studio.state.desk import Desk
 from studio.widgets.basics import Elided, LinkLabel, button, column, label, row
 from studio.widgets.code_edit import CodeEdit, editor_height
 from studio.widgets.controls import CalmList
+from studio.widgets.split import Split
 from studio.words import tr
 
 TEMPLATE = "data.template"
@@ -53,7 +54,6 @@ class TemplateDialog(QDialog):
         self.reset = button(tr("Back to the model’s own"), self._reset, role="quiet", icon_name="rotate-ccw")
         self.reset.setObjectName("reset-template")
         self.save = button(tr("Save as a file…"), self._save, role="quiet", icon_name="save", name="save-template")
-        self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._arrange()
         self.editor.textChanged.connect(self._typed)
         self.trials.tried.connect(self._show)
@@ -89,11 +89,7 @@ class TemplateDialog(QDialog):
         beside = column(self._place, frame, spacing=tokens.SPACE_1)
         beside.setStretch(1, 1)
         right.setLayout(beside)
-        self._splitter.setChildrenCollapsible(False)
-        self._splitter.setHandleWidth(tokens.SPACE_3)
-        self._splitter.addWidget(left)
-        self._splitter.addWidget(right)
-        self._splitter.setSizes([1000, 1000])
+        self._splitter = Split(left, right)
         words = label(
             tr("Writes each row for the training, and each question in everything that is made of the model."),
             "help",
@@ -230,8 +226,7 @@ class TemplateDialog(QDialog):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Puts the preview below the text where both do not fit side by side."""
         super().resizeEvent(event)
-        narrow = self.width() < look().px(_NARROW)
-        self._splitter.setOrientation(Qt.Orientation.Vertical if narrow else Qt.Orientation.Horizontal)
+        self._splitter.stand(upright=self.width() < look().px(_NARROW))
 
 
 def _without_fixes(problem: Problem) -> Problem:

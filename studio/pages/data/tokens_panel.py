@@ -10,6 +10,7 @@ from core.errors import Problem
 from studio.look import tokens
 from studio.look.theme import mono_font
 from studio.pages.data.token_view import MOST_SHOWN, Piece, TokenView, paint_piece
+from studio.pages.model.halves import clear
 from studio.state.desk import Desk
 from studio.widgets.basics import Elided, Empty, ProblemNote, button, column, label, set_role
 from studio.widgets.flow import FlowLayout
@@ -69,12 +70,7 @@ class TokensPanel(QWidget):
             self._stack.setCurrentWidget(self._shown)
 
     def _show_problem(self, problem: Problem) -> None:
-        while self._problem_box.count():
-            item = self._problem_box.takeAt(0)
-            old = item.widget() if item is not None else None
-            if old is not None:
-                old.hide()
-                old.deleteLater()
+        clear(self._problem_box)
         self._problem_box.addWidget(ProblemNote(problem, lambda fix: self._desk.session.apply(fix.edits)))
         self._problem_box.addStretch(1)
         self._stack.setCurrentWidget(self._problem)

@@ -31,6 +31,7 @@ from studio.state.runs import spec_of
 from studio.widgets.basics import Empty, button, label
 from studio.widgets.flow import FlowLayout
 from studio.widgets.scrolled import ScrolledContent
+from studio.widgets.tables import as_list
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
 
@@ -83,12 +84,8 @@ class RunsPage(Page):
         table.setObjectName("runs-table")
         table.setAccessibleName(tr("Runs"))
         table.setModel(self._sorted)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        as_list(table)
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
-        table.setWordWrap(False)
-        table.setTabKeyNavigation(False)
         table.setSortingEnabled(True)
         table.sortByColumn(COLUMNS.index("date"), Qt.SortOrder.DescendingOrder)
         table.verticalHeader().hide()

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QMenu, QW
 from studio.pages.data.page import DataPage
 from studio.pages.data.weight_button import with_weight
 from studio.shell.opening import Kind, kind_of
+from tests.studio.data.opened_page import opened
 
 WAIT_MS = 20_000
 
@@ -26,13 +27,7 @@ def rows(path: Path, count: int = 3) -> Path:
 @pytest.fixture
 def page(qtbot: Any, desk: Any, tmp_path: Path) -> Iterator[DataPage]:
     desk.session.edit("data.train", (str(rows(tmp_path / "first.jsonl")),))
-    made = DataPage(desk)
-    made.resize(840, 900)
-    qtbot.addWidget(made)
-    made.show()
-    qtbot.waitExposed(made)
-    yield made
-    made.close_page()
+    yield from opened(qtbot, desk)
 
 
 def drag(target: Any, *paths: Path, drops: bool = True, text: str = "") -> bool:

@@ -15,6 +15,7 @@ from studio.widgets.basics import ProblemNote
 from tests.core.hub.conftest import hub, hub_home, own_keyring
 from tests.core.hub.hub_server import COMMIT, TOKEN, HubServer, Model
 from tests.core.hub.test_hub_datasets import data_set, rows
+from tests.studio.data.opened_page import opened
 
 __all__ = ["hub", "hub_home", "own_keyring"]
 
@@ -48,13 +49,7 @@ def page(qtbot: Any, desk: Any, hub: HubServer) -> Iterator[DataPage]:
         )
     )
     hub.add(data_set())
-    made = DataPage(desk)
-    made.resize(840, 900)
-    qtbot.addWidget(made)
-    made.show()
-    qtbot.waitExposed(made)
-    yield made
-    made.close_page()
+    yield from opened(qtbot, desk)
 
 
 def shown(page: DataPage, name: str, kind: type[Any] = QWidget) -> Any:

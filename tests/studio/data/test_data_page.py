@@ -10,6 +10,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QFileDialog, QLabel, QWidget
 
 from studio.pages.data.page import DataPage
+from tests.studio.data.opened_page import opened
 
 WAIT_MS = 20_000
 
@@ -27,13 +28,7 @@ def write_rows(path: Path, rows: int, *, broken: tuple[int, ...] = ()) -> Path:
 
 @pytest.fixture
 def page(qtbot: Any, desk: Any) -> Iterator[DataPage]:
-    made = DataPage(desk)
-    made.resize(840, 900)
-    qtbot.addWidget(made)
-    made.show()
-    qtbot.waitExposed(made)
-    yield made
-    made.close_page()
+    yield from opened(qtbot, desk)
 
 
 @pytest.fixture
