@@ -5,6 +5,7 @@ makes texts or lists grow is asked for its size before it does its work. Plain d
 parts, which can stand for far more than it takes: it is weighed as what it would be written out.
 """
 
+import functools
 import re
 import threading
 import time
@@ -131,7 +132,7 @@ def check_operation(operator: str, left: object, right: object) -> None:
     """Refuses sums, products, powers and formats that would fill the memory."""
     if operator == "+":
         if isinstance(left, str):
-            if isinstance(right, str) and len(left) + len(right) > _MOST_CHARACTERS:
+            if isinstance(right, str):
                 check_size(len(left) + len(right))
         elif isinstance(left, list | tuple):
             weigh((left, right))
@@ -228,8 +229,6 @@ def guarded_filters(filters: Mapping[str, Callable[..., Any]]) -> dict[str, Call
 
 
 def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    import functools
-
     from jinja2.utils import _PassArg
 
     skipped = 1 if _PassArg.from_obj(function) is not None else 0
