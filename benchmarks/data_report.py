@@ -18,11 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.data_open import peak_bytes
 
+T = TypeVar("T")
 GB = 10**9
 TARGET = 0.8
 RAW_ROWS = 4096
@@ -82,20 +86,24 @@ def texts_of(path: Path, model: Path) -> Iterator[list[str]]:
     yield [draft.text for draft in make_drafts(samples, template, "all") if isinstance(draft, Draft)]
 
 
+def timed(work: Callable[[], T]) -> tuple[T, dict[str, float]]:
+    """What work returns, and how long it took by the clock and of the processors' time."""
+    began, used = time.perf_counter(), time.process_time()
+    found = work()
+    return found, {"seconds": time.perf_counter() - began, "processor": time.process_time() - used}
+
+
 def library(path: Path, model: Path) -> dict[str, float]:
     """The library alone: only its calls are timed."""
     import tokenizers
 
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     cutter = tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
-    seconds = processor = 0.0
-    rows = tokens = 0
+    total: Counter[str] = Counter()
     for texts in texts_of(path, model):
-        began, used = time.perf_counter(), time.process_time()
-        found = cutter.encode_batch(texts, add_special_tokens=False)
-        seconds, processor = seconds + time.perf_counter() - began, processor + time.process_time() - used
-        rows, tokens = rows + len(texts), tokens + sum(map(len, found))
-    return {"seconds": seconds, "processor": processor, "rows": rows, "tokens": tokens}
+        found, took = timed(partial(cutter.encode_batch, texts, add_special_tokens=False))
+        total.update({**took, "rows": len(texts), "tokens": sum(map(len, found))})
+    return dict(total)
 
 
 def load(path: Path, model: Path) -> dict[str, float]:
@@ -105,12 +113,9 @@ def load(path: Path, model: Path) -> dict[str, float]:
     from core.spec.sections import DataSpec
 
     facts = read_base_model(str(model), "")
-    began, used = time.perf_counter(), time.process_time()
-    found = load_dataset(DataSpec(train=(str(path),), max_length=10**6), 1, facts)
-    seconds, processor = time.perf_counter() - began, time.process_time() - used
+    found, took = timed(lambda: load_dataset(DataSpec(train=(str(path),), max_length=10**6), 1, facts))
     sides = (found.facts.train, found.facts.validation)
-    rows, tokens = sum(side.rows for side in sides), sum(side.tokens for side in sides)
-    return {"seconds": seconds, "processor": processor, "rows": rows, "tokens": tokens}
+    return {**took, "rows": sum(side.rows for side in sides), "tokens": sum(side.tokens for side in sides)}
 
 
 def report(path: Path, model: Path) -> dict[str, float]:
@@ -120,10 +125,8 @@ def report(path: Path, model: Path) -> dict[str, float]:
     from core.spec.sections import DataSpec
 
     facts = read_base_model(str(model), "")
-    began, used = time.perf_counter(), time.process_time()
-    found = make_report(DataSpec(train=(str(path),), max_length=10**6), 1, facts)
-    seconds, processor = time.perf_counter() - began, time.process_time() - used
-    return {"seconds": seconds, "processor": processor, "rows": found.rows, "tokens": found.tokens}
+    found, took = timed(lambda: make_report(DataSpec(train=(str(path),), max_length=10**6), 1, facts))
+    return {**took, "rows": found.rows, "tokens": found.tokens}
 
 
 def ask(part: str, path: Path, model: Path, home: Path) -> dict[str, float]:
