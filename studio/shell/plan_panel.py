@@ -88,7 +88,7 @@ class PlanPanel(QWidget):
                 box.addLayout(item)
         session = desk.session
         session.plan_changed.connect(self.refresh)
-        session.ways_out.found.connect(lambda: self._show_problems(session.problems))
+        session.ways_out.found.connect(self._show_problems)
         session.busy_changed.connect(self._show_busy)
         session.facts_changed.connect(self.refresh)
         self.refresh()
@@ -140,7 +140,7 @@ class PlanPanel(QWidget):
         self._legend.show_parts(parts)
         self._values.show_plan(plan)
         self._fit.setVisible(bool(parts))
-        self._show_problems(session.problems)
+        self._show_problems()
         self._show_start()
 
     def _show_busy(self) -> None:
@@ -159,7 +159,8 @@ class PlanPanel(QWidget):
         self._why.setText(breakable(blocker))
         self._why.setVisible(bool(blocker))
 
-    def _show_problems(self, problems: tuple[Problem, ...]) -> None:
+    def _show_problems(self) -> None:
+        problems = self._desk.session.problems
         order = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
         wanted = tuple(
             sorted(

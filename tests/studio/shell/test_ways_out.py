@@ -103,3 +103,16 @@ def test_nothing_is_looked_for_when_the_run_fits(session: Any) -> None:
     session.edit("training.seed", 9)
     assert not session.ways_out.is_looking
     assert not is_unsolved(session.problems)
+
+
+def test_a_panel_that_is_gone_hears_of_no_fixes(qtbot: Any, desk: Any, session: Any) -> None:
+    """A change of look makes the window anew, whatever is still being looked for."""
+    import shiboken6
+
+    from studio.shell.plan_panel import PlanPanel
+
+    panel = PlanPanel(desk)
+    shiboken6.delete(panel)
+    with qtbot.captureExceptions() as failures, qtbot.waitSignal(session.ways_out.found, timeout=20_000):
+        pass
+    assert failures == []
