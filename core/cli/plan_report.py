@@ -164,7 +164,12 @@ class _Report:
             rise = (
                 f"rises for {curve.warmup_steps:,} steps to {curve.peak:g}" if curve.warmup_steps else f"{curve.peak:g}"
             )
-            after = {"cosine": "falls to zero along a cosine", "linear": "falls to zero along a line"}
+            after = {
+                "cosine": "falls to zero along a cosine",
+                "linear": "falls to zero along a line",
+                "cosine_restarts": f"falls to zero along a cosine {curve.cycles:,} times",
+                "warmup_stable_decay": f"stays there and falls to zero in the last {curve.decay_steps:,} steps",
+            }
             self._console.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
 
     def time_and_disk(self, plan: Plan) -> None:

@@ -92,12 +92,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The learning rate over the run; `core.plan.schedule.learning_rate` evaluates it."""
+    """The learning rate over the run; `core.plan.schedule.learning_rate` evaluates it.
 
-    kind: Literal["cosine", "linear", "constant"]
+    Attributes:
+        cycles: how often the rate falls, with restarts.
+        decay_steps: in how many steps at the end a stable rate falls.
+    """
+
+    kind: Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
     peak: float
     warmup_steps: int
     steps: int
+    cycles: int = 1
+    decay_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ Encoding = Literal[
     "euc_jp", "euc_kr",
 ]  # fmt: skip
 Method = Literal["lora", "rslora", "dora", "full"]
-Schedule = Literal["cosine", "linear", "constant"]
+Schedule = Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
 Optimizer = Literal["auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
@@ -455,7 +455,34 @@ class TrainingSpec:
             Choice("cosine", "Cosine", "Falls to zero along half a cosine."),
             Choice("linear", "Linear", "Falls to zero along a line."),
             Choice("constant", "Constant", "Stays where it is."),
+            Choice(
+                "cosine_restarts", "Cosine with restarts", "Falls along half a cosine, jumps back, and falls again."
+            ),
+            Choice("warmup_stable_decay", "Stable, then decay", "Stays, and falls to zero at the end of the run."),
         ),
+        affects=("quality",),
+    )
+    cycles: int = setting(
+        2,
+        Kind.INTEGER,
+        "Cycles",
+        "How often the learning rate falls; each fall but the first begins with a jump back to the full rate.",
+        bounds=Bounds(1, 1000),
+        usual=Bounds(1, 10),
+        step=1,
+        advanced=True,
+        visible_when=When("training.schedule", ("cosine_restarts",)),
+        affects=("quality",),
+    )
+    decay: float = setting(
+        0.2,
+        Kind.NUMBER,
+        "Decay",
+        "The share of steps, at the end, in which the learning rate falls to zero. A tenth to a fifth is usual.",
+        bounds=Bounds(0.0, 1.0),
+        step=0.05,
+        advanced=True,
+        visible_when=When("training.schedule", ("warmup_stable_decay",)),
         affects=("quality",),
     )
     warmup: float = setting(

@@ -8,6 +8,8 @@ from core.plan.usual import RATE_BAND, USUAL_SCALE, USUAL_WARMUP, scale_of, usua
 
 LONG_WARMUP = 0.3
 """Trainers in use warm up for at most a tenth of the steps."""
+SHORTEST_CYCLE = 4
+"""Steps in which half a cosine has a beginning, a slope and an end."""
 BOLD = 2.0
 """Times the usual rate, from which starting without a warm-up is bold."""
 
@@ -17,6 +19,7 @@ def rate_problems(case: Case) -> Iterator[Problem]:
     out_of_family = list(_rate(case))
     yield from out_of_family
     yield from _warmup(case, judged=not out_of_family)
+    yield from _cycles(case)
 
 
 def _strength(case: Case) -> float:
@@ -79,3 +82,20 @@ def _warmup(case: Case, *, judged: bool) -> Iterator[Problem]:
             "3 to 10 % is usual.",
             (usual,),
         )
+
+
+def _cycles(case: Case) -> Iterator[Problem]:
+    """Restarts that come faster than the rate can fall."""
+    curve = case.curve
+    if curve is None or curve.cycles < 2:
+        return
+    after = curve.steps - curve.warmup_steps
+    if after >= SHORTEST_CYCLE * curve.cycles:
+        return
+    fewer = max(1, after // SHORTEST_CYCLE)
+    yield warning(
+        "training.cycles",
+        f"{curve.cycles:,} cycles in {after:,} steps are too short for the rate to fall: it only jumps about.",
+        f"Give each cycle at least {SHORTEST_CYCLE} steps.",
+        Fix(f"Take {fewer:,}", (Edit("training.cycles", fewer),)),
+    )

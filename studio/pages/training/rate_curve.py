@@ -60,6 +60,8 @@ class RateCurve(QWidget):
             "cosine": tr("then falls along a cosine"),
             "linear": tr("then falls along a line"),
             "constant": tr("then stays"),
+            "cosine_restarts": tr("then falls along a cosine {n} times", n=f"{curve.cycles:,}"),
+            "warmup_stable_decay": tr("then stays, and falls in the last {n} steps", n=f"{curve.decay_steps:,}"),
         }
         values = {"peak": peak, "kind": kinds[curve.kind], "warmup": f"{curve.warmup_steps:,}"}
         if not self.known:

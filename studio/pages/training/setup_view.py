@@ -18,6 +18,8 @@ _SCHEDULE = (
     "training.max_steps",
     "training.learning_rate",
     "training.schedule",
+    "training.cycles",
+    "training.decay",
     "training.warmup",
 )
 _ELSEWHERE = (*_SCHEDULE, "training.effective_batch", "training.sample_prompts")

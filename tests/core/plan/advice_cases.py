@@ -72,6 +72,13 @@ ADVICE: dict[str, Advice] = {
         World({"training__learning_rate": 1e-6}),
         World({"training__learning_rate": 5e-6}),
     ),
+    "cycles too short to fall": Advice(
+        "training.cycles",
+        WARNING,
+        "cycles in 9 steps are too short",
+        World({"training__schedule": "cosine_restarts", "training__cycles": 3, "training__max_steps": 10}),
+        World({"training__schedule": "cosine_restarts", "training__cycles": 2, "training__max_steps": 10}),
+    ),
     "rate far too high": Advice(
         "training.learning_rate",
         WARNING,

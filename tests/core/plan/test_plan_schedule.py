@@ -1,6 +1,6 @@
 """The learning-rate curve: bounds, shape, and agreement with transformers' formulas where they coincide."""
 
-import math
+import dataclasses
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +10,16 @@ from core.plan.schedule import curve_of, curve_points, learning_rate
 from core.plan.types import Curve
 from core.spec.sections import TrainingSpec
 
+KINDS = ("cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay")
 curves = st.builds(
-    lambda kind, peak, steps, share: Curve(kind, peak, min(int(share * steps), steps - 1), steps),
-    st.sampled_from(["cosine", "linear", "constant"]),
+    lambda kind, peak, steps, share, cycles, decay: curve_of(
+        TrainingSpec(schedule=kind, learning_rate=peak, warmup=share, cycles=cycles, decay=decay), steps
+    ),
+    st.sampled_from(KINDS),
     st.floats(1e-7, 1.0),
     st.integers(1, 5000),
+    st.floats(0.0, 1.0),
+    st.integers(1, 12),
     st.floats(0.0, 1.0),
 )
 
@@ -30,32 +35,55 @@ def test_the_rate_stays_between_zero_and_the_peak(curve: Curve, step: int) -> No
 
 @settings(deadline=None)
 @given(curves)
-def test_it_rises_to_the_peak_and_never_rises_again(curve: Curve) -> None:
+def test_it_rises_to_the_peak_and_never_rises_again_but_by_a_restart(curve: Curve) -> None:
     steps = sorted({0, 1, curve.warmup_steps - 1, curve.warmup_steps, curve.steps // 2, curve.steps - 1, curve.steps})
     rates = [(step, learning_rate(curve, step)) for step in steps if step >= 0]
     rising = [rate for step, rate in rates if step < curve.warmup_steps]
     falling = [rate for step, rate in rates if step >= curve.warmup_steps]
     assert rising == sorted(rising)
-    assert falling == sorted(falling, reverse=True)
+    assert falling == sorted(falling, reverse=True) or curve.cycles > 1
     assert learning_rate(curve, curve.warmup_steps) == curve.peak
     if curve.warmup_steps:
         assert learning_rate(curve, curve.warmup_steps - 1) == curve.peak
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("warmup", [0, 1, 7])
-@pytest.mark.parametrize("kind", ["cosine", "linear"])
-def test_after_the_warmup_it_is_transformers_own_formula(kind: str, warmup: int) -> None:
-    """Formulas of transformers' get_cosine_schedule_with_warmup and get_linear_schedule_with_warmup."""
-    steps, peak = 100, 3e-4
-    curve = Curve(kind, peak, warmup, steps)  # type: ignore[arg-type]
-    for step in range(warmup, steps):
-        progress = (step - warmup) / max(1, steps - warmup)
-        cosine = max(0.0, 0.5 * (1.0 + math.cos(math.pi * 0.5 * 2.0 * progress)))
-        linear = max(0.0, (steps - step) / max(1, steps - warmup))
-        assert learning_rate(curve, step) == pytest.approx(peak * (cosine if kind == "cosine" else linear))
-    for step in range(warmup):
-        # Theirs is step/warmup, so that the first step learns nothing; ours is one step ahead.
-        assert learning_rate(curve, step) == pytest.approx(peak * (step + 1) / warmup)
+@pytest.mark.parametrize(
+    ("curve", "name", "options"),
+    [
+        (Curve("constant", 3e-4, 0, 100), "constant_with_warmup", {}),
+        (Curve("linear", 3e-4, 0, 100), "linear", {"num_training_steps": 100}),
+        (Curve("cosine", 3e-4, 0, 100), "cosine", {"num_training_steps": 100}),
+        (
+            Curve("cosine_restarts", 3e-4, 0, 100, cycles=3),
+            "cosine_with_restarts",
+            {"num_training_steps": 100, "scheduler_specific_kwargs": {"num_cycles": 3}},
+        ),
+        (
+            Curve("warmup_stable_decay", 3e-4, 0, 100, decay_steps=20),
+            "warmup_stable_decay",
+            {"num_training_steps": 100, "scheduler_specific_kwargs": {"num_decay_steps": 20, "decay_type": "1-sqrt"}},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_step_is_transformers_own(curve: Curve, name: str, options: dict[str, object], warmup: int) -> None:
+    """transformers' schedulers are stepped beside ours; in the warm-up ours is one step ahead of theirs."""
+    import torch
+    from transformers import get_scheduler
+
+    curve = dataclasses.replace(curve, warmup_steps=warmup)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=curve.peak)
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warmup, **options)
+    rates = []
+    for _ in range(curve.steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+    for step in range(curve.steps):
+        expected = rates[step + 1 if step < warmup else step]
+        assert learning_rate(curve, step) == pytest.approx(expected, rel=1e-12), step
 
 
 def test_first_step_learns_and_the_end_is_zero() -> None:
@@ -87,6 +115,26 @@ def test_points_for_a_picture(curve: Curve, count: int) -> None:
     assert steps[-1] == curve.steps - 1
     assert max(0, curve.warmup_steps - 1) in steps
     assert all(rate == learning_rate(curve, step) for step, rate in points)
+
+
+def test_the_picture_shows_each_jump_and_the_beginning_of_a_decay() -> None:
+    restarts = curve_of(TrainingSpec(schedule="cosine_restarts", cycles=4, warmup=0.1), 1000)
+    points = dict(curve_points(restarts, 50))
+    for start in (325, 550, 775):
+        assert points[start] == restarts.peak
+        assert points[start - 1] < 0.001 * restarts.peak
+    stable = curve_of(TrainingSpec(schedule="warmup_stable_decay", decay=0.137), 1000)
+    points = dict(curve_points(stable, 20))
+    assert points[863] == stable.peak
+    assert {step for step, rate in points.items() if rate == stable.peak} >= {49, 863}
+
+
+@pytest.mark.parametrize(
+    ("decay", "warmup", "steps", "decayed"), [(0.2, 0.05, 100, 20), (1.0, 0.1, 100, 90), (0.0, 0.0, 10, 0)]
+)
+def test_decay_steps(decay: float, warmup: float, steps: int, decayed: int) -> None:
+    training = TrainingSpec(schedule="warmup_stable_decay", decay=decay, warmup=warmup)
+    assert curve_of(training, steps).decay_steps == decayed
 
 
 def test_a_run_without_steps_has_no_picture() -> None:

@@ -114,7 +114,7 @@ def test_plain_python_data_is_understood(path: str, raw: object, value: object) 
         ("training.warmup", "0,05", "Write the decimal point as “.”"),
         ("training.warmup", "5%", "Write a share as a fraction of 1: 0.05"),
         ("training.schedule", "cosin", "Did you mean “cosine”"),
-        ("training.schedule", "[cosine]", "one of “cosine”, “linear”, “constant”, but found a list"),
+        ("training.schedule", "[cosine]", "“constant”, “cosine_restarts”, “warmup_stable_decay”, but found a list"),
         ("training.schedule", "~", "found nothing"),
         ("model.quantization", "4bit", "Did you mean “nf4”"),
         ("model.quantization", "8", "Did you mean “int8”"),

@@ -24,6 +24,14 @@ def fill(qtbot: Any, widget: Any, text: str) -> None:
     qtbot.keyClick(widget, Qt.Key.Key_Return)
 
 
+def choose(page: TrainingPage, path: str, value: str) -> None:
+    """Takes a choice from a list as a click does."""
+    listed = find(page, path)
+    index = listed.findData(value)
+    listed.setCurrentIndex(index)
+    listed.activated.emit(index)
+
+
 def test_the_picture_is_the_plans_curve_and_moves_with_every_edit(page: TrainingPage, qtbot: Any) -> None:
     session, picture = page.desk.session, find(page, "rate-curve")
     plan = session.plan
@@ -38,10 +46,27 @@ def test_the_picture_is_the_plans_curve_and_moves_with_every_edit(page: Training
     assert session.spec.training.learning_rate == 0.001
     assert picture.curve.peak == 0.001
     assert learning_rate(picture.curve, picture.curve.warmup_steps - 1) == 0.001
-    qtbot.mouseClick(find(page, "training.schedule-linear"), Qt.MouseButton.LeftButton)
+    choose(page, "training.schedule", "linear")
     assert picture.curve.kind == "linear"
     assert "falls along a line" in picture.accessibleName()
     assert picture.grab().toImage() != before
+
+
+def test_each_schedule_shows_its_own_settings_and_picture(page: TrainingPage, qtbot: Any) -> None:
+    picture, cycles, decay = (find(page, name) for name in ("rate-curve", "training.cycles", "training.decay"))
+    assert not cycles.isVisible()
+    assert not decay.isVisible()
+    choose(page, "training.schedule", "cosine_restarts")
+    assert cycles.isVisible()
+    fill(qtbot, cycles, "3")
+    assert picture.curve.cycles == 3
+    assert picture.accessibleName().endswith("then falls along a cosine 3 times")
+    restarts = picture.grab().toImage()
+    choose(page, "training.schedule", "warmup_stable_decay")
+    assert decay.isVisible()
+    assert not cycles.isVisible()
+    assert picture.accessibleName().endswith(f"falls in the last {picture.curve.decay_steps:,} steps")
+    assert picture.grab().toImage() != restarts
 
 
 def test_a_number_of_steps_takes_the_place_of_epochs(page: TrainingPage, qtbot: Any) -> None:
