@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from core.data.spans import Span, SpanError, find_answers, render_sample, trained_turns
-from core.data.templates import NONE, PLAIN, SETTING, ChatTemplate, plain_template, with_tools
+from core.data.spans import Span, SpanError, find_answers, trained_turns, write_turns
+from core.data.templates import NONE, PLAIN, SETTING, ChatTemplate, Writing, plain_template, with_tools
 from core.data.types import Message, Sample
 from core.errors import Edit, Fix, Problem, UserError, error
 from core.spec.sections import TrainOn
@@ -107,30 +107,31 @@ def _write_conversation(
     sample: Sample, messages: Sequence[Message], template: ChatTemplate, train_on: TrainOn
 ) -> Draft:
     _check_tools(sample, messages, template)
-    messages, text = _rendered(sample, messages, template)
+    messages, written = _rendered(sample, messages, template)
+    text = written.text
     marks = trained_turns(messages, train_on)
     if train_on == "all" and all(marks):
         return Draft(sample.place, text, ((0, len(text)),), running=False)
     trained = [mark for mark, message in zip(marks, messages, strict=True) if message.role == "assistant"]
     wanted = [mark != (train_on == "all") for mark in trained]  # holes in everything, or what is trained itself
-    spans = find_answers(template, messages, sample, text, wanted)
+    spans = find_answers(template, messages, sample, written, wanted)
     kept = _around(spans, len(text)) if train_on == "all" else spans
     return Draft(sample.place, text, kept, running=False)
 
 
-def _rendered(sample: Sample, messages: Sequence[Message], template: ChatTemplate) -> tuple[Sequence[Message], str]:
+def _rendered(sample: Sample, messages: Sequence[Message], template: ChatTemplate) -> tuple[Sequence[Message], Writing]:
     """The conversation as text, and the messages with which the template could write it.
 
     Calls of tools often come without a content, by which most templates tell them from answers. Those of Qwen 3 and
     others fail on it, in transformers too; they get an empty one.
     """
     try:
-        return messages, render_sample(template, messages, sample)
+        return messages, write_turns(template, messages, sample)
     except UserError:
         filled = [_with_content(message) for message in messages]
         if filled == list(messages):
             raise
-        return filled, render_sample(template, filled, sample)
+        return filled, write_turns(template, filled, sample)
 
 
 def _with_content(message: Message) -> Message:

@@ -19,6 +19,7 @@ from core.data.jinja_limits import (
     usage,
     weigh,
 )
+from core.data.turn_watch import Turns, Watch, main_loop
 
 _SHORT = 64
 """Texts up to here are not counted: each is written by a turn of a loop, of which there are only so many."""
@@ -26,12 +27,21 @@ _SHORT = 64
 _TURN = "turn-of-a-loop"  # said to no reader
 """The filter that counts turns. A template could name it in ``map`` alone, and then it counts all the same."""
 
+_TURNS, _SUM, _JOINED = "turns-of-the-main-loop", "sum-of-texts", "joined-texts"
+"""Filters that stand for parts of a template: what its main loop goes through, and chains of ``+`` and of ``~``."""
+
+_TEXT = {str}
 _DICT_NAMES = frozenset(dir(dict))
-_LOOP_NAMES = frozenset(("depth", "depth0", "first", "index", "index0", "last", "length", "revindex", "revindex0"))
+_LOOP_NAMES = frozenset(("depth", "depth0", "first", "index", "index0"))
 
 
 def render(
-    template: Any, variables: dict[str, Any], *, marks: tuple[str, str] = ("", ""), now: datetime | None = None
+    template: Any,
+    variables: dict[str, Any],
+    *,
+    marks: tuple[str, str] = ("", ""),
+    now: datetime | None = None,
+    watch: Watch | None = None,
 ) -> str:
     """Renders a compiled template.
 
@@ -40,18 +50,23 @@ def render(
         variables: what it may read; plain data only.
         marks: texts to put around what stands between ``{% generation %}`` and ``{% endgeneration %}``.
         now: the time that ``strftime_now`` tells; None for the clock's.
+        watch: what is to know how far the template has come; the variable ``messages`` knows it too.
 
     Raises:
         Exception: whatever the template provokes; `failures` lists what that may be.
     """
     from jinja2.runtime import new_context
 
-    usage.begin(marks, now)
+    usage.begin(marks, now, watch)
     environment = template.environment
     # What `template.render` does, without copying all names twice: a training set is rendered some million times.
     names = {**environment.globals, **variables}
     context = new_context(environment, template.name, template.blocks, names, shared=True)
-    return "".join(template.root_render_func(context))
+    if watch is None:
+        return "".join(template.root_render_func(context))
+    for piece in template.root_render_func(context):
+        watch.pieces.append(piece)
+    return "".join(watch.pieces)
 
 
 def compile_template(source: str) -> Any:
@@ -84,27 +99,31 @@ def failures() -> tuple[type[Exception], ...]:
 @functools.cache
 def _environment() -> Any:
     import jinja2.ext
+
+    support = _support_type()
+    environment = _environment_type(_watch(support.identifier))(
+        trim_blocks=True, lstrip_blocks=True, extensions=[support, jinja2.ext.loopcontrols], finalize=_counted
+    )
+    _furnish(environment)
+    return environment
+
+
+def _environment_type(watch: Any) -> Any:
     from jinja2 import nodes
     from jinja2.runtime import LoopContext
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    support = _support_type()
-    watch = _watch(support.identifier)
-
     class Environment(ImmutableSandboxedEnvironment):
         """The sandbox with the watch on."""
 
-        intercepted_binops = frozenset(["+", "*", "**", "%"])
+        intercepted_binops = frozenset(["*", "**", "%"])  # a “+” never gets there
 
         def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-            tree: nodes.Template = watch.visit(super()._parse(source, name, filename))
+            tree: nodes.Template = watch.visit(_with_main_loop(super()._parse(source, name, filename)))
             tree.set_environment(self)
             return tree
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            if operator == "+" and type(left) is str and type(right) is str:  # nearly all that templates ever do
-                check_size(len(left) + len(right))
-                return left + right
             check_operation(operator, left, right)
             return super().call_binop(context, operator, left, right)
 
@@ -115,9 +134,16 @@ def _environment() -> Any:
         def getattr(self, obj: Any, attribute: str) -> Any:
             if type(obj) is dict and attribute not in _DICT_NAMES:  # it can only be an entry
                 return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
-            if type(obj) is LoopContext and attribute in _LOOP_NAMES:
-                return getattr(obj, attribute)
+            if type(obj) is LoopContext:
+                if attribute in _LOOP_NAMES:
+                    return getattr(obj, attribute)
+                usage.look_ahead()
             return super().getattr(obj, attribute)
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            if type(obj) is LoopContext:
+                usage.look_ahead()
+            return super().getitem(obj, argument)
 
         def wrap_str_format(self, value: Any) -> Any:
             wrapped = super().wrap_str_format(value)
@@ -125,17 +151,21 @@ def _environment() -> Any:
                 guarded_format(value.__self__)
             return wrapped
 
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[support, jinja2.ext.loopcontrols], finalize=_counted
-    )
+    return Environment
+
+
+def _furnish(environment: Any) -> None:
+    """Gives templates the filters and functions that they may use."""
+    import jinja2
+
     environment.filters["tojson"] = _tojson
     environment.filters = guarded_filters(environment.filters)
     environment.filters[_TURN] = jinja2.pass_context(lambda _, characters: usage.turn(max(0, characters)))
+    environment.filters |= {_TURNS: _in_main_loop, _SUM: _sum, _JOINED: _joined}
     environment.globals.pop("lipsum")  # filler text of any length
     environment.globals.update(
         raise_exception=_raise_exception, strftime_now=_strftime_now, dict=_Dict(), namespace=_namespace_type()
     )
-    return environment
 
 
 def _support_type() -> Any:
@@ -155,11 +185,6 @@ def _support_type() -> Any:
         def mark(self, caller: Any) -> str:
             return f"{usage.opening}{caller()}{usage.closing}"
 
-        def join(self, *parts: object) -> str:
-            texts = [part if isinstance(part, str) else str(weigh(part)) for part in parts]
-            check_size(sum(map(len, texts)))
-            return "".join(texts)
-
         def weigh(self, value: object) -> Any:
             return weigh(value)
 
@@ -167,7 +192,7 @@ def _support_type() -> Any:
 
 
 def _watch(support: str) -> Any:
-    """Rewrites a parsed template so that loops and macros count their turns, and ``~`` and lists check their size."""
+    """Rewrites a parsed template so that loops and macros count their turns, and sums and lists check their size."""
     from jinja2 import nodes
     from jinja2.visitor import NodeTransformer
 
@@ -175,7 +200,10 @@ def _watch(support: str) -> Any:
         method = nodes.ExtensionAttribute(support, name, lineno=line)
         return nodes.Call(method, arguments, [], None, None, lineno=line)
 
-    class Watch(NodeTransformer):
+    def applied(name: str, parts: list[nodes.Expr], line: int) -> nodes.Filter:
+        return nodes.Filter(parts[0], name, parts[1:], [], None, None, lineno=line)
+
+    class Watcher(NodeTransformer):
         def counted(self, node: Any) -> Any:
             self.generic_visit(node)
             size = nodes.Const(_fixed_text(node.body), lineno=node.lineno)
@@ -188,7 +216,15 @@ def _watch(support: str) -> Any:
 
         def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 (Jinja's name)
             self.generic_visit(node)
-            return call("join", node.nodes, node.lineno)
+            return applied(_JOINED, node.nodes, node.lineno)
+
+        def visit_Add(self, node: nodes.Add) -> nodes.Node:  # noqa: N802 (Jinja's name)
+            parts: list[nodes.Expr] = []
+            left: nodes.Expr = node
+            while isinstance(left, nodes.Add):
+                parts.append(self.visit(left.right))
+                left = left.left
+            return applied(_SUM, [self.visit(left), *reversed(parts)], node.lineno)
 
         def weighed(self, node: Any) -> Any:
             self.generic_visit(node)
@@ -196,7 +232,7 @@ def _watch(support: str) -> Any:
 
         visit_List = visit_Dict = visit_Tuple = weighed  # noqa: N815 (Jinja's names)
 
-    return Watch()
+    return Watcher()
 
 
 def _fixed_text(body: list[Any]) -> int:
@@ -211,6 +247,41 @@ def _fixed_text(body: list[Any]) -> int:
         elif not isinstance(node, nodes.For | nodes.Macro):
             waiting += node.iter_child_nodes()
     return size
+
+
+def _with_main_loop(tree: Any) -> Any:
+    """A parsed template whose main loop says so when it begins."""
+    from jinja2 import nodes
+
+    loop = main_loop(tree.body)
+    if loop is not None:
+        loop.iter = nodes.Filter(loop.iter, _TURNS, [], [], None, None, lineno=loop.lineno)
+    return tree
+
+
+def _in_main_loop(value: Any) -> Any:
+    """What the main loop is about to go through."""
+    if type(value) is Turns:
+        value.is_in_main_loop = True
+    return value
+
+
+def _sum(first: Any, *others: Any) -> Any:
+    """What a chain of ``+`` gives: nearly always a text."""
+    if {type(first), *map(type, others)} == _TEXT:
+        check_size(len(first) + sum(map(len, others)))
+        return first + "".join(others)
+    for part in others:
+        check_operation("+", first, part)
+        first = first + part
+    return first
+
+
+def _joined(*parts: object) -> str:
+    """What a chain of ``~`` gives."""
+    texts = [part if isinstance(part, str) else str(weigh(part)) for part in parts]
+    check_size(sum(map(len, texts)))
+    return "".join(texts)
 
 
 def _counted(value: object) -> object:

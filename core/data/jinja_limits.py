@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+from core.data.turn_watch import Watch
+
 _MOST_TURNS = 1_000_000
 _MOST_CHARACTERS = 64 * 1024 * 1024
 _MOST_ITEMS = 300_000
@@ -42,14 +44,21 @@ class Usage(threading.local):
     opening = ""
     closing = ""
     now: datetime | None = None
+    watch: Watch | None = None
 
-    def begin(self, marks: tuple[str, str], now: datetime | None) -> None:
+    def begin(self, marks: tuple[str, str], now: datetime | None, watch: Watch | None) -> None:
         """Starts to count anew."""
+        self.watch = watch
         self.turns = self.characters = 0
         self.opening, self.closing = marks
         self.now = now
         self.ends = min(time.monotonic() + _MOST_SECONDS, self.latest)
         self.check_clock()
+
+    def look_ahead(self) -> None:
+        """The template has asked what comes behind the turn at work."""
+        if self.watch is not None:
+            self.watch.looked_ahead = True
 
     def turn(self, characters: int = 0) -> None:
         """One more turn of a loop or call of a macro, which writes so much fixed text."""

@@ -2,10 +2,11 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
-from core.data.templates import WEIGHT, ChatTemplate, shared_length
+from core.data.templates import WEIGHT, ChatTemplate, Writing, shared_length
 from core.data.types import Message, Sample
 from core.errors import UserError
 from core.spec.sections import TrainOn
@@ -23,15 +24,19 @@ class SpanError(Exception):
     """The template writes a conversation in a way that hides where its answers are; the message says so."""
 
 
-def render_sample(template: ChatTemplate, messages: Sequence[Message], sample: Sample, *, prompt: bool = False) -> str:
+def write_turns(template: ChatTemplate, messages: Sequence[Message], sample: Sample) -> Writing:
     """A conversation of ``sample`` as training sees it: always on the same day."""
-    return template.render(messages, tools=sample.tools, add_generation_prompt=prompt, now=RENDERED_AT)
+    return template.write(messages, tools=sample.tools, now=RENDERED_AT)
 
 
 def find_answers(
-    template: ChatTemplate, messages: Sequence[Message], sample: Sample, text: str, wanted: Sequence[bool] | None = None
+    template: ChatTemplate,
+    messages: Sequence[Message],
+    sample: Sample,
+    written: Writing,
+    wanted: Sequence[bool] | None = None,
 ) -> tuple[Span, ...]:
-    """The part of ``text`` that each assistant message of ``messages`` became.
+    """The part of the text that each assistant message of ``messages`` became.
 
     A part begins after the generation prompt and ends with the end of the turn; white space behind that is left out.
     Four ways, each for the templates on which the one before fails:
@@ -45,7 +50,7 @@ def find_answers(
         template: what rendered the text.
         messages: the whole conversation.
         sample: where it comes from; gives the tools.
-        text: ``messages`` as the template writes them.
+        written: ``messages`` as the template writes them.
         wanted: for each assistant message whether it is looked for; None for all.
 
     Returns:
@@ -58,15 +63,17 @@ def find_answers(
     answers = [index for index, want in zip(places, wanted or [True] * len(places), strict=True) if want]
     if not answers:
         return ()
+    text = written.text
+    part = partial(_beginning, template, messages, sample, written)
     starts: dict[int, int] = {}
     spans: dict[int, Span] = {}
     for index in answers:
-        start = _start_of(template, messages[:index], sample, text)
+        start = _start_of(part, index, text)
         if start is None:
             continue
         starts[index] = start
         last = index + 1 == len(messages)
-        after = text if last else _try_render(template, messages[: index + 1], sample, prompt=False)
+        after = text if last else part(index + 1, prompt=False)
         if after is not None and len(after) > start and text.startswith(after):
             spans[index] = _without_tail(text, (start, len(after)), template.turn_end)
     if len(spans) < len(answers) and template.marks_answers:
@@ -83,23 +90,30 @@ def find_answers(
 def _try_render(template: ChatTemplate, messages: Sequence[Message], sample: Sample, *, prompt: bool) -> str | None:
     """A part of the conversation, or None where the template refuses the part though it wrote the whole."""
     try:
-        return render_sample(template, messages, sample, prompt=prompt)
+        return template.render(messages, tools=sample.tools, add_generation_prompt=prompt, now=RENDERED_AT)
     except UserError:
         return None
 
 
-def _start_of(template: ChatTemplate, before: Sequence[Message], sample: Sample, text: str) -> int | None:
-    """Where the answer to ``before`` begins in ``text``; None where the template writes the turns before it otherwise.
+def _beginning(
+    template: ChatTemplate, messages: Sequence[Message], sample: Sample, written: Writing, turns: int, *, prompt: bool
+) -> str | None:
+    known = written.beginning(turns, add_generation_prompt=prompt)
+    return known if known is not None else _try_render(template, messages[:turns], sample, prompt=prompt)
+
+
+def _start_of(part: Callable[..., str | None], turn: int, text: str) -> int | None:
+    """Where an answer begins in ``text``; None where the template writes the turns before it otherwise.
 
     That is behind the generation prompt, or behind as much of it as the text has: many templates let the model begin
     with a thought, and write answers that have none without it.
     """
-    prompt = _try_render(template, before, sample, prompt=True)
+    prompt = part(turn, prompt=True)
     if prompt is None:
         return None
     if text.startswith(prompt):
         return len(prompt)
-    bare = _try_render(template, before, sample, prompt=False)
+    bare = part(turn, prompt=False)
     if bare is None or not text.startswith(bare) or not prompt.startswith(bare):
         return None
     shared = text[: len(bare) + shared_length(text[len(bare) :], prompt[len(bare) :])]

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.data import jinja_environment
 from core.data.tokenizer import Tokenizer
+from core.data.turn_watch import GENERATION, Turns, Watch
 from core.data.types import Message
 from core.errors import Edit, Fix, UserError, error
 from core.facts.types import ModelFacts
@@ -50,6 +51,8 @@ class ChatTemplate:
             where that is all there is; empty if an answer ends with nothing.
         inner_end: the same behind an answer that is not the last, where some templates write less.
         marks_answers: it has ``{% generation %}`` marks.
+        question_end: what it writes behind a conversation to make the model answer, if that is the same for all
+            conversations; None where that cannot be told.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ChatTemplate:
     turn_end: str
     inner_end: str
     marks_answers: bool
+    question_end: str | None
     _compiled: Any = field(repr=False, compare=False)
 
     def render(
@@ -82,13 +86,57 @@ class ChatTemplate:
         Raises:
             UserError: the template refuses the conversation or fails on it.
         """
-        variables: dict[str, Any] = dict(self.variables)
-        variables["messages"] = [_as_mapping(message) for message in messages]
-        variables["tools"] = [dict(tool) for tool in tools] or None
-        variables["documents"] = None
-        variables["add_generation_prompt"] = add_generation_prompt
+        variables = self._variables([_as_mapping(message) for message in messages], tools)
+        variables[GENERATION] = add_generation_prompt
+        return self._render(variables, marks, now, None)
+
+    def write(
+        self, messages: Sequence[Message], *, tools: Sequence[Mapping[str, Any]] = (), now: datetime | None = None
+    ) -> "Writing":
+        """The conversation as text, together with what `render` would make of its beginnings.
+
+        Raises:
+            UserError: as `render`.
+        """
+        text, watch = self._watched(messages, tools, add_generation_prompt=False, now=now)
+        lengths = {} if self.question_end is None else watch.lengths()
+        stop = lengths.get(len(messages))
+        return Writing(text, {} if stop is None else lengths, text[stop:], self.question_end or "")
+
+    def find_question_end(self) -> str | None:
+        """What `question_end` is."""
+        question, answer = Message("user", "Hello"), Message("assistant", "Hello")
+        for messages in ((question,), (question, answer, question)):
+            try:
+                text, watch = self._watched(messages, (), add_generation_prompt=True, now=None)
+            except UserError:
+                continue
+            stop = watch.lengths().get(len(messages))
+            if stop is not None:
+                return text[stop:]
+        return None
+
+    def _watched(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool,
+        now: datetime | None,
+    ) -> tuple[str, Watch]:
+        watch = Watch()
+        variables = self._variables(Turns([_as_mapping(message) for message in messages], watch), tools)
+        variables[GENERATION] = add_generation_prompt
+        return self._render(variables, ("", ""), now, watch), watch
+
+    def _variables(self, turns: list[Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {**self.variables, "messages": turns, "tools": [dict(tool) for tool in tools] or None, "documents": None}
+
+    def _render(
+        self, variables: dict[str, Any], marks: tuple[str, str], now: datetime | None, watch: Watch | None
+    ) -> str:
         try:
-            return jinja_environment.render(self._compiled, variables, marks=marks, now=now)
+            return jinja_environment.render(self._compiled, variables, marks=marks, now=now, watch=watch)
         except jinja_environment.failures() as failure:
             reason = str(failure).strip().rstrip(".") or type(failure).__name__
             message = f"The chat template “{self.name}” cannot write this conversation: {reason}."
@@ -108,6 +156,27 @@ class ChatTemplate:
         end = self.turn_end.strip()
         first = tokenizer.encode(end)[:1] if end else []
         return first if first and first[0] in tokenizer.added_tokens() else []
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A conversation as text, and what is known of its beginnings.
+
+    Attributes:
+        text: all of it.
+    """
+
+    text: str
+    _lengths: Mapping[int, int]
+    _end: str
+    _question_end: str
+
+    def beginning(self, turns: int, *, add_generation_prompt: bool) -> str | None:
+        """What the template writes for the first so many turns; None where only rendering can tell."""
+        length = self._lengths.get(turns)
+        if length is None:
+            return None
+        return self.text[:length] + (self._question_end if add_generation_prompt else self._end)
 
 
 def builtin_templates() -> Mapping[str, str]:
@@ -197,9 +266,9 @@ def _make(name: str, choice: str, source: str, variables: Mapping[str, str], *, 
         fix = Fix(f"Use “{PLAIN}”", (Edit(SETTING, PLAIN),))
         raise UserError(error(SETTING, message, advice, fix)) from failure
     marks = bool(_GENERATION.search(source))
-    draft = ChatTemplate(name, choice, source, variables, "", "", marks, compiled)
+    draft = ChatTemplate(name, choice, source, variables, "", "", marks, None, compiled)
     end = _turn_end(draft)
-    return replace(draft, turn_end=end, inner_end=_inner_end(draft) or end)
+    return replace(draft, turn_end=end, inner_end=_inner_end(draft) or end, question_end=draft.find_question_end())
 
 
 def _read(path: Path) -> str:
@@ -252,6 +321,8 @@ def _as_mapping(message: Message) -> dict[str, Any]:
     Reasoning goes by each name that templates know. What is null is left out: many would fail on it or write “None”.
     """
     value: dict[str, Any] = {"role": message.role, "content": message.content}
+    if not message.extra:
+        return value
     value.update((key, item) for key, item in message.extra.items() if key != WEIGHT)
     reasoning = next((value[name] for name in _REASONING if value.get(name) is not None), None)
     if reasoning is not None:
