@@ -12,6 +12,8 @@ from core.facts.architectures import TOWERS
 from core.plan.types import Target
 from core.spec.sections import AdapterSpec
 
+_LOW_RANK = ".lora_"
+
 
 def attach(model: nn.Module, spec: AdapterSpec, targets: Sequence[Target]) -> nn.Module:
     """Freezes the base and adds adapters; a full fine-tuning instead frees every floating-point parameter.
@@ -74,6 +76,19 @@ def peft_config(spec: AdapterSpec, targets: Sequence[Target], saved: Sequence[st
 def _other_ranks(spec: AdapterSpec, targets: Sequence[Target]) -> dict[str, int]:
     """Ranks by full module name; anchored, because PEFT matches these keys as the end of a name."""
     return {"^" + re.escape(target.module): target.rank for target in targets if target.rank != spec.rank}
+
+
+def hidden_matrices(model: Any, names: Sequence[str]) -> list[bool]:
+    """Which trained parameters are matrices of hidden layers: not vectors, stacked experts, embeddings or the head."""
+    shapes = {name: parameter.dim() for name, parameter in model.named_parameters()}
+    head = model.get_output_embeddings()
+    apart = [
+        f"{name}."
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) or (head is not None and module is head)
+    ]
+    outside = tuple(apart)
+    return [shapes[name] == 2 and (_LOW_RANK in name or not name.startswith(outside)) for name in names]
 
 
 def check_counts(trained: int, planned: int) -> None:

@@ -215,6 +215,7 @@ def _assemble(
             masters.masters,
             learning_rate=training.learning_rate,
             weight_decay=training.weight_decay,
+            hidden=adapters.hidden_matrices(model, masters.names),
         ),
         scale=LossScale(enabled=choices.compute_dtype.value == "fp16"),
         fingerprints=_fingerprints(order, masters),

@@ -2,7 +2,7 @@
 
 from core.facts.types import ModelFacts
 from core.plan.gguf_sizes import gguf_sizes
-from core.plan.memory import Trained
+from core.plan.memory import Matrix, Trained
 from core.plan.parameters import embedding_elements, touches_tie
 from core.plan.targets import Targets
 from core.plan.types import Disk
@@ -21,10 +21,10 @@ COMPANIONS = 4 * MIB
 TOKEN_BYTES = 128
 
 # bitsandbytes/optim/optimizer.py, Optimizer2State.init_state: smaller tensors keep 32-bit states; others have a scale
-# for every block and two books of 256 codes, which the engine saves with each tensor.
+# for every block and a book of 256 codes for each state, which the engine saves with each tensor.
 _SMALLEST_8BIT = 4096
 _BLOCK = 256
-_BOOKS = 2 * 256 * 4
+_BOOK = 256 * 4
 
 WRITTEN_PER_SECOND = 500e6
 """Bytes that a plain SSD (SATA, 6 Gbit/s) takes in a second."""
@@ -61,20 +61,35 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
 def checkpoint_bytes(trained: Trained, optimizer: str) -> int:
     """One saved state: the masters, and per tensor what the optimizer keeps of it."""
     states, tensors = 0, 0
-    for elements, count in trained.tensors:
+    matrices = trained.matrices if optimizer in ("adafactor", "muon") else ()
+    for matrix in matrices:
+        each, pieces = _saved_matrix(optimizer, matrix)
+        states += matrix.number * each
+        tensors += matrix.number * (1 + pieces)
+    for elements, count in trained.vectors if matrices else trained.tensors:
         each, pieces = _saved_states(optimizer, elements)
         states += count * each
         tensors += count * (1 + pieces)
     return 4 * trained.parameters + states + HEADER_LINE * tensors + CHECKPOINT_TEXTS
 
 
+def _saved_matrix(optimizer: str, matrix: Matrix) -> tuple[int, int]:
+    """Bytes and number of the tensors that Adafactor or Muon keeps for a matrix."""
+    if optimizer == "adafactor":
+        return 4 * matrix.stacked * (matrix.rows + matrix.columns) + 4, 3  # and the length of the matrix
+    return (4 * matrix.elements, 1) if matrix.hidden else _saved_states("adamw", matrix.elements)
+
+
 def _saved_states(optimizer: str, elements: int) -> tuple[int, int]:
     """Bytes and number of the tensors that the optimizer keeps for one that is trained."""
-    if optimizer == "adamw":
+    if optimizer in ("adamw", "muon"):
         return 8 * elements + 4, 3  # PyTorch's own counts its steps in a tensor
+    if optimizer == "adafactor":
+        return 4 * elements + 4, 2
+    states = 1 if optimizer.startswith("lion") else 2
     if optimizer.endswith("8bit") and elements >= _SMALLEST_8BIT:
-        return 2 * elements + 2 * 4 * -(-elements // _BLOCK) + _BOOKS, 6
-    return 8 * elements, 2
+        return states * (elements + 4 * -(-elements // _BLOCK) + _BOOK), 3 * states
+    return 4 * states * elements, states
 
 
 def _stored_weights(model: ModelFacts) -> int:

@@ -29,6 +29,7 @@ from core.plan.usual import (
     USUAL_WARMUP,
     Task,
     holds,
+    is_lion,
     scale_of,
     task_of,
     usual_alpha,
@@ -310,7 +311,8 @@ def _warmup(spec: RunSpec, case: _Wish) -> Step:
 
 def _learning_rate(spec: RunSpec, case: _Wish) -> Step:
     full, model = spec.adapter.method == "full", case.facts.model
-    rate = usual_rate(model, full=full)
+    optimizer = spec.training.optimizer
+    rate = usual_rate(model, full=full, optimizer=optimizer)
     what = "training every weight" if full else "adapters"
     whose = f" on a model of {format_count(model.parameters)} parameters" if model else ""
     reason = f"{rate:g} suits {what}{whose}"
@@ -318,6 +320,8 @@ def _learning_rate(spec: RunSpec, case: _Wish) -> Step:
         reason += ", because small models bear larger steps"
     elif model is not None and model.parameters >= HUGE_MODEL:
         reason += ", because large models want smaller steps"
+    if is_lion(optimizer):
+        reason += ", and Lion wants a fifth of AdamW's rate"
     share = USUAL[case.task].rate_share
     if share != 1.0:
         rate *= share

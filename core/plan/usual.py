@@ -44,6 +44,8 @@ HUGE_MODEL = 30_000_000_000
 # (tiny, usual, huge) models.
 ADAPTER_RATES = (5e-4, 2e-4, 1e-4)
 FULL_RATES = (5e-5, 2e-5, 1e-5)
+LION_SHARE, BOLD_LION_SHARE = 0.2, 0.5
+"""Of AdamW's rate: Lion wants a third to a tenth of it (Chen et al. 2023, arXiv 2302.06675); more is bold."""
 RATE_BAND = (1 / 50, 5.0)
 """The rates that pass without a word, as shares of the usual one: trainers in use lie between 1/20 and 2.5 of it."""
 
@@ -131,9 +133,18 @@ def by_size(model: ModelFacts | None, values: tuple[float, float, float]) -> flo
     return values[0] if model.parameters < TINY_MODEL else values[2] if model.parameters >= HUGE_MODEL else values[1]
 
 
-def usual_rate(model: ModelFacts | None, *, full: bool) -> float:
-    """The learning rate for training every weight, or adapters, of a model of this size."""
-    return by_size(model, FULL_RATES if full else ADAPTER_RATES)
+def usual_rate(model: ModelFacts | None, *, full: bool, optimizer: str = "adamw") -> float:
+    """The learning rate for training every weight, or adapters, of a model of this size.
+
+    Muon and Adafactor are set up to take steps as long as AdamW's, so only Lion wants another one.
+    """
+    rate = by_size(model, FULL_RATES if full else ADAPTER_RATES)
+    return float(f"{rate * LION_SHARE:.2g}") if is_lion(optimizer) else rate
+
+
+def is_lion(optimizer: str) -> bool:
+    """Whether every step moves each weight by the whole learning rate."""
+    return optimizer.startswith("lion")
 
 
 def usual_batch(task: Task, rows: int) -> int:

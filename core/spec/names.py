@@ -161,6 +161,7 @@ _FOREIGN_CHOICES: Mapping[str, str] = {
     "adamw_torch_fused": "adamw",
     "adamw_bnb_8bit": "adamw_8bit",
     "paged_adamw_32bit": "paged_adamw",
+    "lion_32bit": "lion",
     "constant_with_warmup": "constant",
     "cosine_with_restarts": "cosine_restarts",
     "wsd": "warmup_stable_decay",

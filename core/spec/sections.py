@@ -22,7 +22,9 @@ Encoding = Literal[
 ]  # fmt: skip
 Method = Literal["lora", "rslora", "dora", "full"]
 Schedule = Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
-Optimizer = Literal["auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
+Optimizer = Literal[
+    "auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion", "lion_8bit", "muon"
+]
 Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
 ActivationCheckpointing = Literal["auto", "off", "layers", "all"]
@@ -515,6 +517,10 @@ class TrainingSpec:
             Choice("adamw_8bit", "8-bit AdamW", "States in 8 bits: a quarter of the memory."),
             Choice("paged_adamw", "Paged AdamW", "32-bit states that move to RAM when the GPU is full."),
             Choice("paged_adamw_8bit", "Paged 8-bit AdamW", "8-bit states that move to RAM when the GPU is full."),
+            Choice("adafactor", "Adafactor", "Keeps sums of rows and columns only: next to no memory."),
+            Choice("lion", "Lion", "Keeps one 32-bit state; wants a fifth of AdamW's learning rate."),
+            Choice("lion_8bit", "8-bit Lion", "Keeps one 8-bit state; wants a fifth of AdamW's learning rate."),
+            Choice("muon", "Muon", "Turns the steps of whole matrices; made for full fine-tuning, AdamW for the rest."),
         ),
         advanced=True,
         affects=("memory", "speed"),

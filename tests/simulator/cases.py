@@ -17,7 +17,7 @@ class Case:
         model: a name from `tests.simulator.models.CONFIGS`, or a transformers config as a dict with its model_type.
         quantization: "none", "nf4" or "int8".
         compute_dtype: "bf16", "fp16" or "fp32".
-        optimizer: "adamw", "adamw_8bit", "paged_adamw" or "paged_adamw_8bit".
+        optimizer: a kind of `core.engine.optimizer.make_optimizer`.
         attention: "flash", "sdpa" or "eager".
         checkpointed: how many layers, from the first on, are recomputed.
         passes: lengths of the documents of each pass of the step.

@@ -12,6 +12,7 @@ from torch import nn
 from core.data.types import Encoded
 from core.engine import adapters, attention, bootstrap, step
 from core.engine.loading import checkpoint_layers
+from core.engine.distributed import Group
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
 from core.engine.optimizer import make_optimizer
@@ -85,6 +86,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
     scale: LossScale
     facts: ModelFacts
+    group: Group | None = None
 
 
 def simulate(case: Case) -> Simulated:
@@ -173,7 +175,8 @@ def build(case: Case, ledger: Ledger) -> Learner:
     checkpoint_layers(base, case.checkpointed)
     follow_layers(base, ledger)
     model.train()
-    optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01)
+    hidden = adapters.hidden_matrices(model, masters.names)
+    optimizer = make_optimizer(case.optimizer, masters.masters, learning_rate=1e-4, weight_decay=0.01, hidden=hidden)
     head = FollowedHead(make_loss_head(base), ledger)
     return Learner(
         torch.device(ledger.device),

@@ -2,7 +2,7 @@
 
 from core.plan.memory.experience import Experience, experience_of
 from core.plan.memory.footprint import Footprint, Setup, footprint
-from core.plan.memory.layers import Trained, trained_of
+from core.plan.memory.layers import Matrix, Trained, trained_of
 from core.plan.memory.moments import NOTHING, Beside
 from core.plan.memory.record import BASIS, FITS_SHARE, basis_of, memory_of, shortage, verdict_of
 from core.plan.memory.statics import state_bytes
@@ -14,6 +14,7 @@ __all__ = [
     "Beside",
     "Experience",
     "Footprint",
+    "Matrix",
     "Setup",
     "Trained",
     "basis_of",

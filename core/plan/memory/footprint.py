@@ -8,7 +8,7 @@ from core.plan.memory.experience import NO_EXPERIENCE, Experience
 from core.plan.memory.layers import Trained
 from core.plan.memory.outside import context_bytes, library_bytes, slack_bytes
 from core.plan.memory.passes import Highest, PassMemory, Size
-from core.plan.memory.statics import base_bytes, gradient_bytes, master_bytes, optimizer_bytes, rounded
+from core.plan.memory.statics import base_bytes, gradient_bytes, master_bytes, optimizer_bytes, rounded, update_bytes
 from core.plan.memory.step import Setting, StepMemory
 from core.plan.types import MemoryPart
 
@@ -89,6 +89,7 @@ class Footprint:
         self.masters = master_bytes(trained, size)
         self.gradients = gradient_bytes(trained)
         self.optimizer = optimizer_bytes(setup.optimizer, trained, setup.kind)
+        self.update = update_bytes(setup.optimizer, trained)
         self.context = context_bytes(setup.kind, setup.capability)
         self.libraries = library_bytes(setup.kind, setup.capability)
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind)
@@ -103,7 +104,7 @@ class Footprint:
     def allocated(self, size: Size, checkpointed: int) -> int:
         """Peak bytes of all tensors in a step whose largest pass has this size, without cuBLAS's own."""
         most = self._step.of(size).highest(min(max(0, checkpointed), self.layers))
-        return self.static - self.libraries + most.total + self._inputs(size)
+        return self.static - self.libraries + max(most.total + self._inputs(size), self.gradients + self.update)
 
     def peak(self, tokens: int, checkpointed: int) -> int:
         """Peak bytes of the process with the worst pass of ``tokens`` tokens, the first layers being recomputed.
@@ -112,7 +113,7 @@ class Footprint:
         as well), the larger of the two counts for both.
         """
         size, most, inputs = self._enveloped(tokens, checkpointed)
-        moving = most.total - most.gradients + inputs
+        moving = max(most.total - most.gradients + inputs, self.update)
         static = self.static + self.gradients
         moving += self._taught_tensors(static, moving)
         slack = self._slack(static, moving, most, size)
@@ -121,7 +122,7 @@ class Footprint:
     def parts(self, tokens: int, checkpointed: int) -> tuple[MemoryPart, ...]:
         """The components of `peak`, which they sum to."""
         size, most, inputs = self._enveloped(tokens, checkpointed)
-        moving = most.total - most.gradients + inputs
+        moving = max(most.total - most.gradients + inputs, self.update)
         static = self.static + self.gradients
         moving += self._taught_tensors(static, moving)
         workspace = min(moving, max(0, most.total - most.gradients - most.kept))

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from core.facts.types import ModelFacts
+from core.facts.types import LinearFacts, ModelFacts
 from core.plan.memory.kinds import Kind, Layers, adapter_widths, layers_of
 from core.plan.parameters import embedding_name, head_of
 from core.plan.targets import Places, Shape, Targets
@@ -49,6 +49,26 @@ def _adapters(kind: Kind, ranks: tuple[tuple[str, int], ...]) -> Mapping[str, in
     return found
 
 
+class Matrix(NamedTuple):
+    """Trained matrices of one shape.
+
+    Attributes:
+        hidden: whether it belongs to a hidden layer, and is no embedding, head or stack of experts.
+        stacked: matrices in one tensor.
+    """
+
+    rows: int
+    columns: int
+    number: int
+    hidden: bool = True
+    stacked: int = 1
+
+    @property
+    def elements(self) -> int:
+        """Of one tensor."""
+        return self.stacked * self.rows * self.columns
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What is trained.
@@ -61,6 +81,7 @@ class Trained:
         head_rank: rank of the head's adapter; 0 for none.
         embeddings: elements of input embeddings that learn.
         tensors: (elements, how many tensors of that size) of all that learn.
+        matrices: those of them that are no vectors, by shape.
         first: first layer through which gradients flow.
     """
 
@@ -73,11 +94,20 @@ class Trained:
     first: int = 0
     dropout: bool = False
     dora: bool = False
+    matrices: tuple[Matrix, ...] = ()
 
     @property
     def full(self) -> bool:
         """Whether every weight is trained."""
         return self.head == "trained"
+
+    @property
+    def vectors(self) -> tuple[tuple[int, int], ...]:
+        """(elements, how many) of what learns and is no matrix."""
+        left = Counter(dict(self.tensors))
+        for matrix in self.matrices:
+            left[matrix.elements] -= matrix.number
+        return tuple((elements, count) for elements, count in left.items() if count > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +116,7 @@ class _Layout:
 
     Attributes:
         outside: adapters outside the layers, such as the head's.
-        sizes: elements of each module trained in full.
+        sizes: elements of each module trained in full, and whether it belongs to the hidden layers.
     """
 
     groups: tuple[Group, ...]
@@ -95,18 +125,28 @@ class _Layout:
     head: Head = "plain"
     head_rank: int | None = None
     embeddings: int = 0
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, bool], ...] = ()
 
 
 def trained_of(adapter: AdapterSpec, targets: Targets, model: ModelFacts, trainable: int) -> Trained:
     """What ``targets`` and the modules trained in full come to."""
     if adapter.method == "full":
         groups = _grouped(layers_of(model), {}, {}, first=0)
-        return Trained(trainable, groups, "trained", 0, model.embedding_parameters, _all_tensors(model, trainable))
+        tensors, matrices = _all_tensors(model, trainable)
+        return Trained(trainable, groups, "trained", 0, model.embedding_parameters, tensors, matrices=matrices)
     layout, usual, dora = _layout_of(targets.places), targets.rank, targets.dora
     groups = tuple(_ranked(group, usual) for group in layout.groups)
-    sizes = _adapter_tensors(groups, [shape._replace(rank=shape.rank or usual) for shape in layout.outside], dora=dora)
-    sizes.update(layout.sizes)
+    shapes = _adapter_shapes(groups, [shape._replace(rank=shape.rank or usual) for shape in layout.outside])
+    sizes: Counter[int] = Counter()
+    for rank, width, height, count in shapes:
+        sizes[rank * width] += count
+        sizes[rank * height] += count
+        if dora:
+            sizes[height] += count
+    sizes.update(elements for elements, _ in layout.sizes)
+    learned = [Matrix(rank, width, count) for rank, width, _, count in shapes]
+    learned += [Matrix(height, rank, count) for rank, _, height, count in shapes]
+    learned += [_saved_matrix(elements, model, hidden=hidden) for elements, hidden in layout.sizes]
     return Trained(
         trainable,
         groups,
@@ -117,6 +157,15 @@ def trained_of(adapter: AdapterSpec, targets: Targets, model: ModelFacts, traina
         layout.first,
         adapter.dropout > 0,
         dora,
+        tuple(learned),
+    )
+
+
+def _saved_matrix(elements: int, model: ModelFacts, *, hidden: bool) -> Matrix:
+    """A module trained in full as a matrix; those of embeddings and heads have the hidden width, and so have most."""
+    width = max(1, model.hidden_size)
+    return (
+        Matrix(max(1, elements // width), width, 1, hidden) if elements % width == 0 else Matrix(elements, 1, 1, hidden)
     )
 
 
@@ -154,12 +203,17 @@ def _layout_of(places: Places) -> _Layout:
         head="wrapped" if wrapped else "plain",
         head_rank=head_rank,
         embeddings=embeddings,
-        sizes=tuple(places.saved[name] for name in saved),
+        sizes=tuple((places.saved[name], not _is_apart(name, model, head)) for name in saved),
     )
 
 
 def _inputs(model: ModelFacts) -> frozenset[str]:
     return frozenset((embedding_name(model), "wpe", "embed_positions"))
+
+
+def _is_apart(name: str, model: ModelFacts, head: LinearFacts | None) -> bool:
+    """Whether a name means embeddings or the head."""
+    return name.rpartition(".")[2] in _inputs(model) or (head is not None and _means(name, head.name))
 
 
 def _means(name: str, full: str) -> bool:
@@ -189,39 +243,38 @@ def _grouped(
     )
 
 
-def _adapter_tensors(groups: tuple[Group, ...], outside: list[Shape], *, dora: bool) -> Counter[int]:
-    """Elements of a tensor -> how many tensors of that size the adapters have."""
-    sizes: Counter[int] = Counter()
-    shapes = outside
+def _adapter_shapes(groups: tuple[Group, ...], outside: list[Shape]) -> list[Shape]:
+    """The adapters by size, inside and outside of the layers."""
+    shapes = list(outside)
     for group in groups:
         linears = group.kind.linears
         shapes += [
             Shape(rank, linears[label].in_features, linears[label].out_features, group.count)
             for label, rank in group.ranks
         ]
-    for rank, width, height, count in shapes:
-        sizes[rank * width] += count
-        sizes[rank * height] += count
-        if dora:
-            sizes[height] += count
-    return sizes
+    return shapes
 
 
-def _all_tensors(model: ModelFacts, trainable: int) -> tuple[tuple[int, int], ...]:
+def _all_tensors(model: ModelFacts, trainable: int) -> tuple[tuple[tuple[int, int], ...], tuple[Matrix, ...]]:
     """All weights: matrices and embeddings by size, and what is left in norms of one hidden width."""
     sizes: Counter[int] = Counter()
+    shapes: Counter[tuple[int, int, bool]] = Counter()
     for linear in model.linears:
         if linear.role == "head" and model.tied_embeddings:
             continue
-        sizes[linear.in_features * linear.out_features] += 1
+        shapes[linear.out_features, linear.in_features, linear.role != "head"] += 1
         if linear.bias:
             sizes[linear.out_features] += 1
-    sizes[model.embedding_parameters] += 1
-    for matrices in (2, 1) if model.experts else ():  # stacked: gate and up in one, and down
-        sizes[matrices * model.experts * model.expert_size * model.hidden_size] += model.num_layers
-    rest = trainable - sum(size * count for size, count in sizes.items())
     width = max(1, model.hidden_size)
+    matrices = [Matrix(height, across, count, hidden) for (height, across, hidden), count in shapes.items()]
+    matrices.append(Matrix(model.embedding_parameters // width, width, 1, hidden=False))
+    for stacked in (2, 1) if model.experts else ():  # gate and up in one, and down
+        size = stacked * model.expert_size
+        matrices.append(Matrix(size, width, model.num_layers, hidden=False, stacked=model.experts))
+    for matrix in matrices:
+        sizes[matrix.elements] += matrix.number
+    rest = trainable - sum(size * count for size, count in sizes.items())
     if rest > 0:
         sizes[width] += rest // width
         sizes[rest % width] += 1 if rest % width else 0
-    return tuple(sizes.items())
+    return tuple(sizes.items()), tuple(matrices)

@@ -1,7 +1,7 @@
 """What is there for the whole run: weights, masters and copies, gradients, optimizer states."""
 
 from core.facts.types import DeviceKind, ModelFacts
-from core.plan.memory.layers import Trained
+from core.plan.memory.layers import Matrix, Trained
 from core.plan.shapes import shapes_of
 
 ALLOCATION = 512
@@ -64,19 +64,63 @@ def gradient_bytes(trained: Trained) -> int:
 
 
 def optimizer_bytes(optimizer: str, trained: Trained, kind: DeviceKind) -> int:
-    """AdamW's states, tensor by tensor."""
+    """The optimizer's states, tensor by tensor."""
+    if optimizer in ("adafactor", "muon"):
+        return _by_shape(optimizer, trained, kind)
     return sum(count * tensor_state_bytes(optimizer, elements, kind) for elements, count in trained.tensors)
 
 
+def _by_shape(optimizer: str, trained: Trained, kind: DeviceKind) -> int:
+    """Optimizers that treat matrices otherwise than vectors.
+
+    Adafactor keeps sums of rows and columns of a matrix and the length of each tensor, Muon one momentum of a hidden
+    matrix and AdamW's states of all else.
+    """
+    factored = optimizer == "adafactor"
+    total = 0
+    for matrix in trained.matrices:
+        if factored:
+            sides = rounded(4 * matrix.stacked * matrix.rows) + rounded(4 * matrix.stacked * matrix.columns)
+            total += matrix.number * (sides + ALLOCATION)
+        elif matrix.hidden:
+            total += matrix.number * rounded(4 * matrix.elements)
+        else:
+            total += matrix.number * tensor_state_bytes("adamw", matrix.elements, kind)
+    for elements, count in trained.vectors:
+        each = rounded(4 * elements) + ALLOCATION if factored else tensor_state_bytes("adamw", elements, kind)
+        total += count * each
+    return total
+
+
+def update_bytes(optimizer: str, trained: Trained) -> int:
+    """What the update itself takes for a moment, beside gradients and states; AdamW's and Lion's work in place.
+
+    transformers' Adafactor makes squares and a step of one tensor after another while it still holds the step before,
+    which is as large where hidden layers have neighbours alike; PyTorch's Muon a 32-bit step, and in 16 bits its matrix twice and two squares of its shorter side.
+    """
+    if optimizer == "adafactor":
+        sizes = ((3 if matrix.hidden else 2) * rounded(4 * matrix.elements) for matrix in trained.matrices)
+        return max(sizes, default=0)
+    if optimizer == "muon":
+        return max((_turning_bytes(matrix) for matrix in trained.matrices if matrix.hidden), default=0)
+    return 0
+
+
+def _turning_bytes(matrix: Matrix) -> int:
+    square = rounded(2 * min(matrix.rows, matrix.columns) ** 2)
+    return rounded(4 * matrix.elements) + 2 * rounded(2 * matrix.elements) + 2 * square
+
+
 def tensor_state_bytes(optimizer: str, elements: int, kind: DeviceKind) -> int:
-    """AdamW's states of one tensor on the device that trains."""
+    """AdamW's or Lion's states of one tensor on the device that trains."""
     if optimizer == "adamw":
         return 2 * rounded(4 * elements) + ALLOCATION  # and the number of steps, a tensor of its own
+    states = 1 if optimizer.startswith("lion") else 2
     paged = optimizer.startswith("paged") and kind == "cuda" and elements >= SMALLEST_PAGED
     if optimizer.endswith("8bit") and elements >= SMALLEST_8BIT:
-        scales = 2 * rounded(4 * -(-elements // OPTIMIZER_BLOCK))  # never paged
-        return scales + (0 if paged else 2 * rounded(elements))
-    return 0 if paged else 2 * rounded(4 * elements)
+        scales = states * rounded(4 * -(-elements // OPTIMIZER_BLOCK))  # never paged
+        return scales + (0 if paged else states * rounded(elements))
+    return 0 if paged else states * rounded(4 * elements)
 
 
 def state_bytes(optimizer: str, parameters: int, kind: DeviceKind) -> int:

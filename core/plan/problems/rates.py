@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, warning
 from core.plan.problems.case import Case
-from core.plan.usual import RATE_BAND, USUAL_SCALE, USUAL_WARMUP, scale_of, usual_rate
+from core.plan.usual import (
+    BOLD_LION_SHARE,
+    LION_SHARE,
+    RATE_BAND,
+    USUAL_SCALE,
+    USUAL_WARMUP,
+    is_lion,
+    scale_of,
+    usual_rate,
+)
 
 LONG_WARMUP = 0.3
 """Trainers in use warm up for at most a tenth of the steps."""
@@ -20,6 +29,7 @@ def rate_problems(case: Case) -> Iterator[Problem]:
     yield from out_of_family
     yield from _warmup(case, judged=not out_of_family)
     yield from _cycles(case)
+    yield from _muon(case)
 
 
 def _strength(case: Case) -> float:
@@ -34,10 +44,22 @@ def _rate(case: Case) -> Iterator[Problem]:
     rate = case.spec.training.learning_rate
     if not 0 < rate <= 1:
         return  # the spec's own rules refuse it
-    usual = usual_rate(case.model, full=case.full)
+    optimizer = case.decision.choices.optimizer.value
+    usual = usual_rate(case.model, full=case.full, optimizer=optimizer)
     low, high = (share * usual for share in RATE_BAND)
+    if is_lion(optimizer):
+        high = BOLD_LION_SHARE / LION_SHARE * usual
     strength = _strength(case)
-    if rate < low or rate > high:
+    set_it = Fix(f"Set it to {usual:g}", (Edit("training.learning_rate", usual),))
+    if rate > high and is_lion(optimizer):
+        yield warning(
+            "training.learning_rate",
+            f"A learning rate of {rate:g} is high for Lion, which moves each weight by all of it in every step: the "
+            "loss is likely to jump and the model to forget.",
+            f"{usual:g} is a good start; a third to a tenth of AdamW's rate is usual.",
+            set_it,
+        )
+    elif rate < low or rate > high:
         what = "full fine-tuning" if case.full else "adapters"
         whose = " of a model of this size" if case.model is not None else ""
         effect = "the model would hardly learn" if rate < low else "the loss is likely to jump and the model to forget"
@@ -45,7 +67,7 @@ def _rate(case: Case) -> Iterator[Problem]:
             "training.learning_rate",
             f"A learning rate of {rate:g} is unusually {'low' if rate < low else 'high'} for {what}{whose}: {effect}.",
             f"{usual:g} is a good start; {low:g} to {high:g} is the usual range.",
-            Fix(f"Set it to {usual:g}", (Edit("training.learning_rate", usual),)),
+            set_it,
         )
     elif rate * strength > high:
         calm = float(f"{usual / strength:.2g}")
@@ -65,7 +87,8 @@ def _warmup(case: Case, *, judged: bool) -> Iterator[Problem]:
         return
     usual = Fix(f"Warm up for {USUAL_WARMUP * 100:.0f} % of the steps", (Edit("training.warmup", USUAL_WARMUP),))
     rate = case.spec.training.learning_rate * _strength(case)
-    if share == 0 and judged and rate > BOLD * usual_rate(case.model, full=case.full):
+    usual_one = usual_rate(case.model, full=case.full, optimizer=case.decision.choices.optimizer.value)
+    if share == 0 and judged and rate > BOLD * usual_one:
         yield warning(
             "training.warmup",
             f"The run begins at its full learning rate of {curve.peak:g}, which is high, and Adam's first steps are "
@@ -98,4 +121,16 @@ def _cycles(case: Case) -> Iterator[Problem]:
         f"{curve.cycles:,} cycles in {after:,} steps are too short for the rate to fall: it only jumps about.",
         f"Give each cycle at least {SHORTEST_CYCLE} steps.",
         Fix(f"Take {fewer:,}", (Edit("training.cycles", fewer),)),
+    )
+
+
+def _muon(case: Case) -> Iterator[Problem]:
+    if case.full or case.decision.choices.optimizer.value != "muon":
+        return
+    yield Problem(
+        Severity.INFO,
+        "training.optimizer",
+        "Muon was made for whole matrices; nobody has shown yet that low-rank adapters learn better with it.",
+        "Use AdamW for adapters unless you want to compare the two.",
+        (Fix("Use AdamW", (Edit("training.optimizer", "adamw"),)),),
     )

@@ -162,7 +162,12 @@ def _coarser(now: Trial) -> Iterator[Option]:
         edits = (Edit("model.compute_dtype", "auto"),)
         title, noun = "Choose the number format automatically", "automatic number format"
         yield _one(Change("dtype", title, noun, edits, HARDLY, "slightly less exact products", reason))
-    if not settings.optimizer.endswith("8bit"):
+    if settings.optimizer == "lion":
+        reason = "Lion's state takes 1 byte a trained parameter instead of 4."
+        edits = (Edit("training.optimizer", "lion_8bit"),)
+        title, noun = "Keep the optimizer's state in 8 bits", "an 8-bit optimizer state"
+        yield _one(Change("optimizer", title, noun, edits, HARDLY, "slightly less exact steps", reason))
+    elif settings.optimizer in ("adamw", "paged_adamw"):
         paged = settings.optimizer.startswith("paged") or (now.ground.kind == "cuda" and spec.adapter.method == "full")
         name = "paged_adamw_8bit" if paged else "adamw_8bit"
         title = "Page 8-bit optimizer states to RAM" if paged else "Keep the optimizer's states in 8 bits"

@@ -1,11 +1,14 @@
 """The duration and the energy of a run: loading, steps, evaluations, samples and saving, with a band around the sum."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.batch import batch_of
 from core.plan.choices import Decision
 from core.plan.ground import DTYPE_BYTES
+from core.plan.memory import Matrix
+from core.plan.memory import Trained as Learned
 from core.plan.time.learned import Pace, pace_of
 from core.plan.time.load import load_of
 from core.plan.time.rates import Rates, rates_of
@@ -19,8 +22,10 @@ from core.spec.sections import TrainingSpec
 START_SECONDS = 9.0
 # Reading weights from a drive and writing states to it, bytes a second; an old hard disk does a third of it.
 DISK_SPEED = 500e6
-# A saved state holds each trained parameter and AdamW's two moments in 32 bits.
-SAVED_BYTES, SAVED_BYTES_8BIT = 12, 6
+# A saved state holds each trained parameter and the optimizer's states; AdamW's are two moments in 32 bits.
+SAVED_BYTES: Mapping[str, int] = {
+    "adamw": 12, "adamw_8bit": 6, "lion": 8, "lion_8bit": 5, "adafactor": 4, "muon": 8,
+}  # fmt: skip
 SECONDS_PER_MINUTE = 60
 # Bytes of a quantized weight with its scales: NF4 in blocks of 64 with 8-bit scales, and int8 with one scale a row.
 STORED_WIDTH = {"nf4": 0.52, "int8": 1.0}
@@ -52,7 +57,7 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
     rates = rates_of(ground.gpu, cpu, choices.compute_dtype.value, choices.threads.value)
     stack = stack_of(model)
     trained = trained_part(spec.adapter, model, training.targets, training.parameters.trainable)
-    manner = _manner(decision)
+    manner = _manner(decision, training.trained)
     load = load_of(
         data.train, batch.tokens_per_step, batch.supervised_per_step, batch.passes_per_step, model.sliding_window
     )
@@ -92,7 +97,7 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
     )
 
 
-def _manner(decision: Decision) -> Manner:
+def _manner(decision: Decision, trained: Learned) -> Manner:
     choices, ground = decision.choices, decision.ground
     width, quantization = DTYPE_BYTES[choices.compute_dtype.value], choices.quantization.value
     return Manner(
@@ -103,8 +108,16 @@ def _manner(decision: Decision) -> Manner:
         scores=ground.scores,
         # The engine keeps bitsandbytes from its kernels for single tokens on processors: they have no gradient.
         fused=ground.gpu is not None,
-        eight_bit=choices.optimizer.value.endswith("8bit"),
+        optimizer=choices.optimizer.value,
+        tensors=sum(count for _, count in trained.tensors),
+        turning=sum(_turning(matrix) for matrix in trained.matrices if matrix.hidden),
     )
+
+
+def _turning(matrix: Matrix) -> float:
+    """Operations of one iteration of Muon's: the square of the shorter side, its own square, and their product."""
+    short = min(matrix.rows, matrix.columns)
+    return matrix.number * (4.0 * short * matrix.elements + 2.0 * short**3)
 
 
 def _evaluation(
@@ -143,7 +156,7 @@ def _saving(spec: RunSpec, trained: Trained, manner: Manner, model: ModelFacts, 
     """Seconds that saved states take, and the result in the end."""
     minutes = spec.training.checkpoint_minutes
     times = 1 + (seconds // (SECONDS_PER_MINUTE * minutes) if minutes > 0 else 0)
-    state = trained.parameters * (SAVED_BYTES_8BIT if manner.eight_bit else SAVED_BYTES)
+    state = trained.parameters * SAVED_BYTES[manner.optimizer.removeprefix("paged_")]
     result = 2 * model.parameters if trained.full else 4 * trained.parameters
     return (times * state + result) / DISK_SPEED
 

@@ -5,6 +5,7 @@ the shapes of the linear layers; element-wise kernels by the bytes that they rea
 (norms through fp32, rotary embedding, gated activation, residuals, and PEFT's kernels around each adapter).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from core.plan.time.load import Load
@@ -21,8 +22,15 @@ LOGIT = 36
 REBUILT = 14
 # What a pass adds to the gradients, for each trained parameter: 16-bit gradient and 32-bit sum, out and in.
 ACCUMULATE = 12
-# The update, for each trained parameter: AdamW's states, the gradient's norm and clipping, and the 16-bit copy.
-UPDATE, UPDATE_8BIT = 46, 34
+# The update, for each trained parameter: the optimizer's states, the gradient's norm and clipping, the 16-bit copy.
+# Adafactor and Muon write out each of their operations; a weight, a gradient and a state in 32 bits are 20 bytes.
+UPDATE: Mapping[str, int] = {
+    "adamw": 46, "adamw_8bit": 34, "lion": 38, "lion_8bit": 32, "adafactor": 98, "muon": 120,
+}  # fmt: skip
+# Kernels that Adafactor and Muon start for each tensor, in the unit of an adapter's forward and backward pass.
+TENSOR_KERNELS: Mapping[str, float] = {"adafactor": 1.0, "muon": 1.0}
+TURNS = 5
+"""Iterations with which Muon makes a step orthogonal (torch.optim.Muon): two thin products and a square each."""
 # Scores that are written out, for each pair of positions and head: product, scaling, mask, softmax in fp32, cast.
 SCORE, SCORE_BACK = 24, 36
 # Operations of attention's backward pass over those of its forward pass: five products instead of two.
@@ -83,7 +91,9 @@ class Manner:
         fused: single tokens are multiplied with the stored weights directly.
         varlen: attention takes all rows of a pass in one call.
         scores: attention scores are written out.
-        eight_bit: the optimizer's states have 8 bits.
+        optimizer: the rule of the update.
+        tensors: trained ones, which some rules take one by one.
+        turning: operations of one of Muon's iterations over all matrices.
     """
 
     width: int
@@ -92,7 +102,9 @@ class Manner:
     varlen: bool
     scores: bool
     fused: bool = False
-    eight_bit: bool = False
+    optimizer: str = "adamw"
+    tensors: int = 0
+    turning: float = 0.0
 
 
 def step_work(stack: Stack, trained: Trained, manner: Manner, load: Load, checkpointed: int) -> Work:
@@ -103,8 +115,18 @@ def step_work(stack: Stack, trained: Trained, manner: Manner, load: Load, checkp
         work += _forward(stack, trained, manner, load, trained.first, trained.first + again)
     work += _backward(stack, trained, manner, load)
     work += loss_work(stack, manner, load, full=trained.full)
-    update = UPDATE_8BIT if manner.eight_bit else UPDATE
-    return work + Work(traffic=trained.parameters * (ACCUMULATE * load.passes + update))
+    work += _update_work(trained, manner)
+    return work + Work(traffic=trained.parameters * ACCUMULATE * load.passes)
+
+
+def _update_work(trained: Trained, manner: Manner) -> Work:
+    """Moving the weights by their gradients."""
+    optimizer = manner.optimizer.removeprefix("paged_")
+    return Work(
+        products=TURNS * manner.turning if optimizer == "muon" else 0.0,
+        traffic=trained.parameters * UPDATE[optimizer],
+        modules=TENSOR_KERNELS.get(optimizer, 0.0) * manner.tensors,
+    )
 
 
 def evaluation_work(stack: Stack, trained: Trained, manner: Manner, load: Load) -> Work:

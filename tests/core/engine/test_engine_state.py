@@ -73,7 +73,7 @@ def test_tensors_of_another_shape_are_refused() -> None:
 # --- optimizer ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adamw_8bit"])
+@pytest.mark.parametrize("kind", ["adamw", "adamw_8bit", "adafactor", "lion", "lion_8bit", "muon"])
 def test_optimizer_state_survives_the_way_through_plain_tensors_bit_for_bit(kind: str, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -84,7 +84,9 @@ def test_optimizer_state_survives_the_way_through_plain_tensors_bit_for_bit(kind
             torch.nn.Parameter(torch.randn(7)),
             torch.nn.Parameter(torch.randn(96, 64)),
         ]
-        return parameters, make_optimizer(kind, parameters, learning_rate=1e-2, weight_decay=0.01)
+        rates, hidden = [1.0, 1.0, 16.0], [True, False, True]
+        rule = make_optimizer(kind, parameters, learning_rate=1e-2, weight_decay=0.01, factors=rates, hidden=hidden)
+        return parameters, rule
 
     def steps(parameters, optimizer, count, seed):
         made = torch.Generator().manual_seed(seed)

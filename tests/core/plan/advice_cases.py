@@ -79,6 +79,20 @@ ADVICE: dict[str, Advice] = {
         World({"training__schedule": "cosine_restarts", "training__cycles": 3, "training__max_steps": 10}),
         World({"training__schedule": "cosine_restarts", "training__cycles": 2, "training__max_steps": 10}),
     ),
+    "AdamW's rate for Lion": Advice(
+        "training.learning_rate",
+        WARNING,
+        "is high for Lion, which moves each weight by all of it in every step",
+        World({"training__optimizer": "lion", "training__learning_rate": 2e-4}),
+        World({"training__optimizer": "lion", "training__learning_rate": 1e-4}),
+    ),
+    "Muon for adapters": Advice(
+        "training.optimizer",
+        INFO,
+        "Muon was made for whole matrices",
+        World({"training__optimizer": "muon"}),
+        World({"training__optimizer": "muon", **FULL}, hardware=LARGE),
+    ),
     "rate far too high": Advice(
         "training.learning_rate",
         WARNING,
