@@ -29,6 +29,8 @@ VERBS = (
     Verb("run", "start a run and follow it"),
     Verb("resume", "go on with a run that was stopped or failed"),
     Verb("stop", "stop a run; it saves first"),
+    Verb("queue", "train runs one after another, such as over night"),
+    Verb("sweep", "train a group of runs that differ in some settings, and compare them"),
     Verb("runs", "list the runs"),
     Verb("show", "show a run, or follow one that is going on"),
     Verb("sample", "ask a model, before and after training"),

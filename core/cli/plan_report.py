@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.cli.console import Console
-from core.errors import ExitCode, Problem, Severity
+from core.errors import ExitCode
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.types import Choices, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
@@ -36,16 +36,9 @@ _CHOICES = (
 
 def exit_code_of(plan: Plan) -> ExitCode:
     """What the command line returns for a plan: 3 when lack of memory or disk space is all that is wrong."""
-    errors = [problem for problem in plan.problems if problem.severity is Severity.ERROR]
-    if not errors:
-        return ExitCode.DONE if plan.can_start else ExitCode.BAD_SPEC
-    return ExitCode.DOES_NOT_FIT if all(_is_lack_of_room(problem, plan) for problem in errors) else ExitCode.BAD_SPEC
-
-
-def _is_lack_of_room(problem: Problem, plan: Plan) -> bool:
-    memory = plan.memory is not None and plan.memory.verdict == "does_not_fit" and problem.path == "hardware.device"
-    disk = plan.disk is not None and plan.disk.run_bytes > plan.disk.free_bytes and problem.path == "output.folder"
-    return memory or disk
+    if plan.can_start:
+        return ExitCode.DONE
+    return ExitCode.DOES_NOT_FIT if plan.lacks_only_room else ExitCode.BAD_SPEC
 
 
 def print_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) -> None:

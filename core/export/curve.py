@@ -16,6 +16,9 @@ _PAPER, _TEXT, _MUTED, _LINE = "#FFFFFF", "#1B1F27", "#5A6372", "#E2E5EA"
 _TRAINING = "#3B5BDB"
 _VALIDATION = "#D55E00"  # vermilion of the Okabe-Ito set: told apart from the blue by everyone
 
+_SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe-Ito without yellow
+_STYLES = ("-", "--", ":", "-.")  # another round of the same colours is told apart by the line
+
 _SMOOTH_FROM = 12
 """Fewer steps than this are shown as they are."""
 _SMOOTHING_SHARE = 0.02
@@ -71,6 +74,47 @@ def draw_loss_curve(train: Points, validation: Points, path: Path, *, title: str
     labels = _draw_training(axes, train) + _draw_validation(axes, validation)
     _limit(axes, train, validation)
     _label_ends(axes, labels)
+    image = io.BytesIO()
+    canvas.print_png(image)
+    write_atomic(path, image.getvalue())
+
+
+def draw_curves_over(runs: Sequence[tuple[str, RunState]], path: Path, *, title: str = "") -> None:
+    """Writes a PNG with the training losses of several runs over each other, smoothed, validation as dots.
+
+    Args:
+        runs: what each is called in the legend, and its state; runs without a loss are left out.
+        path: the file to write; its folder must exist.
+        title: a line above the plot; empty for none.
+
+    Raises:
+        ValueError: no run has a finite loss.
+        OSError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / DOTS_PER_INCH, HEIGHT / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=_PAPER)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.075, 0.105, 0.9, 0.775 if title else 0.835))
+    _dress(axes, title, "; smoothed where there are many steps")
+    everything: list[tuple[int, float]] = []
+    for index, (name, state) in enumerate(runs):
+        steps = [int(step) for step in state.history.column("step")]
+        train = _finite(list(zip(steps, state.history.column("loss"), strict=True)))
+        validation = _finite([(item.step, item.loss) for item in state.evaluations])
+        if train or validation:
+            colour = _SERIES[index % len(_SERIES)]
+            style = _STYLES[index // len(_SERIES) % len(_STYLES)]
+            shown = smooth(train) if len(train) >= _SMOOTH_FROM else train
+            axes.plot(*zip(*(shown or validation), strict=True), color=colour, linewidth=2, linestyle=style, label=name)
+            if validation:
+                axes.plot(*zip(*validation, strict=True), color=colour, marker="o", markersize=5, linestyle="none")
+        everything += [*train, *validation]
+    if not everything:
+        raise ValueError("there is no loss to draw yet")
+    _limit(axes, everything, [])
+    axes.legend(loc="upper right", frameon=False, fontsize=11, labelcolor=_TEXT)
     image = io.BytesIO()
     canvas.print_png(image)
     write_atomic(path, image.getvalue())

@@ -204,3 +204,14 @@ class Plan:
         """Whether nothing blocks the start."""
         blocked = any(problem.severity is Severity.ERROR for problem in self.problems)
         return not blocked and self.batch is not None and self.parameters is not None
+
+    @property
+    def lacks_only_room(self) -> bool:
+        """Whether all that blocks the start is too little memory or disk space, which another moment may bring."""
+        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
+        return bool(errors) and all(self._is_lack_of_room(problem) for problem in errors)
+
+    def _is_lack_of_room(self, problem: Problem) -> bool:
+        memory = self.memory is not None and self.memory.verdict == "does_not_fit" and problem.path == "hardware.device"
+        disk = self.disk is not None and self.disk.run_bytes > self.disk.free_bytes and problem.path == "output.folder"
+        return memory or disk

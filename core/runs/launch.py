@@ -1,4 +1,4 @@
-"""Starts an engine as a process that outlives its starter: own session, output to a file, nothing to drain."""
+"""Starts processes that outlive their starter, engines above all: own session, output to a file, nothing to drain."""
 
 import subprocess
 import sys
@@ -40,26 +40,11 @@ def engine_command(folder: RunFolder) -> LaunchCommand:
 def launch(command: LaunchCommand, folder: RunFolder) -> ProcessKey:
     """Starts the process and returns who it is; its output is appended to the folder's ``engine.log``.
 
-    The process is in a session (on Windows: a console) of its own, so neither Ctrl+C nor the end of the shell or
-    window reaches it.
-
     Raises:
         UserError: the program or the folder is missing, or the system refuses to start it.
     """
-    _reap()
     try:
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                command.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=command.cwd,
-                env=dict(command.env),
-                close_fds=True,
-                start_new_session=sys.platform != "win32",
-                creationflags=_creation_flags(),
-            )
+        return spawn(command, folder.log)
     except OSError as failure:
         raise UserError(
             error(
@@ -69,6 +54,30 @@ def launch(command: LaunchCommand, folder: RunFolder) -> ProcessKey:
             ),
             exit_code=ExitCode.FAILED,
         ) from failure
+
+
+def spawn(command: LaunchCommand, log: Path) -> ProcessKey:
+    """Starts a process and returns who it is; its output is appended to ``log``.
+
+    The process is in a session (on Windows: a console) of its own, so neither Ctrl+C nor the end of the shell or
+    window reaches it.
+
+    Raises:
+        OSError: the program or a folder is missing, or the system refuses to start it.
+    """
+    _reap()
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=command.cwd,
+            env=dict(command.env),
+            close_fds=True,
+            start_new_session=sys.platform != "win32",
+            creationflags=_creation_flags(),
+        )
     key = identify(process.pid) or ProcessKey(process.pid, "")  # without a birth when it has ended already
     _children[key] = process
     return key

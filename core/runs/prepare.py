@@ -93,16 +93,17 @@ def _read_model(spec: RunSpec) -> ModelFacts:
     try:
         return read_base_model(spec.model.base, spec.model.revision)
     except UserError as failure:
-        raise UserError(*failure.problems, *_missing_files(spec), exit_code=failure.exit_code) from failure
+        raise UserError(*failure.problems, *missing_files(spec), exit_code=failure.exit_code) from failure
 
 
 def _without_rows(spec: RunSpec, facts: Facts) -> Prepared:
     """The plan where no rows can be read: none are named, or there is no tokenizer yet to read them with."""
     planned = plan_with_fixes(spec, facts)
-    return Prepared(spec, facts, replace(planned, problems=(*planned.problems, *_missing_files(spec))))
+    return Prepared(spec, facts, replace(planned, problems=(*planned.problems, *missing_files(spec))))
 
 
-def _missing_files(spec: RunSpec) -> list[Problem]:
+def missing_files(spec: RunSpec) -> list[Problem]:
+    """A problem for each data file, or data set of the hub, that a spec names and that is not here."""
     problems: list[Problem] = []
     for name in (*spec.data.train, *spec.data.validation):
         try:
