@@ -2,23 +2,36 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from core.engine.start import begin, keep_start, make_start, read_start
 from core.errors import FailureKind, JobError
 from core.facts.architectures import TOWERS
 from core.plan.types import Target
+from core.spec.rules_adapter import changes_base
 from core.spec.sections import AdapterSpec
 
-_LOW_RANK = ".lora_"
+_LOW_RANK, _LOW_RANK_B = ".lora_", ".lora_B."
 
 
-def attach(model: nn.Module, spec: AdapterSpec, targets: Sequence[Target]) -> nn.Module:
+def attach(
+    model: nn.Module, spec: AdapterSpec, targets: Sequence[Target], start: Path | None = None, *, keep: bool = True
+) -> nn.Module:
     """Freezes the base and adds adapters; a full fine-tuning instead frees every floating-point parameter.
 
-    B starts at zero, so the model answers as before until the first step (LoRA, arXiv 2106.09685, section 4.1).
+    B starts at zero, so the model answers as before until the first step (LoRA, arXiv 2106.09685, section 4.1), or the
+    two are a part of the weights (`core.engine.start`), and the model still answers as before.
+
+    Args:
+        model: the base.
+        spec: what is asked for.
+        targets: the plan's modules.
+        start: the file that says, or will say, how such adapters began.
+        keep: whether this process writes that file.
 
     Raises:
         JobError: a planned module is not in the loaded model.
@@ -39,8 +52,13 @@ def attach(model: nn.Module, spec: AdapterSpec, targets: Sequence[Target]) -> nn
             "Naming the target modules by hand helps in the second case.",
         )
     saved = [name for wanted in spec.modules_to_save for name in saved_modules(model, wanted)]
-    wrapped = get_peft_model(model, peft_config(spec, targets, saved))
-    module: nn.Module = wrapped
+    module: nn.Module = get_peft_model(model, peft_config(spec, targets, saved))
+    if changes_base(spec):
+        known = start is not None and start.exists()
+        began = read_start(start) if start is not None and known else make_start(module, spec.start)
+        begin(module, began)
+        if start is not None and keep and not known:
+            keep_start(began, start)
     return module
 
 
@@ -70,6 +88,7 @@ def peft_config(spec: AdapterSpec, targets: Sequence[Target], saved: Sequence[st
         use_dora=spec.method == "dora",
         modules_to_save=list(saved) or None,
         bias="none",
+        init_lora_weights="gaussian" if spec.start == "gaussian" else True,
     )
 
 
@@ -89,6 +108,12 @@ def hidden_matrices(model: Any, names: Sequence[str]) -> list[bool]:
     ]
     outside = tuple(apart)
     return [shapes[name] == 2 and (_LOW_RANK in name or not name.startswith(outside)) for name in names]
+
+
+def rate_factors(spec: AdapterSpec, names: Sequence[str]) -> list[float]:
+    """How many times the learning rate each trained parameter learns with: LoRA+ lets B run ahead of A."""
+    ahead = 1.0 if spec.method == "full" else spec.b_rate_ratio
+    return [ahead if _LOW_RANK_B in name else 1.0 for name in names]
 
 
 def check_counts(trained: int, planned: int) -> None:

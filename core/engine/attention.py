@@ -61,6 +61,11 @@ def documents(held: Documents) -> Iterator[None]:
         _current = before
 
 
+def current_documents() -> Documents | None:
+    """The documents of the pass that is running; None outside of any."""
+    return _current
+
+
 def register(kernel: str) -> str:
     """Makes document attention known to transformers and returns the name to load a model with.
 

@@ -12,6 +12,7 @@ from core import __version__
 from core.data.templates import MODEL
 from core.engine.adapters import adapter_settings, adapter_tensors
 from core.engine.session import Session
+from core.engine.start import against_base, read_start, settings_against_base
 from core.events.run_state import fold
 from core.events.tail import EventTail
 from core.export.adapter import write_adapter
@@ -19,6 +20,7 @@ from core.export.card import model_card
 from core.export.companions import copy_companions
 from core.paths import replace_folder, staged_folder, write_atomic, write_json
 from core.spec.codec import to_mapping
+from core.spec.rules_adapter import changes_base
 
 _LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
@@ -31,11 +33,15 @@ def write_result(session: Session) -> Path:
     if session.order.spec.adapter.method == "full":
         _write_full_model(session, fresh)
     else:
-        masters = dict(session.masters.named())
+        masters, settings = dict(session.masters.named()), adapter_settings(session.model)
+        adapter = session.order.spec.adapter
+        if changes_base(adapter):
+            masters = against_base(masters, read_start(session.context.folder.start))
+            settings = settings_against_base(settings, adapter)
         write_adapter(
             fresh,
             tensors=adapter_tensors(session.model, masters),
-            config={**adapter_settings(session.model), "base_model_name_or_path": session.order.model.path},
+            config={**settings, "base_model_name_or_path": session.order.model.path},
             card=_card(session),
             manifest=_manifest(session),
         )

@@ -18,10 +18,12 @@ from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
 from core.engine.memory import Meter
+from core.engine.noise import add_noise
 from core.engine.optimizer import make_optimizer
 from core.engine.pace import Pace
 from core.engine.scaling import LossScale
 from core.engine.selfcheck import self_check
+from core.engine.start import read_start
 from core.errors import FailureKind, JobError
 from core.events.types import Notice
 from core.facts.model_files import read_model
@@ -30,6 +32,7 @@ from core.plan.types import Batch, Curve, Parameters, Plan
 from core.records import to_plain
 from core.runs.store import load_facts, load_plan, load_spec
 from core.spec.codec import to_mapping
+from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 
 # Settings that change neither what is learned nor in which order; a resumed run may have others.
@@ -179,7 +182,11 @@ def _assemble(
     choices, training = order.plan.choices, order.spec.training
     device = torch.device(choices.device.value)
     bootstrap.seed_everything(training.seed)  # right before the adapters are made: their start depends on nothing else
-    model = adapters.attach(base, order.spec.adapter, order.plan.targets)
+    _require_start(context, order)
+    model = adapters.attach(base, order.spec.adapter, order.plan.targets, context.folder.start)
+    if changes_base(order.spec.adapter):
+        bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
+    add_noise(model, training.embedding_noise)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
     recomputed = checkpoint_layers(base, choices.checkpointed_layers.value)
@@ -215,6 +222,7 @@ def _assemble(
             masters.masters,
             learning_rate=training.learning_rate,
             weight_decay=training.weight_decay,
+            factors=adapters.rate_factors(order.spec.adapter, masters.names),
             hidden=adapters.hidden_matrices(model, masters.names),
         ),
         scale=LossScale(enabled=choices.compute_dtype.value == "fp16"),
@@ -244,6 +252,13 @@ def _fingerprints(order: Order, masters: Masters) -> Fingerprints:
     }
     shapes = [(name, list(tensor.shape)) for name, tensor in masters.named()]
     return Fingerprints(order.model.fingerprint, order.data.fingerprint, _hash(settings), _hash(shapes))
+
+
+def _require_start(context: JobContext, order: Order) -> None:
+    """Refuses to make up how adapters began when there are saved states that rest on it."""
+    folder = context.folder
+    if changes_base(order.spec.adapter) and any(folder.checkpoints.glob("step-*")):
+        read_start(folder.start)
 
 
 def _hash(value: object) -> str:

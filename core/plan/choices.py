@@ -23,6 +23,7 @@ from core.plan.search import (
 )
 from core.plan.targets import Targets
 from core.plan.types import Choices, Chosen, Memory, Parameters
+from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
@@ -190,6 +191,8 @@ def _quantization(spec: RunSpec, ground: Ground, settings: Settings) -> Chosen[s
         return Chosen(value, "16 bits until the base model is known and 4 bits prove necessary.")
     if spec.adapter.method == "full":
         return Chosen(value, "Full fine-tuning changes 100 % of the weights, so they cannot be quantized.")
+    if changes_base(spec.adapter):
+        return Chosen(value, f"Weights that {spec.adapter.start} takes a part out of stay in 16 or 32 bits.")
     if value == "none":
         width = 8 * settings.footprint.setup.dtype_bytes
         verb = "fit" if settings.fits else "would be taken, but do not fit"

@@ -6,6 +6,7 @@ from core.plan.memory import Matrix, Trained
 from core.plan.parameters import embedding_elements, touches_tie
 from core.plan.targets import Targets
 from core.plan.types import Disk
+from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 from core.units import MIB
 
@@ -46,12 +47,15 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
     beside = COMPANIONS + TOKEN_BYTES * model.vocab_size
     checkpoint = checkpoint_bytes(trained, optimizer)
     adapter = model.parameters * stored_bytes(model) + beside if full else 4 * trained.parameters
+    # Adapters that begin as a part of the weights are kept as they began, and leave with that part subtracted.
+    begun = 4 * targets.parameters if changes_base(spec.adapter) else 0
+    adapter += begun
     kept = max(1, spec.training.keep_checkpoints) + 1
     return Disk(
         checkpoint_bytes=checkpoint,
         adapter_bytes=adapter,
         merged_bytes=adapter if full else weights + beside,
-        run_bytes=kept * checkpoint + adapter + RUN_EXTRAS,
+        run_bytes=kept * checkpoint + adapter + begun + RUN_EXTRAS,
         free_bytes=free,
         gguf_bytes=gguf_sizes(model, untied=untied),
         download_bytes=0 if model.here else model.bytes_on_disk,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from core.facts.types import Facts, ModelFacts
 from core.plan.ground import Ground
 from core.plan.memory import FITS_SHARE, Experience, Footprint, Setup, Trained, experience_of, footprint
+from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 
 CUDA_PASS_TOKENS = 4096
@@ -84,7 +85,8 @@ def quantizations(spec: RunSpec, model: ModelFacts | None) -> tuple[str, ...]:
     asked = spec.model.quantization
     if asked in ("none", "nf4", "int8"):
         return (asked,)
-    quantizable = model is not None and not model.prequantized and spec.adapter.method != "full"
+    fixed = spec.adapter.method == "full" or changes_base(spec.adapter)
+    quantizable = model is not None and not model.prequantized and not fixed
     return ("none", "nf4") if quantizable else ("none",)
 
 

@@ -39,7 +39,7 @@ from core.plan.usual import (
     widest_rank,
 )
 from core.spec.rules import check
-from core.spec.rules_adapter import scale_band
+from core.spec.rules_adapter import changes_base, scale_band
 from core.spec.run_spec import RunSpec, field_at, fields, is_visible
 from core.spec.sections import AdapterSpec
 from core.units import format_bytes, format_count
@@ -335,7 +335,7 @@ def _quantization(spec: RunSpec, case: _Wish) -> Step:
     facts, model = case.facts, case.facts.model
     if model is None or model.prequantized or spec.model.quantization not in ("none", "int8"):
         return
-    if spec.adapter.method == "full":
+    if spec.adapter.method == "full" or changes_base(spec.adapter):
         return
     spec = spec.replace("adapter.rank", _wanted_rank(case)[0]).replace("adapter.dropout", 0.0)
     now = plan(spec, facts).memory

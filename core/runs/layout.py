@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def start(self) -> Path:
+        """Adapters as they began, where they began as a part of the weights."""
+        return self.path / "start.safetensors"
+
+    @property
     def samples(self) -> Path:
         """Answers to the sample prompts, one JSON file per sampled step."""
         return self.path / "samples"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from core.errors import Edit, Fix, Problem, error, warning
 from core.spec.layers import parse_layers
 from core.spec.run_spec import RunSpec, field_at, is_visible
+from core.spec.sections import AdapterSpec
 from core.spec.values import one_line, quote, readable
 
 MOST_LAYERS = 10_000
@@ -30,6 +31,35 @@ _RSLORA_SCALE_BAND = (0.25, 16.0)
 def scale_band(method: str) -> tuple[float, float]:
     """The strengths of adapters (alpha/rank, under rsLoRA alpha/√rank) that pass without a warning."""
     return _RSLORA_SCALE_BAND if method == "rslora" else _SCALE_BAND
+
+
+def changes_base(adapter: AdapterSpec) -> bool:
+    """Whether adapters begin as a part of the weights, which are then trained without it."""
+    return adapter.method != "full" and adapter.start in ("pissa", "olora")
+
+
+def _check_start(spec: RunSpec) -> Iterator[Problem]:
+    if not changes_base(spec.adapter):
+        return
+    usual = Fix("Let adapters begin as nothing", (Edit("adapter.start", "default"),))
+    name = {"pissa": "PiSSA", "olora": "OLoRA"}[spec.adapter.start]
+    if spec.model.quantization in ("nf4", "int8"):
+        yield error(
+            "adapter.start",
+            f"{name} takes a part out of each weight, and what is left would be rounded anew in "
+            f"{4 if spec.model.quantization == 'nf4' else 8} bits: the finished adapter would not fit the base model.",
+            "Load the weights in full precision, or let adapters begin as nothing.",
+            usual,
+            Fix("Load full precision", (Edit("model.quantization", "none"),)),
+        )
+    if spec.adapter.method == "dora":
+        yield error(
+            "adapter.start",
+            f"{name} and DoRA cannot be combined: both take the weights apart, each in its own way.",
+            "Take LoRA, or let adapters begin as nothing.",
+            usual,
+            Fix("Take LoRA", (Edit("adapter.method", "lora"),)),
+        )
 
 
 def _check_alpha(spec: RunSpec) -> Iterator[Problem]:
@@ -131,7 +161,7 @@ def _check_rank_pattern(spec: RunSpec) -> Iterator[Problem]:
             yield error("adapter.rank_pattern", message, "Set another rank, or remove the entry.", fix)
 
 
-_RULES = (_check_alpha, _check_targets, _check_layers, _check_rank_pattern)
+_RULES = (_check_alpha, _check_start, _check_targets, _check_layers, _check_rank_pattern)
 
 
 def _check_adapter(spec: RunSpec) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ Encoding = Literal[
     "euc_jp", "euc_kr",
 ]  # fmt: skip
 Method = Literal["lora", "rslora", "dora", "full"]
+Start = Literal["default", "gaussian", "pissa", "olora"]
 Schedule = Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
 Optimizer = Literal[
     "auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion", "lion_8bit", "muon"
@@ -389,6 +390,34 @@ class AdapterSpec:
         visible_when=When("adapter.method", _ADAPTER_METHODS),
         affects=("memory", "disk"),
     )
+    start: Start = setting(
+        "default",
+        Kind.CHOICE,
+        "Adapters begin as",
+        "What A and B are before the first step. PiSSA and OLoRA take them out of the weights, which are trained the "
+        "less for it; the finished adapter fits the unchanged base model all the same, at twice the rank.",
+        choices=(
+            Choice("default", "Nothing", "A is random and B zero, so that the model answers as before."),
+            Choice("gaussian", "Nothing, from a bell curve", "The same with another distribution of A."),
+            Choice("pissa", "Principal parts", "PiSSA: the largest singular vectors of each weight; often faster."),
+            Choice("olora", "Orthonormal parts", "OLoRA: a part of each weight's QR decomposition."),
+        ),
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("quality", "disk"),
+    )
+    b_rate_ratio: float = setting(
+        1.0,
+        Kind.NUMBER,
+        "Rate of B",
+        "How many times faster B learns than A (LoRA+); 1 is usual, and 16 goes with a lower learning rate.",
+        bounds=Bounds(0.01, 1000.0),
+        usual=Bounds(1, 64),
+        log=True,
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("quality",),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +562,19 @@ class TrainingSpec:
         bounds=Bounds(0.0, 1000.0),
         step=0.1,
         zero_means="no clipping",
+        advanced=True,
+        affects=("quality",),
+    )
+    embedding_noise: float = setting(
+        0.0,
+        Kind.NUMBER,
+        "Noise on embeddings",
+        "Random noise on the tokens' embeddings while the model learns (NEFTune), which can make answers to short "
+        "sets of instructions fuller; 5 to 15 are usual.",
+        bounds=Bounds(0.0, 100.0),
+        usual=Bounds(0, 20),
+        step=1,
+        zero_means="none",
         advanced=True,
         affects=("quality",),
     )

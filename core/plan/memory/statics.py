@@ -96,7 +96,8 @@ def update_bytes(optimizer: str, trained: Trained) -> int:
     """What the update itself takes for a moment, beside gradients and states; AdamW's and Lion's work in place.
 
     transformers' Adafactor makes squares and a step of one tensor after another while it still holds the step before,
-    which is as large where hidden layers have neighbours alike; PyTorch's Muon a 32-bit step, and in 16 bits its matrix twice and two squares of its shorter side.
+    which is as large where hidden layers have neighbours alike; PyTorch's Muon a 32-bit step, and in 16 bits its matrix
+    twice and two squares of its shorter side.
     """
     if optimizer == "adafactor":
         sizes = ((3 if matrix.hidden else 2) * rounded(4 * matrix.elements) for matrix in trained.matrices)

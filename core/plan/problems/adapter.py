@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from core.errors import Edit, Fix, Problem, Severity, warning
+from core.errors import Edit, Fix, Problem, Severity, error, warning
+from core.plan.parameters import head_of
 from core.plan.problems.case import Case
 from core.plan.types import Target
 from core.plan.usual import LARGE_SET, holds, scale_of, task_of, usual_alpha, usual_rank, widest_rank
-from core.spec.rules_adapter import scale_band
+from core.spec.rules_adapter import changes_base, scale_band
 from core.spec.run_spec import field_at
 from core.units import format_count
 
@@ -25,8 +26,43 @@ def adapter_problems(case: Case) -> Iterator[Problem]:
     yield from wide
     yield from (problem for problem in _room(case) if not wide or problem.path != wide[0].path)
     yield from _pattern_scales(case)
+    yield from _start(case)
     yield from _attention_only(case)
     yield from _dropout(case)
+
+
+def _start(case: Case) -> Iterator[Problem]:
+    """Models and targets whose weights cannot give a part of themselves to the adapters."""
+    training, model, adapter = case.decision.training, case.model, case.spec.adapter
+    if training is None or model is None or not changes_base(adapter):
+        return
+    usual = Fix("Let adapters begin as nothing", (Edit("adapter.start", "default"),))
+    head = head_of(model)
+    narrow = next((t for t in training.targets if t.rank > min(t.in_features, t.out_features)), None)
+    if model.prequantized:
+        yield error(
+            "adapter.start",
+            f"The base model's weights are quantized already ({model.prequantized}), and no part can be taken out of "
+            "them exactly.",
+            "Choose the same model in 16 or 32 bits, or let adapters begin as nothing.",
+            usual,
+        )
+    elif model.tied_embeddings and head is not None and any(t.module == head.name for t in training.targets):
+        yield error(
+            "adapter.start",
+            "Embeddings and head share one matrix in this model; a part taken out of the head would be missing in the "
+            "embeddings.",
+            "Leave the head out of the target modules, or let adapters begin as nothing.",
+            usual,
+        )
+    elif narrow is not None:
+        yield error(
+            "adapter.start",
+            f"“{narrow.module}” has {min(narrow.in_features, narrow.out_features):,} directions and its adapter is to "
+            f"begin with {narrow.rank:,} of them.",
+            "Take a lower rank, or let adapters begin as nothing.",
+            usual,
+        )
 
 
 def _size(target: Target) -> int:

@@ -37,7 +37,8 @@ def _strength(case: Case) -> float:
     adapter = case.spec.adapter
     if case.full or adapter.rank < 1 or adapter.alpha <= 0:
         return 1.0
-    return max(1.0, scale_of(adapter.method, adapter.rank, adapter.alpha) / USUAL_SCALE)
+    faster = max(1.0, adapter.b_rate_ratio)
+    return faster * max(1.0, scale_of(adapter.method, adapter.rank, adapter.alpha) / USUAL_SCALE)
 
 
 def _rate(case: Case) -> Iterator[Problem]:
@@ -68,6 +69,16 @@ def _rate(case: Case) -> Iterator[Problem]:
             f"A learning rate of {rate:g} is unusually {'low' if rate < low else 'high'} for {what}{whose}: {effect}.",
             f"{usual:g} is a good start; {low:g} to {high:g} is the usual range.",
             set_it,
+        )
+    elif case.spec.adapter.b_rate_ratio > 1 and not case.full and rate * strength > high:
+        calm = float(f"{usual / strength:.2g}")
+        faster = rate * case.spec.adapter.b_rate_ratio
+        yield warning(
+            "training.learning_rate",
+            f"With a learning rate of {rate:g} for A, B learns at {faster:.3g}, which is bold: the loss is likely to "
+            "jump.",
+            f"Lower adapter.b_rate_ratio, or set the learning rate to about {calm:g}.",
+            Fix(f"Set it to {calm:g}", (Edit("training.learning_rate", calm),)),
         )
     elif rate * strength > high:
         calm = float(f"{usual / strength:.2g}")

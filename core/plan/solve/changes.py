@@ -12,6 +12,7 @@ from core.plan.memory import FITS_SHARE, state_bytes
 from core.plan.search import SMALLEST_PASS, longest_row
 from core.plan.solve.rows import cut_at
 from core.plan.solve.trials import Trial
+from core.spec.rules_adapter import changes_base
 from core.units import format_bytes
 
 NOTHING, HARDLY, SOME, MUCH, OTHER = 0, 1, 2, 3, 6
@@ -176,7 +177,7 @@ def _coarser(now: Trial) -> Iterator[Option]:
         edits = (Edit("training.optimizer", name),)
         if not paged or _states_fit(now, name):
             yield _one(Change("optimizer", title, noun, edits, HARDLY, "slightly less exact steps", reason))
-    if spec.adapter.method == "full" or now.model.prequantized:
+    if spec.adapter.method == "full" or now.model.prequantized or changes_base(spec.adapter):
         return
     if settings.quantization != "nf4":
         edits = (Edit("model.quantization", "nf4"),)

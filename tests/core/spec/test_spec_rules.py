@@ -36,6 +36,9 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
+    ({"adapter.start": "pissa", "model.quantization": "nf4"}, ERROR, "adapter.start", "rounded anew in 4 bits"),
+    ({"adapter.start": "olora", "model.quantization": "int8"}, ERROR, "adapter.start", "rounded anew in 8 bits"),
+    ({"adapter.start": "pissa", "adapter.method": "dora"}, ERROR, "adapter.start", "cannot be combined"),
     ({"model.base": "~/model"}, ERROR, "model.base", "begins with “~”"),
     ({"data.weights": {"rows.json": 2.0}}, ERROR, "data.weights", "is not among the training files"),
     ({"data.weights": {"zzz": 2.0}}, ERROR, "data.weights", "Name a training file"),
