@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.engine.kernels.block_attention import block_attention
 from core.plan.cards import AMPERE
 from core.plan.ground import WIDEST_FLASH_HEAD
 
@@ -70,8 +71,8 @@ def register(kernel: str) -> str:
     """Makes document attention known to transformers and returns the name to load a model with.
 
     Args:
-        kernel: ``flash`` (varlen on CUDA, one flash call per document elsewhere), ``sdpa`` (PyTorch chooses, one call
-            per document) or ``eager`` (the definition, for comparison).
+        kernel: ``flash`` (varlen on CUDA; in blocks of rows on a CPU in bfloat16; else one flash call per document),
+            ``sdpa`` (PyTorch chooses, one call per document) or ``eager`` (the definition, for comparison).
     """
     from transformers import AttentionInterface
 
@@ -109,6 +110,8 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
         plain = softcap is None and dropout == 0.0
         if held is not None and plain and _varlen_fits(query, held):
             return _varlen(query, key, value, held, scoring), None
+        if held is not None and plain and _blocks_fit(query, key, held, scoring):
+            return block_attention(query, key, value, held.bounds, scaling), None
         # Flash where it can, the next best where a mask or a width forbids it; the self-check says which one ran.
         with sdpa_kernel(_FLASH_FIRST):
             return _by_document(query, key, value, scoring), None
@@ -225,6 +228,13 @@ def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
     width = -(-query.shape[3] // 32) * 32
     small = padded * query.shape[1] * width < 2**31
     return small and _flash_knows(query)
+
+
+def _blocks_fit(query: torch.Tensor, key: torch.Tensor, held: Documents, scoring: _Scoring) -> bool:
+    """Whether our own kernel for the CPU takes this: bfloat16, a whole pass at once, no document beyond the window."""
+    whole = query.is_cpu and query.dtype == torch.bfloat16 and query.shape[0] == 1
+    spans = query.shape[2] == key.shape[2] == held.bounds[-1]
+    return whole and spans and (scoring.window is None or held.longest <= scoring.window)
 
 
 def _varlen(

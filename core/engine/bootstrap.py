@@ -1,10 +1,15 @@
 """What must be set before the first tensor exists: environment, threads, seeds, determinism."""
 
+import ctypes
 import os
+import platform
 import random
 import sys
 
 import torch
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_KEPT_BYTES = 32 * 1024**2  # the most that every glibc takes as a threshold (HEAP_MAX_SIZE / 2)
 
 
 def quiet_libraries() -> None:
@@ -19,6 +24,20 @@ def use_threads(count: int) -> None:
     """Sets the number of threads that compute; one thread more than cores only makes them wait for each other."""
     if count > 0:
         torch.set_num_threads(count)
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what is freed for the next tensor of that size, instead of giving it back to the system.
+
+    By default anything above 32 MiB, and much below, is mapped anew each time: the system clears every page of it
+    again, which cost more than the arithmetic of attention on documents of 200 tokens. Does nothing where the C
+    library is another one. Source: glibc's ``mallopt(3)``.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+    library.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 def lower_priority() -> None:

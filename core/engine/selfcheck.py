@@ -13,6 +13,7 @@ from torch import nn
 
 from core.data.types import Encoded
 from core.engine.attention import documents
+from core.engine.kernels.block_attention import NAME as BLOCK_ATTENTION
 from core.engine.loss import LossHead
 from core.engine.passes import Pass, make_pass
 from core.errors import FailureKind, JobError
@@ -22,6 +23,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
 # What the kernels are called in a profile, most specific first.
 _KERNELS = (
+    (BLOCK_ATTENTION, "flash attention (CPU, by blocks of rows)"),
     ("_flash_attention_forward", "flash attention (varlen)"),
     ("_scaled_dot_product_flash_attention_for_cpu", "flash attention (CPU)"),
     ("_scaled_dot_product_flash_attention", "flash attention"),
