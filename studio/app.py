@@ -77,6 +77,7 @@ class Studio(QObject):
 
         self.draft.save()
         self.desk.runs.close()
+        self.desk.queue.close()
         for chat in live_chats():
             chat.leave()  # they end while the others are waited for
         end_jobs()
@@ -100,6 +101,7 @@ class Studio(QObject):
     def _begin(self) -> None:
         self.desk.session.begin()
         self.desk.runs.begin(self.preferences.now.last_run)
+        self.desk.queue.begin()
         if self._draft_problems:
             self.desk.show_problems(self._draft_problems)
         if self.preferences.problem:

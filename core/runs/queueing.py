@@ -12,9 +12,10 @@ from core.runs.child_env import child_env
 from core.runs.launch import LaunchCommand, spawn
 from core.runs.layout import RunFolder
 from core.runs.outcome import read_outcome
+from core.runs.prepare import Prepared
 from core.runs.process_record import living_process
 from core.runs.queue import Entry, Hold, Queue, change_queue, queue_dir
-from core.runs.store import load_plan
+from core.runs.store import create_run, load_plan
 
 RUNNER_OPTION = "--queue-runner"
 """What makes the packaged application the process at the queue."""
@@ -39,6 +40,18 @@ def add_runs(folders: Sequence[RunFolder], *, first: bool = False, group: str = 
         return queue
 
     return change_queue(add)
+
+
+def add_prepared(prepared: Prepared) -> RunFolder:
+    """Makes a run of a prepared spec, and puts it into the queue.
+
+    Raises:
+        UserError: the plan has more against it than too little room, or the folder cannot be made.
+    """
+    require_plannable(prepared.plan)
+    folder = create_run(prepared.spec, prepared.facts, prepared.plan)
+    add_runs([folder])
+    return folder
 
 
 def require_plannable(plan: Plan) -> None:

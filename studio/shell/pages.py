@@ -13,6 +13,7 @@ _WHERE = {
     "try": "studio.pages.try_.page:TryPage",
     "export": "studio.pages.export.page:ExportPage",
     "runs": "studio.pages.runs.page:RunsPage",
+    "queue": "studio.pages.queue.page:QueuePage",
     "settings": "studio.pages.settings.page:SettingsPage",
     "fit": "studio.pages.fit.page:FitPage",
 }

@@ -19,7 +19,8 @@ from studio.shell.plan_words import (
 )
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
-from studio.widgets.basics import IconLabel, LinkLabel, breakable, button, label, line, show_figure
+from studio.state.queue_entry import queue_blocker
+from studio.widgets.basics import IconLabel, LinkLabel, breakable, button, label, line, row, show_figure
 from studio.widgets.memory_bar import MemoryBar
 from studio.widgets.notes import ProblemNotes
 from studio.widgets.scrolled import ScrolledContent
@@ -35,10 +36,12 @@ class PlanPanel(QWidget):
 
     Attributes:
         start_asked: the user pressed Start.
+        queue_asked: the user wants this run to wait in the queue.
         place_asked: the user wants to see the page of a problem's setting.
     """
 
     start_asked = Signal()
+    queue_asked = Signal()
     place_asked = Signal(str)
 
     def __init__(self, desk: Desk) -> None:
@@ -70,6 +73,8 @@ class PlanPanel(QWidget):
         area = self._scrolling()
         self.start = button(tr("Start"), self.start_asked.emit, role="primary", icon_name="play", name="start")
         self.start.setMinimumHeight(look().px(tokens.START))
+        self.queue = button(tr("Add to queue"), self.queue_asked.emit, icon_name="list", name="add-to-queue")
+        self.queue.setMinimumHeight(look().px(tokens.START))
         self._why = label("", "muted", wrap=True)
         self._why.setObjectName("start-blocker")
         for item in (
@@ -80,7 +85,7 @@ class PlanPanel(QWidget):
             self.bar,
             area,
             self._why,
-            self.start,
+            row(self.start, self.queue),
         ):
             if isinstance(item, QWidget):
                 box.addWidget(item, 1 if item is area else 0)
@@ -156,6 +161,9 @@ class PlanPanel(QWidget):
     def _show_start(self) -> None:
         blocker = start_blocker(self._desk)
         self.start.setEnabled(not blocker)
+        obstacle = queue_blocker(self._desk)
+        self.queue.setEnabled(not obstacle)
+        self.queue.setToolTip(obstacle or tr("Trains it after the runs that wait already."))
         self._why.setText(breakable(blocker))
         self._why.setVisible(bool(blocker))
 

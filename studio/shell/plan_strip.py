@@ -10,7 +10,8 @@ from studio.look.icons import pixmap
 from studio.shell.plan_words import memory_parts, verdict_words
 from studio.shell.start import start_blocker
 from studio.state.desk import Desk
-from studio.widgets.basics import IconLabel, button, label, set_role
+from studio.state.queue_entry import queue_blocker
+from studio.widgets.basics import IconLabel, button, label, set_role, tool_button
 from studio.widgets.memory_bar import MemoryBar
 from studio.widgets.verdicts import VERDICT_MARKS
 from studio.words import say, tr
@@ -21,9 +22,11 @@ class PlanStrip(QWidget):
 
     Attributes:
         start_asked: the user pressed Start.
+        queue_asked: the user wants this run to wait in the queue.
     """
 
     start_asked = Signal()
+    queue_asked = Signal()
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class PlanStrip(QWidget):
         self._facts = label("", "muted")
         self._problem = label("", "muted")
         self.start = button(tr("Start"), self.start_asked.emit, role="primary", icon_name="play", name="start-strip")
+        self.queue = tool_button("list", tr("Add to queue"), self.queue_asked.emit, name="add-to-queue-strip")
         texts = QVBoxLayout()
         texts.setSpacing(0)
         texts.addWidget(self._verdict)
@@ -51,6 +55,7 @@ class PlanStrip(QWidget):
             box.addWidget(item) if isinstance(item, QWidget) else box.addLayout(item)
         box.addLayout(middle, 1)
         box.addWidget(self._problem)
+        box.addWidget(self.queue)
         box.addWidget(self.start)
         desk.session.plan_changed.connect(self.refresh)
         desk.session.ways_out.found.connect(self.refresh)
@@ -85,6 +90,9 @@ class PlanStrip(QWidget):
         blocker = start_blocker(self._desk)
         self.start.setEnabled(not blocker)
         self.start.setToolTip(blocker)
+        obstacle = queue_blocker(self._desk)
+        self.queue.setEnabled(not obstacle)
+        self.queue.setToolTip(obstacle or tr("Add to queue"))
         worst = [problem for problem in session.problems if problem.severity is not Severity.INFO]
         errors = sum(problem.severity is Severity.ERROR for problem in worst)
         self._problem.setText(tr("{n} to mend", n=errors) if errors else "")

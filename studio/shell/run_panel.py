@@ -9,7 +9,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.state.desk import Desk
 from studio.state.runs import WatchedRun
-from studio.widgets.basics import Elided, button, label
+from studio.widgets.basics import Elided, button, label, row
 from studio.words import say, tr
 
 _PATIENCE_SECONDS = 5.0
@@ -66,6 +66,7 @@ class RunPanel(QWidget):
         self.pause = button(tr("Pause"), self._pause, icon_name="pause", name="pause")
         self.stop = button(tr("Stop"), self._stop, role="danger", icon_name="square", name="stop")
         self._show = button(tr("Show"), self.show_asked.emit, name="show-run")
+        self._queue = button(tr("Queue"), lambda: desk.go("queue"), icon_name="list", name="show-queue")
         if flat:
             self._lay_flat()
         else:
@@ -137,7 +138,7 @@ class RunPanel(QWidget):
         box.addWidget(self._loss)
         box.addLayout(grid)
         box.addStretch(1)
-        box.addWidget(self._show)
+        box.addLayout(row(self._show, self._queue))
         box.addLayout(buttons)
 
     def _lay_flat(self) -> None:
@@ -157,8 +158,9 @@ class RunPanel(QWidget):
             box.addLayout(pair)
         for made in (self.pause, self.stop):
             box.addWidget(made)
-        self._show.setParent(self)
-        self._show.hide()
+        for made in (self._show, self._queue):
+            made.setParent(self)
+            made.hide()
 
 
 def _side_by_side(first: QLabel, second: QLabel) -> QBoxLayout:

@@ -22,8 +22,9 @@ from studio.shell.start import start_blocker
 from studio.shell.status_bar import StatusBar
 from studio.shell.welcome import WelcomePage
 from studio.state.desk import Action, Desk, Notice
+from studio.state.queue_entry import add_to_queue
 from studio.state.shortcuts import PAGES, SHORTCUTS
-from studio.words import tr
+from studio.words import tr, tr_count
 
 _LEAST = QSize(960, 600)
 _FIRST = QSize(1280, 800)
@@ -143,7 +144,11 @@ class MainWindow(QMainWindow):
         desk.runs.current_changed.connect(self._follow_run)
         desk.runs.current_ended.connect(self._run_ended)
         self.plan_panel.start_asked.connect(self.start)
+        self.plan_panel.queue_asked.connect(self.add_to_queue)
         self.plan_strip.start_asked.connect(self.start)
+        self.plan_strip.queue_asked.connect(self.add_to_queue)
+        desk.queue.added.connect(self._queued)
+        desk.queue.broken_off.connect(self._offer_queue)
         self.run_panel.show_asked.connect(self._show_training)
         for item in SHORTCUTS:
             shortcut = QShortcut(QKeySequence(item.keys), self)
@@ -158,6 +163,7 @@ class MainWindow(QMainWindow):
             return
         deeds = {
             "start": self.start,
+            "add-to-queue": self.add_to_queue,
             "new": self.files.new_spec,
             "open": self.files.choose_spec,
             "save": self.files.save_spec,
@@ -210,6 +216,29 @@ class MainWindow(QMainWindow):
         self.desk.preferences.set("welcomed", value=True)
         if self.desk.runs.start(prepared) is not None:
             self.show_page("training")
+
+    def add_to_queue(self) -> None:
+        """Lets the run that the plan describes wait in the queue."""
+        add_to_queue(self.desk)
+
+    def _queued(self, names: list[str]) -> None:
+        self.desk.runs.refresh()
+        show = Action(tr("Show the queue"), lambda: self.desk.go("queue"))
+        start = Action(tr("Start the queue"), self.desk.queue.start)
+        actions = (show,) if self.desk.queue.now.state == "going" else (start, show)
+        self.desk.tell(tr("{run} waits in the queue.", run=", ".join(names)), actions=actions)
+
+    def _offer_queue(self) -> None:
+        waiting = self.desk.queue.now.queue
+        count = len(waiting.waiting) + (waiting.running is not None)
+        self.desk.warn(
+            tr_count(count, "The queue broke off, with one run to go.", "The queue broke off, with {n} runs to go."),
+            tr("It goes on from the last saved state when you start it."),
+            actions=(
+                Action(tr("Go on"), self.desk.queue.start),
+                Action(tr("Show the queue"), lambda: self.desk.go("queue")),
+            ),
+        )
 
     def show_notice(self, notice: Notice) -> None:
         """Shows a message over the page."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from core.errors import Problem, Severity
+from core.runs.queue import Entry
 from studio.state.data_report import DataReport
 from studio.state.preferences import Preferences
+from studio.state.queue import RunQueue
 from studio.state.runs import Runs
 from studio.state.session import Session
 
@@ -52,6 +54,9 @@ class Desk(QObject):
         self.report = DataReport(session)
         self.runs = runs
         runs.current_ended.connect(self._look_again)
+        self.queue = RunQueue()
+        self.queue.failed.connect(self.show_problems)
+        self.queue.began.connect(self._follow)
         self.preferences = preferences
         self.memory: dict[str, object] = {}
 
@@ -59,8 +64,13 @@ class Desk(QObject):
         """After a run its memory is free again, and what it measured belongs into the next plan."""
         self.session.refresh("hardware")
 
+    def _follow(self, entry: Entry) -> None:
+        """Shows the run that the queue has begun, where no other one is being watched at work."""
+        if not self.runs.is_live:
+            self.runs.watch(entry.folder)
+
     def go(self, page: str) -> None:
-        """Shows a page: model, data, adapter, training, try, export, runs or settings."""
+        """Shows a page: model, data, adapter, training, try, export, runs, queue, fit or settings."""
         self.went.emit(page)
 
     def open_path(self, path: Path) -> None:

@@ -11,7 +11,7 @@ class Shortcut(NamedTuple):
     title: str
 
 
-PAGES = ("model", "data", "adapter", "training", "try", "export", "runs", "settings", "fit")
+PAGES = ("model", "data", "adapter", "training", "try", "export", "runs", "settings", "fit", "queue")
 
 SHORTCUTS = (
     Shortcut("Ctrl+1", "page-model", "Go to Model"),
@@ -22,8 +22,10 @@ SHORTCUTS = (
     Shortcut("Ctrl+6", "page-export", "Go to Export"),
     Shortcut("Ctrl+7", "page-runs", "Go to Runs"),
     Shortcut("Ctrl+8", "page-fit", "Go to What fits"),
+    Shortcut("Ctrl+9", "page-queue", "Go to Queue"),
     Shortcut("Ctrl+,", "page-settings", "Go to Settings"),
     Shortcut("Ctrl+Return", "start", "Start the training"),
+    Shortcut("Ctrl+Shift+Return", "add-to-queue", "Add the spec to the queue"),
     Shortcut("Ctrl+N", "new", "New spec"),
     Shortcut("Ctrl+O", "open", "Open a spec file"),
     Shortcut("Ctrl+S", "save", "Save the spec"),

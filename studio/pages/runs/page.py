@@ -143,6 +143,8 @@ class RunsPage(Page):
         box.addWidget(self._note)
         self.back = button(tr("Back to the list"), self.close_comparison, icon_name="chevron-left", name="runs-back")
         self.head.addWidget(self.back)
+        self.queue = button(tr("Queue and sweeps"), lambda: self.desk.go("queue"), icon_name="list", name="runs-queue")
+        self.head.addWidget(self.queue)
         self.back.hide()
         return holder
 

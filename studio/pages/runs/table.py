@@ -152,6 +152,25 @@ def _alignment(name: str) -> Qt.AlignmentFlag:
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
+def paint_pill(painter: QPainter, box: QRect, words: str, tone: str) -> None:
+    """Words on a rounded ground, at the left of a cell; tones are "good", "warn", "bad", "accent" and "muted"."""
+    c = look().colors
+    back = {"good": c.good_soft, "warn": c.warn_soft, "bad": c.bad_soft, "accent": c.accent_soft}.get(tone, c.hover)
+    front = {"good": c.good, "warn": c.warn, "bad": c.bad, "accent": c.accent}.get(tone, c.muted)
+    metrics = painter.fontMetrics()
+    width = min(metrics.horizontalAdvance(words) + 18, box.width() - 8)
+    height = metrics.height() + 4
+    pill = QRectF(box.left() + 4, box.center().y() - height / 2 + 1, width, height)
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(back))
+    painter.drawRoundedRect(pill, height / 2, height / 2)
+    painter.setPen(QColor(front))
+    painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, words)
+    painter.restore()
+
+
 class PillDelegate(QStyledItemDelegate):
     """Draws the status as a pill."""
 
@@ -159,23 +178,8 @@ class PillDelegate(QStyledItemDelegate):
         """The cell without its text, then the pill."""
         run = index.data(RUN_ROLE)
         words, tone = status_words(run.status)
-        box: QRect = option.rect
         super().paint(painter, option, index)
-        c = look().colors
-        back = {"good": c.good_soft, "warn": c.warn_soft, "bad": c.bad_soft, "accent": c.accent_soft}.get(tone, c.hover)
-        front = {"good": c.good, "warn": c.warn, "bad": c.bad, "accent": c.accent}.get(tone, c.muted)
-        metrics = painter.fontMetrics()
-        width = min(metrics.horizontalAdvance(words) + 18, box.width() - 8)
-        height = metrics.height() + 4
-        pill = QRectF(box.left() + 4, box.center().y() - height / 2 + 1, width, height)
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(back))
-        painter.drawRoundedRect(pill, height / 2, height / 2)
-        painter.setPen(QColor(front))
-        painter.drawText(pill, Qt.AlignmentFlag.AlignCenter, words)
-        painter.restore()
+        paint_pill(painter, option.rect, words, tone)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:  # noqa: N802 (Qt's name)
         """Room for the pill."""

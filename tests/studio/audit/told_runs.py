@@ -23,6 +23,8 @@ from core.events.types import (
 from core.events.writer import EventWriter
 from core.runs.layout import RunFolder
 from core.runs.outcome import outcome_of, write_outcome
+from core.runs.queue import Entry, Queue, change_queue
+from core.runs.sweep_groups import Group, Member, write_group
 from core.spec.demo import demo_spec
 from tests.studio.finished_run import finished_run
 
@@ -52,6 +54,18 @@ def told_runs(starter: Path) -> dict[str, RunFolder]:
         write_outcome(run, outcome_of(end, _state_of(run)))
         runs[kind] = run
     return runs
+
+
+def queue_told_runs(runs: dict[str, RunFolder]) -> None:
+    """A queue in which one run is done, one failed and one waits, and a sweep of all three."""
+    entries = (
+        Entry(runs["completed"].path, "done", group="ranks", began=1.0, ended=2.0),
+        Entry(runs["failed"].path, "failed", "The memory ran out after step 3 of 45. Use shorter rows.", ended=3.0),
+        Entry(runs["stopped"].path, "queued", group="ranks", expected_seconds=300.0),
+    )
+    change_queue(lambda _before: Queue(entries))
+    members = [Member(folder.path, {"adapter.rank": 8 * number}) for number, folder in enumerate(runs.values(), 1)]
+    write_group(Group("ranks", ("adapter.rank",), tuple(members)))
 
 
 def _story(steps: int) -> Iterable[Body]:

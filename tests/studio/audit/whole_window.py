@@ -17,7 +17,7 @@ from core.runs.layout import RunFolder
 from core.spec.demo import demo_spec
 from studio.shell.pages import _WHERE
 from studio.shell.window import WELCOME
-from tests.studio.audit.told_runs import told_runs
+from tests.studio.audit.told_runs import queue_told_runs, told_runs
 
 State = Literal["empty", "ready", "live"]
 """Nothing chosen and nothing there; all chosen and runs there; the same with a run at work."""
@@ -36,6 +36,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("run-tab-used",),
     ),
     "try": ((), ("turn-sampling",)),
+    "queue": (("queue-view-waiting",), ("queue-view-sweep",), ("queue-view-results",)),
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
 _PATIENCE_SECONDS = 30.0
@@ -110,6 +111,8 @@ def whole_window(app: QApplication, state: State, starter: Path | None = None) -
     from studio.workers.task import end_tasks
 
     runs = told_runs(starter) if starter is not None and state != "empty" else {}
+    if runs:
+        queue_told_runs(runs)
     studio = Studio(app)
     studio.preferences.set("more_settings", tuple(PAGES))
     whole = WholeWindow(app, studio)
