@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.engine.kernels.block_attention import block_attention
+from core.errors import FailureKind, JobError
 from core.plan.cards import AMPERE
 from core.plan.ground import WIDEST_FLASH_HEAD
 
@@ -99,15 +100,24 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
         dropout: float = 0.0,
         sliding_window: int | None = None,
         softcap: float | None = None,
+        s_aux: torch.Tensor | None = None,
+        sinks: torch.Tensor | None = None,
+        position_bias: torch.Tensor | None = None,
         **_: object,
     ) -> tuple[torch.Tensor, None]:
-        scoring = _Scoring(scaling, dropout, sliding_window, softcap)
+        if position_bias is not None:
+            raise JobError(
+                FailureKind.UNSUPPORTED,
+                "This model adds a bias to each pair of positions, which no attention here knows.",
+                "Choose a model with rotary or learned positions.",
+            )
+        scoring = _Scoring(scaling, dropout, sliding_window, softcap, s_aux if sinks is None else sinks)
         if kernel == "eager":
             return _joined([_written_out(*part, scoring) for part in _documents_of(query, key, value)]), None
         if kernel == "sdpa":
             return _by_document(query, key, value, scoring), None
         held = _current
-        plain = softcap is None and dropout == 0.0
+        plain = not scoring.written_out and dropout == 0.0
         if held is not None and plain and _varlen_fits(query, held):
             return _varlen(query, key, value, held, scoring), None
         if held is not None and plain and _blocks_fit(query, key, held, scoring):
@@ -121,12 +131,18 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
 
 @dataclass(frozen=True, slots=True)
 class _Scoring:
-    """How scores are made: factor, dropout on the weights, sliding window, soft cap."""
+    """How scores are made: factor, dropout on the weights, sliding window, soft cap, and each head's sink."""
 
     scaling: float | None
     dropout: float
     window: int | None
     softcap: float | None
+    sinks: torch.Tensor | None = None
+
+    @property
+    def written_out(self) -> bool:
+        """Whether no fused kernel knows them: Gemma 2's capped scores, gpt-oss' sinks."""
+        return self.softcap is not None or self.sinks is not None
 
 
 def _documents_of(
@@ -147,7 +163,7 @@ def _by_document(
 ) -> torch.Tensor:
     parts = []
     for part in _documents_of(query, key, value):
-        if scoring.softcap is not None:  # no fused kernel knows Gemma 2's capped scores
+        if scoring.written_out:
             parts.append(_written_out(*part, scoring))
             continue
         asked, kept = part[0].shape[2], part[1].shape[2]
@@ -208,7 +224,11 @@ def _written_out(
         scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
     visible = _visible(query.shape[2], key.shape[2], scoring.window, query.device)
     scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    if scoring.sinks is not None:  # one more score that takes its share of the weights and has no value (gpt-oss)
+        column = scoring.sinks.reshape(1, -1, 1, 1).expand(query.shape[0], -1, query.shape[2], 1)
+        scores = torch.cat([scores, column.to(scores.dtype)], dim=-1)
     weights = functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = weights[..., : value.shape[2]]
     return torch.matmul(functional.dropout(weights, scoring.dropout, training=scoring.dropout > 0), value)
 
 

@@ -59,6 +59,7 @@ def be_deterministic() -> None:
     """Asks torch for kernels that give the same bits every time, where such kernels exist."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 
 

@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
         {"training__embedding_noise": 5.0, "model__compute_dtype": "bf16"},
         {"adapter__rank_pattern": {"down_proj": 2, "3.q_proj": 3}, "adapter__layers": "last 2"},
         {"adapter__targets": ("attention",), "adapter__modules_to_save": ("lm_head",)},
+        {"adapter__targets": ("mlp",), "adapter__modules_to_save": ("embed_tokens", "lm_head")},
+        {"adapter__method": "dora", "adapter__layers": "1, 3", "training__optimizer": "lion_8bit"},
     ],
     ids=lambda settings: ", ".join(f"{key.partition('__')[2]}={value}" for key, value in settings.items()),
 )

@@ -174,7 +174,8 @@ _counts: dict[tuple[Trace, Size, int, Kind | None, bool], tuple[ModelFacts, Coun
 _KEPT_COUNTS = 512
 
 # Their scores are biased by distance, in code of their own that writes them out (modeling_bloom.py and its like).
-_OWN_ATTENTION = frozenset(("bloom", "falcon", "mpt"))
+# Heads of gpt-oss have sinks, which no fused kernel knows.
+_OWN_ATTENTION = frozenset(("bloom", "falcon", "mpt", "gpt_oss"))
 
 
 def _kernel(setting: Setting, model: ModelFacts) -> str:

@@ -25,6 +25,8 @@ def configs() -> dict[str, Any]:
     special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     quiet = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     opt = {"vocab_size": 128, "hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    mixture = {"num_local_experts": 2, "num_experts_per_tok": 2}
+    plain = {"rope_type": "default", "rope_theta": 10000.0}
     return {
         "llama": hf.LlamaConfig(**_COMMON),
         "llama_tied": hf.LlamaConfig(**_COMMON, tie_word_embeddings=True),
@@ -40,13 +42,14 @@ def configs() -> dict[str, Any]:
         "cohere": hf.CohereConfig(**_COMMON, logit_scale=0.5),
         "gpt2": hf.GPT2Config(**gpt2, **special, **quiet),
         "opt": hf.OPTConfig(**opt, **special, max_position_embeddings=64, word_embed_proj_dim=32, dropout=0.0),
+        "gpt_oss": hf.GptOssConfig(**_COMMON, **mixture, head_dim=8, sliding_window=6, rope_parameters=plain),
         "gpt_neox": hf.GPTNeoXConfig(**ungrouped),
     }
 
 
 NAMES = (
     "llama", "llama_tied", "mistral_window", "qwen2", "qwen3", "gemma2", "gemma3", "phi3", "phi", "smollm3", "granite",
-    "cohere", "gpt2", "opt", "gpt_neox",
+    "cohere", "gpt2", "opt", "gpt_oss", "gpt_neox",
 )  # fmt: skip
 
 
@@ -66,4 +69,7 @@ def build(name: str, kernel: str = "flash", **overrides: Any) -> Any:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.3)
+        for name, parameter in model.named_parameters():
+            if name.endswith("sinks"):
+                parameter.normal_(0.0, 2.0)
     return model.float()

@@ -79,7 +79,7 @@ def test_packing_equals_row_by_row_with_the_models_own_head_and_mask(name: str) 
 
 
 @pytest.mark.parametrize("kernel", attention.KERNELS)
-@pytest.mark.parametrize("name", ["llama", "mistral_window", "gemma2"])
+@pytest.mark.parametrize("name", ["llama", "mistral_window", "gemma2", "gpt_oss"])
 def test_every_kernel_computes_the_same(name: str, kernel: str) -> None:
     some = rows(9, 12, 4)
     model = families.build(name, kernel=kernel).train()
