@@ -32,7 +32,7 @@ class QueuePage(Page):
         self.views.name_it(tr("Shown"))
         self.views.chosen.connect(self.show_view)
         self._stack = QStackedWidget()
-        self._stack.addWidget(self.waiting)
+        self._stack.addWidget(_scrolling(self.waiting))
         self._stack.addWidget(_scrolling(self.form))
         self._stack.addWidget(_scrolling(self.results))
         self.head.addWidget(button(tr("All runs"), lambda: desk.go("runs"), icon_name="history", name="queue-all-runs"))

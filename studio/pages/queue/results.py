@@ -10,7 +10,7 @@ from PySide6.QtCore import (
     Qt,
 )
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QHeaderView, QStackedWidget, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from core.errors import UserError
 from core.runs.sweep import described
@@ -188,13 +188,12 @@ class Results(QWidget):
             tr("A sweep trains the same settings with several ranks or learning rates, and compares what came of it."),
             self._make_first,
         )
-        self._stack = QStackedWidget()
-        self._stack.addWidget(holder)
-        self._stack.addWidget(empty)
-        self._stack.setCurrentIndex(1)
+        self.found, self.empty = holder, empty
+        holder.hide()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._stack)
+        outer.addWidget(holder)
+        outer.addWidget(empty)
         self.make_asked = self._make_first.clicked
 
     def _make_table(self) -> QTableView:
@@ -211,7 +210,7 @@ class Results(QWidget):
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.model.modelReset.connect(self._arrange)
-        header.setMinimumSectionSize(look().px(64))
+        header.setMinimumSectionSize(look().px(80))
         table.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         table.doubleClicked.connect(self.open)
         return table
@@ -254,7 +253,8 @@ class Results(QWidget):
     def _took(self, result: tuple[tuple[str, ...], Group | None, tuple[SweepRow, ...]]) -> None:
         self._task = None
         names, group, rows = result
-        self._stack.setCurrentIndex(0 if group is not None else 1)
+        self.found.setVisible(group is not None)
+        self.empty.setVisible(group is None)
         if group is None:
             return
         if [self.choice.itemData(index) for index in range(self.choice.count())] != list(names):

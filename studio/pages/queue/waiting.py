@@ -68,6 +68,7 @@ class Waiting(QWidget):
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         table.setDragDropOverwriteMode(False)
+        table.setMinimumHeight(look().px(160))
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(look().px(40))
         header = table.horizontalHeader()
