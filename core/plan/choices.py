@@ -84,6 +84,7 @@ def decide(spec: RunSpec, facts: Facts) -> Decision:
         optimizer=_optimizer(spec, ground, settings, training),
         threads=_threads(spec, facts),
         evaluate_every=_evaluate_every(spec, facts),
+        result=_result(spec, facts),
     )
     return Decision(choices, ground, settings, training, memory, tuple(problems))
 
@@ -272,3 +273,16 @@ def _evaluate_every(spec: RunSpec, facts: Facts) -> Chosen[int]:
     _, steps = count_steps(spec.training, facts.data.train.rows)
     every = max(1, math.ceil(steps / EVALUATIONS))
     return Chosen(every, f"About {EVALUATIONS} evaluations over {steps:,} steps.")
+
+
+def _result(spec: RunSpec, facts: Facts) -> Chosen[str]:
+    asked, patience = spec.training.result, spec.training.early_stopping
+    if facts.data is not None and facts.data.validation.rows == 0:
+        return Chosen("last", "There are 0 validation rows to find the best state by.", by_user=asked == "last")
+    if not spec.training.keep_best:
+        return Chosen("last", "You chose not to keep the best state.", by_user=True)
+    if asked != "auto":
+        return Chosen(asked, f"You chose the {asked} state.", by_user=True)
+    if patience > 0:
+        return Chosen("best", f"The last {patience} evaluations before an early end bring no progress.")
+    return Chosen("last", "The last state has learned from 100 % of the steps.")

@@ -37,9 +37,10 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
     """Sizes of one checkpoint, the adapter, a merged model, a GGUF file of each type, and of the run at its fullest.
 
     A checkpoint holds the 32-bit masters and the optimizer's states. One more than asked lies on disk for a moment:
-    the oldest goes when the newest is whole. The adapter is written from the masters, modules trained in full among
-    them; a full fine-tuning writes the whole model in the base's own precision, as a merge does. A merge makes two
-    matrices of tied embeddings where the adapter changes one of them. A base model that is not here yet comes on top.
+    the oldest goes when the newest is whole; and the best one where there are rows to find it by. The adapter is
+    written from the masters, modules trained in full among them; a full fine-tuning writes the whole model in the
+    base's own precision, as a merge does. A merge makes two matrices of tied embeddings where the adapter changes one
+    of them. A base model that is not here yet comes on top.
     """
     full = spec.adapter.method == "full"
     untied = not full and touches_tie(spec.adapter, targets, model)
@@ -50,7 +51,7 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
     # Adapters that begin as a part of the weights are kept as they began, and leave with that part subtracted.
     begun = 4 * targets.parameters if changes_base(spec.adapter) else 0
     adapter += begun
-    kept = max(1, spec.training.keep_checkpoints) + 1
+    kept = max(1, spec.training.keep_checkpoints) + 1 + keeps_best(spec)
     return Disk(
         checkpoint_bytes=checkpoint,
         adapter_bytes=adapter,
@@ -60,6 +61,11 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
         gguf_bytes=gguf_sizes(model, untied=untied),
         download_bytes=0 if model.here else model.bytes_on_disk,
     )
+
+
+def keeps_best(spec: RunSpec) -> bool:
+    """Whether the state with the lowest validation loss stays beside the newest ones."""
+    return spec.training.keep_best and bool(spec.data.validation or spec.data.validation_share > 0)
 
 
 def checkpoint_bytes(trained: Trained, optimizer: str) -> int:

@@ -44,6 +44,9 @@ class Parameters:
         return self.trainable / self.total if self.total else 0.0
 
 
+_LAST = Chosen("last", "The last state has learned from 100 % of the steps.")
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """Every automatic choice, resolved.
@@ -57,6 +60,7 @@ class Choices:
         micro_batch_tokens: budget of tokens for one pass; one longer row may exceed it alone.
         packing: whether several rows share a pass.
         threads: processor threads of the engine.
+        result: "last" or "best": which state the finished model is made of.
     """
 
     device: Chosen[str]
@@ -69,6 +73,7 @@ class Choices:
     optimizer: Chosen[str]
     threads: Chosen[int]
     evaluate_every: Chosen[int]
+    result: Chosen[str] = _LAST
 
 
 @dataclass(frozen=True, slots=True)

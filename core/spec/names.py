@@ -114,6 +114,7 @@ FOREIGN: Mapping[str, tuple[str, str]] = {
     "save_steps": ("training.checkpoint_minutes", "It counts minutes, so that a crash costs a known time."),
     "save_strategy": ("training.checkpoint_minutes", "It counts minutes."),
     "saves_per_epoch": ("training.checkpoint_minutes", "It counts minutes."),
+    "load_best_model_at_end": ("training.result", "Its value would be “best”."),
     "save_total_limit": ("training.keep_checkpoints", ""),
     "max_new_tokens": ("training.sample_tokens", ""),
     "attn_implementation": ("hardware.attention", ""),

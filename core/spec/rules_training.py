@@ -17,6 +17,20 @@ def _check_validation(spec: RunSpec) -> Iterator[Problem]:
             yield warning(path, message, "Hold back some rows or name validation files.", hold_back, off)
 
 
+def _check_result(spec: RunSpec) -> Iterator[Problem]:
+    if spec.training.result != "best":
+        return
+    usual = Fix("Take the last state", (Edit("training.result", "last"),))
+    if not spec.data.validation and spec.data.validation_share <= 0:
+        message = "The best state is the one with the lowest validation loss, and there are no validation rows."
+        hold_back = Fix("Hold back 5 % of the rows", (Edit("data.validation_share", 0.05),))
+        yield warning("training.result", message, "Hold back some rows or name validation files.", hold_back, usual)
+    elif not spec.training.keep_best:
+        message = "The finished model is to be made of the best state, and that is not kept."
+        keep = Fix("Keep the best state", (Edit("training.keep_best", value=True),))
+        yield warning("training.result", message, "Keep it, or take the last state.", keep, usual)
+
+
 def _check_samples(spec: RunSpec) -> Iterator[Problem]:
     training = spec.training
     if training.sample_every > 0 and not training.sample_prompts:
@@ -88,6 +102,7 @@ def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
 
 TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_validation,
+    _check_result,
     _check_samples,
     _check_optimizer,
     _check_formats,

@@ -26,6 +26,7 @@ Schedule = Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_st
 Optimizer = Literal[
     "auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion", "lion_8bit", "muon"
 ]
+Result = Literal["auto", "last", "best"]
 Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
 ActivationCheckpointing = Literal["auto", "off", "layers", "all"]
@@ -628,6 +629,27 @@ class TrainingSpec:
         bounds=Bounds(1, 1000),
         advanced=True,
         affects=("disk",),
+    )
+    keep_best: bool = setting(
+        True,
+        Kind.FLAG,
+        "Keep the best state",
+        "Saves the state whenever the validation loss is lower than before, and keeps the best one beside the newest.",
+        advanced=True,
+        affects=("disk",),
+    )
+    result: Result = setting(
+        "auto",
+        Kind.CHOICE,
+        "Finished model",
+        "Which state the finished model is made of.",
+        choices=(
+            Choice("auto", "Automatic", "The best state of a run that may stop early, else the last one."),
+            Choice("last", "Last state", "What has learned from all steps."),
+            Choice("best", "Best state", "The one with the lowest validation loss; it has to be kept."),
+        ),
+        advanced=True,
+        affects=("quality",),
     )
     max_bad_steps: int = setting(
         5,

@@ -71,7 +71,7 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
         steps=batch.steps * raw,
         evaluation=counts[0] * rates.seconds(evaluation),
         sampling=counts[1] * rates.seconds(answer),
-        saving=_saving(spec, trained, manner, model, batch.steps * raw),
+        saving=_saving(spec, trained, manner, model, batch.steps * raw, counts[0]),
     )
     pace = pace_of(facts.records, ground.gpu.name if ground.gpu else cpu.name, rates.low, rates.high)
     around = pieces.loading + pieces.saving
@@ -152,10 +152,16 @@ def _answers(training: TrainingSpec, steps: int) -> int:
     return times * len(training.sample_prompts) * max(0, training.sample_tokens)
 
 
-def _saving(spec: RunSpec, trained: Trained, manner: Manner, model: ModelFacts, seconds: float) -> float:
-    """Seconds that saved states take, and the result in the end."""
+def _saving(
+    spec: RunSpec, trained: Trained, manner: Manner, model: ModelFacts, seconds: float, evaluations: int
+) -> float:
+    """Seconds that saved states take, each evaluation's among them where the best is kept, and the result in the end.
+
+    The state before the first step is none, and the one at the end is saved anyway.
+    """
     minutes = spec.training.checkpoint_minutes
-    times = 1 + (seconds // (SECONDS_PER_MINUTE * minutes) if minutes > 0 else 0)
+    times = 1.0 + (max(0, evaluations - 2) if spec.training.keep_best else 0)
+    times += seconds // (SECONDS_PER_MINUTE * minutes) if minutes > 0 else 0
     state = trained.parameters * SAVED_BYTES[manner.optimizer.removeprefix("paged_")]
     result = 2 * model.parameters if trained.full else 4 * trained.parameters
     return (times * state + result) / DISK_SPEED

@@ -214,3 +214,33 @@ def test_settings_that_do_not_matter_change_nothing() -> None:
     )
     for base, hidden in pairs:
         assert plan(spec(**base), known) == plan(spec(**base, **hidden), known), hidden
+
+
+@pytest.mark.parametrize(
+    ("settings", "validation", "value", "reason"),
+    [
+        ({}, 5, "last", "learned from 100 %"),
+        ({"training__early_stopping": 3}, 5, "best", "The last 3 evaluations"),
+        ({"training__early_stopping": 3}, 0, "last", "0 validation rows"),
+        ({"training__early_stopping": 3, "training__keep_best": False}, 5, "last", "not to keep"),
+        ({"training__early_stopping": 3, "training__result": "last"}, 5, "last", "You chose the last"),
+        ({"training__result": "best"}, 5, "best", "You chose the best"),
+    ],
+)
+def test_which_state_the_finished_model_is_made_of(
+    settings: dict[str, object], validation: int, value: str, reason: str
+) -> None:
+    known = Facts(MACHINES["rtx4090"], MODELS["1b"], data(lengths(rows=100), lengths(validation)))
+    chosen = plan(spec(**settings), known).choices.result
+    assert chosen.value == value
+    assert reason in chosen.reason
+
+
+def test_a_state_that_is_kept_takes_disk_and_time() -> None:
+    kept, not_kept = (plan(spec(training__keep_best=keep), facts("h100", "8b")) for keep in (True, False))
+    assert kept.disk is not None
+    assert not_kept.disk is not None
+    assert kept.disk.run_bytes == not_kept.disk.run_bytes + kept.disk.checkpoint_bytes
+    assert kept.duration is not None
+    assert not_kept.duration is not None
+    assert kept.duration.parts["saving"] > not_kept.duration.parts["saving"]

@@ -36,6 +36,8 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
+    ({"training.result": "best", "data.validation_share": 0.0}, WARNING, "training.result", "no validation rows"),
+    ({"training.result": "best", "training.keep_best": False}, WARNING, "training.result", "that is not kept"),
     ({"adapter.start": "pissa", "model.quantization": "nf4"}, ERROR, "adapter.start", "rounded anew in 4 bits"),
     ({"adapter.start": "olora", "model.quantization": "int8"}, ERROR, "adapter.start", "rounded anew in 8 bits"),
     ({"adapter.start": "pissa", "adapter.method": "dora"}, ERROR, "adapter.start", "cannot be combined"),
