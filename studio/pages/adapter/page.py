@@ -21,6 +21,8 @@ _MORE = (
     "adapter.layers",
     "adapter.rank_pattern",
     "adapter.modules_to_save",
+    "adapter.start",
+    "adapter.b_rate_ratio",
 )
 _OPEN = "adapter.advice"
 
