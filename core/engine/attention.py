@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from core.engine.attention_proof import WRITTEN_OUT
 from core.engine.kernels.block_attention import block_attention
 from core.errors import FailureKind, JobError
 from core.plan.cards import AMPERE
@@ -111,9 +112,9 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
                 "This model adds a bias to each pair of positions, which no attention here knows.",
                 "Choose a model with rotary or learned positions.",
             )
-        scoring = _Scoring(scaling, dropout, sliding_window, softcap, s_aux if sinks is None else sinks)
+        scoring = Scoring(scaling, dropout, sliding_window, softcap, s_aux if sinks is None else sinks)
         if kernel == "eager":
-            return _joined([_written_out(*part, scoring) for part in _documents_of(query, key, value)]), None
+            return _joined([written_out(*part, scoring) for part in _documents_of(query, key, value)]), None
         if kernel == "sdpa":
             return _by_document(query, key, value, scoring), None
         held = _current
@@ -130,7 +131,7 @@ def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scoring:
+class Scoring:
     """How scores are made: factor, dropout on the weights, sliding window, soft cap, and each head's sink."""
 
     scaling: float | None
@@ -159,12 +160,12 @@ def _by_document(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    scoring: _Scoring,
+    scoring: Scoring,
 ) -> torch.Tensor:
     parts = []
     for part in _documents_of(query, key, value):
         if scoring.written_out:
-            parts.append(_written_out(*part, scoring))
+            parts.append(written_out(*part, scoring))
             continue
         asked, kept = part[0].shape[2], part[1].shape[2]
         mask = None
@@ -209,12 +210,9 @@ def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
     return whole.transpose(1, 2).contiguous()
 
 
-def _written_out(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scoring: _Scoring,
-) -> torch.Tensor:
+@torch.profiler.record_function(WRITTEN_OUT)
+def written_out(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scoring: Scoring) -> torch.Tensor:
+    """Attention by its definition, every score in memory: what fused kernels are compared with."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -250,7 +248,7 @@ def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
     return small and _flash_knows(query)
 
 
-def _blocks_fit(query: torch.Tensor, key: torch.Tensor, held: Documents, scoring: _Scoring) -> bool:
+def _blocks_fit(query: torch.Tensor, key: torch.Tensor, held: Documents, scoring: Scoring) -> bool:
     """Whether our own kernel for the CPU takes this: bfloat16, a whole pass at once, no document beyond the window."""
     whole = query.is_cpu and query.dtype == torch.bfloat16 and query.shape[0] == 1
     spans = query.shape[2] == key.shape[2] == held.bounds[-1]
@@ -262,7 +260,7 @@ def _varlen(
     key: torch.Tensor,
     value: torch.Tensor,
     held: Documents,
-    scoring: _Scoring,
+    scoring: Scoring,
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 

@@ -13,25 +13,13 @@ from torch import nn
 
 from core.data.types import Encoded
 from core.engine.attention import documents
-from core.engine.kernels.block_attention import NAME as BLOCK_ATTENTION
+from core.engine.attention_proof import Proof, observe
 from core.engine.loss import LossHead
 from core.engine.passes import Pass, make_pass
 from core.errors import FailureKind, JobError
 
 SAMPLE_TOKENS = 48
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 1e-2}
-
-# What the kernels are called in a profile, most specific first.
-_KERNELS = (
-    (BLOCK_ATTENTION, "flash attention (CPU, by blocks of rows)"),
-    ("_flash_attention_forward", "flash attention (varlen)"),
-    ("_scaled_dot_product_flash_attention_for_cpu", "flash attention (CPU)"),
-    ("_scaled_dot_product_flash_attention", "flash attention"),
-    ("_scaled_dot_product_cudnn_attention", "cuDNN attention"),
-    ("_scaled_dot_product_efficient_attention", "memory-efficient attention"),
-    ("_scaled_dot_product_attention_math", "plain attention (math)"),
-    ("aten::softmax", "plain attention (eager)"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +29,19 @@ class SelfCheck:
     Attributes:
         head: the loss head to use: chunked where it agrees with the model's own, else stock.
         packing: whether packed documents were seen to stay apart.
-        attention: the kernel that ran, in words.
+        proof: the attention kernels that ran in a forward and a backward pass.
         difference: relative difference of the losses with what is used.
     """
 
     head: LossHead
     packing: bool
-    attention: str
+    proof: Proof
     difference: float
+
+    @property
+    def attention(self) -> str:
+        """The kernel that ran, in words."""
+        return self.proof.words
 
 
 def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device: torch.device) -> SelfCheck:
@@ -77,11 +70,10 @@ def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device
                 difference = abs(found - truth) / max(abs(truth), 1e-6)
                 if difference <= tolerance:
                     break
-            return SelfCheck(
-                candidate, packed, _observe_attention(candidate, together if packed else alone[0]), difference
-            )
     finally:
         head.model.train(was_training)
+    one = make_pass(_beyond_window(head.model, rows) or (samples if packed else samples[:1]), device)
+    return SelfCheck(candidate, packed, _observe(candidate, one), difference)
 
 
 def _loss(head: LossHead, one: Pass) -> float:
@@ -89,15 +81,34 @@ def _loss(head: LossHead, one: Pass) -> float:
         return float(head.summed(one))
 
 
-def _observe_attention(head: LossHead, one: Pass) -> str:
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities) as profile, documents(one.documents):
-        head.summed(one)
-    names = {event.key for event in profile.key_averages()}
-    for fragment, words in _KERNELS:
-        if any(fragment in name for name in names):
-            return words
-    return "unknown"
+def _observe(head: LossHead, one: Pass) -> Proof:
+    """What a step would run, recomputed layers included; leaves no gradient and no random number drawn behind."""
+    trained = [parameter for parameter in head.model.parameters() if parameter.requires_grad]
+
+    def differentiate(loss: torch.Tensor) -> None:
+        if trained:
+            torch.autograd.grad(loss, trained, allow_unused=True)
+
+    was_training = head.model.training
+    devices = [one.tokens.device] if one.tokens.is_cuda else []
+    head.model.train()
+    try:
+        with torch.random.fork_rng(devices=devices), documents(one.documents):
+            return observe(lambda: head.summed(one), differentiate=differentiate)
+    finally:
+        head.model.train(was_training)
+
+
+def _beyond_window(model: nn.Module, rows: Sequence[Encoded]) -> list[Encoded]:
+    """A row that a sliding window does not cover, where there is one: another kernel may run for it."""
+    window = getattr(getattr(model, "config", None), "sliding_window", None)
+    if not window:
+        return []
+    for row in rows:
+        if len(row) > window:
+            end = min(len(row), window + SAMPLE_TOKENS)
+            return [Encoded(row.tokens[:end], (False, *row.trained[1:end]), row.place)]
+    return []
 
 
 def _two_short(rows: Sequence[Encoded]) -> list[Encoded]:
