@@ -12,6 +12,7 @@ from core.data.dataset import Dataset, load_dataset
 from core.data.templates import ChatTemplate, choose_template
 from core.data.tokenizer import Tokenizer
 from core.engine import adapters, bootstrap
+from core.engine.attention_proof import why_not_flash
 from core.engine.checkpoints import Counters, Fingerprints
 from core.engine.context import JobContext
 from core.engine.loading import checkpoint_layers, load_base
@@ -22,7 +23,7 @@ from core.engine.noise import add_noise
 from core.engine.optimizer import make_optimizer
 from core.engine.pace import Pace
 from core.engine.scaling import LossScale
-from core.engine.selfcheck import self_check
+from core.engine.selfcheck import SelfCheck, self_check
 from core.engine.start import read_start
 from core.errors import FailureKind, JobError
 from core.events.types import Notice
@@ -206,6 +207,8 @@ def _assemble(
             f"Flash attention was asked for, but {checked.attention} ran for this model on this device.",
             "Set hardware.attention to auto, or use 16-bit compute on a GPU of the Ampere generation or newer.",
         )
+    if choices.attention.value == "flash":
+        _explain_attention(context, base, checked, device)
     model.train()
     return Session(
         context=context,
@@ -232,6 +235,21 @@ def _assemble(
         meter=meter,
         counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
     )
+
+
+def _explain_attention(context: JobContext, base: nn.Module, checked: SelfCheck, device: torch.device) -> None:
+    """Says so where the plan promised flash attention and the profiler saw something else, with the reason if known."""
+    config = getattr(base, "config", None)
+    why = why_not_flash(
+        checked.proof,
+        softcap=bool(getattr(config, "attn_logit_softcapping", None)),
+        sinks=getattr(config, "model_type", "") == "gpt_oss",
+        window=bool(getattr(config, "sliding_window", None)),
+        device=device.type,
+    )
+    if why:
+        message = f"The plan counts on flash attention, but the profiler saw this run: {checked.attention}. {why}"
+        context.emit(Notice("warning", "attention_not_flash", message))
 
 
 def _fingerprints(order: Order, masters: Masters) -> Fingerprints:
