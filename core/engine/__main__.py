@@ -6,35 +6,74 @@ import os
 import platform
 import sys
 import traceback
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
 from core import __version__
 from core.engine.context import JobContext
-from core.errors import ExitCode, Failure, JobError
+from core.errors import ExitCode, Failure, FailureKind, JobError, UserError
 from core.events.types import PROTOCOL_VERSION, Failed, Hello
 from core.runs.layout import RunFolder
 from core.runs.lock import FolderBusy, hold_lock
+from core.runs.place import ALONE, LEFT_ALONE, OthersGone, Place, place_from
+
+_OTHERS_GONE = "Another process of this run has ended or no longer answers, so the others could not go on."
+_RESUME = "Resume goes on from the last saved state; engine.log may tell more."
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the job in the folder named on the command line; returns 0 when it completed or stopped as asked."""
-    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        print("usage: python -m core.engine FOLDER (a run or job folder)", file=sys.stderr)  # noqa: T201
+    """Runs the job in the folder named on the command line; returns 0 when it completed or stopped as asked.
+
+    ``--processes N`` overrides how many processes share a training. A process that torchrun (or our own launcher)
+    started is one of them; any other starts them where there are to be several.
+    """
+    options = _read_arguments(arguments)
+    if options is None:
+        print("usage: python -m core.engine FOLDER [--processes N] (a run or job folder)", file=sys.stderr)  # noqa: T201
         return ExitCode.BAD_SPEC
     faulthandler.enable()
-    folder = RunFolder(Path(arguments[0]).absolute())
+    folder, wanted = options
+    place = place_from(os.environ)
+    kind, job = _read_job(folder)
+    if place is None and kind == "train":
+        processes = wanted or _planned_processes(folder)
+        if processes > 1:
+            from core.runs.launch_ranks import run_ranks
+
+            return run_ranks(folder, processes)
+    place = place or ALONE
     try:
-        with hold_lock(folder):
-            return _work(folder)
+        with hold_lock(folder) if place.leads else nullcontext():  # one lock for the whole group
+            return _work(folder, place, kind, job)
     except FolderBusy as busy:
         print(busy, file=sys.stderr)  # noqa: T201 (engine.log; the event log belongs to the other engine)
         return ExitCode.FAILED
 
 
-def _work(folder: RunFolder) -> int:
-    kind, job = _read_job(folder)
-    context = JobContext(folder)
+def _read_arguments(arguments: list[str]) -> tuple[RunFolder, int] | None:
+    """The folder, and how many processes are wanted (0 where nobody says); None when that makes no sense."""
+    match arguments:
+        case [path]:
+            processes = 0
+        case [path, "--processes", number] if number.isdigit() and int(number) > 0:
+            processes = int(number)
+        case _:
+            return None
+    return (RunFolder(Path(path).absolute()), processes) if Path(path).is_dir() else None
+
+
+def _planned_processes(folder: RunFolder) -> int:
+    from core.runs.store import load_spec
+
+    try:
+        return load_spec(folder).hardware.processes
+    except UserError:
+        return 1  # one that cannot be read is complained about where the complaint is written down: at work
+
+
+def _work(folder: RunFolder, place: Place, kind: str, job: dict[str, object]) -> int:
+    context = JobContext(folder, place)
     try:
         context.start()
         context.emit(
@@ -45,7 +84,7 @@ def _work(folder: RunFolder) -> int:
                 pid=os.getpid(),
                 python=platform.python_version(),
                 torch=version("torch"),
-                world_size=int(os.environ.get("WORLD_SIZE", "1")),
+                world_size=place.size,
             )
         )
         return _dispatch(context, kind, job)
@@ -76,6 +115,13 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine import jobs
 
             {"sample": jobs.sample, "merge": jobs.merge}[kind](context, job)
+    except OthersGone as error:
+        traceback.print_exception(error)
+        if context.place.leads:  # the others leave the word to the one that failed
+            context.emit(
+                Failed(FailureKind.INTERNAL, _OTHERS_GONE, _RESUME, "".join(traceback.format_exception(error)))
+            )
+        return LEFT_ALONE
     except Exception as error:  # noqa: BLE001 (the border of the process: everything becomes a last word)
         failure = _describe(error)
         print(failure.detail, file=sys.stderr, flush=True)  # noqa: T201

@@ -15,6 +15,7 @@ from core.engine import adapters, bootstrap
 from core.engine.attention_proof import why_not_flash
 from core.engine.checkpoints import Counters, Fingerprints
 from core.engine.context import JobContext
+from core.engine.distributed import Group
 from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
@@ -31,6 +32,7 @@ from core.facts.model_files import read_model
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.types import Batch, Curve, Parameters, Plan
 from core.records import to_plain
+from core.runs.place import Place
 from core.runs.store import load_facts, load_plan, load_spec
 from core.spec.codec import to_mapping
 from core.spec.rules_adapter import changes_base
@@ -69,6 +71,7 @@ class Session:
         counters: what a step replaces.
         evaluated_step: when the loss was measured last.
         pace: how fast this attempt goes.
+        group: the processes that share the work; None when this one is alone.
     """
 
     context: JobContext
@@ -89,6 +92,12 @@ class Session:
     counters: Counters = field(default_factory=Counters)
     evaluated_step: int = -1
     pace: Pace = field(default_factory=Pace)
+    group: Group | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the saved states, samples and results of the run."""
+        return self.group is None or self.group.place.leads
 
 
 def read_order(context: JobContext) -> Order:
@@ -114,15 +123,12 @@ def build(context: JobContext) -> Session:
     """Reads the data, loads the model, adds the adapters and proves the setup on a small piece of both."""
     order = read_order(context)
     choices = order.plan.choices
-    device = torch.device(choices.device.value)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise JobError(
-            FailureKind.PLAN_MISMATCH,
-            "The plan uses an NVIDIA GPU, but this PyTorch build finds none.",
-            "Set hardware.device to cpu, or install a PyTorch build with CUDA; “lowrank doctor” says which is needed.",
-        )
+    place = context.place
+    device = _device(order, place)
+    group = Group(place, device) if place.size > 1 else None
     meter = Meter(device)
-    bootstrap.use_threads(choices.threads.value)
+    threads = choices.threads.value
+    bootstrap.use_threads(threads // place.local_size or min(threads, 1))  # shared by all processes of the machine
     if order.spec.hardware.deterministic:
         bootstrap.be_deterministic()
     if device.type == "cpu" and context.owns_process:
@@ -142,7 +148,28 @@ def build(context: JobContext) -> Session:
             trust_remote_code=order.spec.model.trust_remote_code,
         )
     with context.phase("adapt", "Adding the adapters and checking the setup"):
-        return _assemble(context, order, meter, tokenizer, template, dataset, model)
+        return _assemble(context, order, device, group, meter, tokenizer, template, dataset, model)
+
+
+def _device(order: Order, place: Place) -> torch.device:
+    """The planned device; of several processes on one machine, each has a GPU of its own."""
+    device = torch.device(order.plan.choices.device.value)
+    if device.type != "cuda":
+        return device
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not found:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            "The plan uses an NVIDIA GPU, but this PyTorch build finds none.",
+            "Set hardware.device to cpu, or install a PyTorch build with CUDA; “lowrank doctor” says which is needed.",
+        )
+    if place.local_size > found:
+        raise JobError(
+            FailureKind.PLAN_MISMATCH,
+            f"{place.local_size} processes share the work on this machine, but it has {found} NVIDIA GPUs.",
+            "Start as many processes as there are GPUs.",
+        )
+    return device if place.size == 1 else torch.device("cuda", place.local_rank)
 
 
 def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTemplate, Dataset]:
@@ -174,6 +201,8 @@ def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTempla
 def _assemble(
     context: JobContext,
     order: Order,
+    device: torch.device,
+    group: Group | None,
     meter: Meter,
     tokenizer: Tokenizer,
     template: ChatTemplate,
@@ -181,10 +210,14 @@ def _assemble(
     base: nn.Module,
 ) -> Session:
     choices, training = order.plan.choices, order.spec.training
-    device = torch.device(choices.device.value)
     bootstrap.seed_everything(training.seed)  # right before the adapters are made: their start depends on nothing else
     _require_start(context, order)
-    model = adapters.attach(base, order.spec.adapter, order.plan.targets, context.folder.start)
+    leads = group is None or group.place.leads
+    if group is not None and not leads:
+        group.meet()  # the first process keeps how its adapters began, and the others begin with the same
+    model = adapters.attach(base, order.spec.adapter, order.plan.targets, context.folder.start, keep=leads)
+    if group is not None and leads:
+        group.meet()
     if changes_base(order.spec.adapter):
         bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
     add_noise(model, training.embedding_noise)
@@ -234,6 +267,7 @@ def _assemble(
         attention=checked.attention,
         meter=meter,
         counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
+        group=group,
     )
 
 

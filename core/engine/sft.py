@@ -10,11 +10,12 @@ from typing import Literal
 
 import torch
 
-from core.data.order import step_rows
+from core.data.order import seed_number, step_rows
 from core.data.prompts import encode_prompt
 from core.data.types import Encoded
 from core.engine import checkpoints, results
 from core.engine.context import JobContext
+from core.engine.distributed import ShortElsewhere
 from core.engine.evaluation import evaluate
 from core.engine.failures import is_out_of_memory
 from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
@@ -30,12 +31,16 @@ from core.plan.schedule import learning_rate
 
 Ending = Literal["stop", "pause", "signal"]
 
+STEPS_BETWEEN_CHECKS = 100
+"""How often several processes compare their weights."""
+
 
 def train(context: JobContext) -> None:
     """Runs (or continues) the training of a run folder until it is done, stopped or failed."""
     began = time.monotonic()
     session = build(context)
     _continue_from_checkpoint(session)
+    _require_same(session)
     _announce(session)
     session.meter.begin("step")
     if session.counters.step == 0:
@@ -52,6 +57,8 @@ def train(context: JobContext) -> None:
         budget = session.counters.micro_batch_tokens
         _take_step(session)
         done = session.counters.step
+        if done % STEPS_BETWEEN_CHECKS == 0 or done == steps:
+            _require_same(session)
         if session.pace.steps == FIRST_REPORT or session.counters.micro_batch_tokens != budget:
             report_memory(session)
         if _is_due(done, session.order.plan.choices.evaluate_every.value) and done < steps and _evaluate(session):
@@ -64,6 +71,10 @@ def train(context: JobContext) -> None:
             last_save = time.monotonic()
     _save(session, "end")  # before the last evaluation and samples: they may be interrupted, the learning is done
     _evaluate(session)
+    if session.group is not None:
+        session.group.close()
+    if not session.leads:
+        return
     _sample(session)
     with context.phase("save", "Writing the finished model"), session.meter.during("saving"):
         folder = results.write_result(session)
@@ -123,15 +134,24 @@ def _take_step(session: Session) -> None:
 def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
     """The step's gradients; taken again in smaller passes when the memory runs out."""
     limit = session.order.spec.training.max_grad_norm
+    group = session.group
+    own = rows if group is None else group.share(rows)
     while True:
-        passes = make_passes(rows, session.counters.micro_batch_tokens, session.packing, session.device)
+        if group is not None:  # chance is a function of step and process, so no saved state has to hold it
+            torch.manual_seed(
+                seed_number("step", session.order.spec.training.seed, session.counters.step, group.place.rank) >> 65
+            )
+        passes = make_passes(own, session.counters.micro_batch_tokens, session.packing, session.device)
         try:
             return accumulate(session, rows, session.pace.watch(passes), limit)
         except (RuntimeError, MemoryError) as error:
             smaller = session.counters.micro_batch_tokens // 2
-            longest = max(len(row) for row in rows)
+            elsewhere = isinstance(error, ShortElsewhere)
+            longest = 0 if elsewhere else max(len(row) for row in own)
             if not is_out_of_memory(error) or smaller < 64 or session.counters.micro_batch_tokens <= longest:
                 raise
+            if group is not None and not elsewhere:
+                group.say_short()
         session.masters.clear_gradients()
         if session.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -157,7 +177,13 @@ def _evaluate(session: Session) -> bool:
     ):
         budget = counters.micro_batch_tokens
         measured = evaluate(
-            session.head, rows, budget=budget, packing=session.packing, device=session.device, on_pass=on_pass
+            session.head,
+            rows,
+            budget=budget,
+            packing=session.packing,
+            device=session.device,
+            on_pass=on_pass,
+            group=session.group,
         )
     if measured is None:
         return False
@@ -182,7 +208,7 @@ def _evaluate(session: Session) -> bool:
 def _sample(session: Session) -> None:
     """Answers the sample prompts with the model as it is now."""
     training, context = session.order.spec.training, session.context
-    if not training.sample_prompts:
+    if not training.sample_prompts or not session.leads:
         return
     step = session.counters.step
     said = []
@@ -207,6 +233,9 @@ def _sample(session: Session) -> None:
 
 
 def _save(session: Session, reason: str) -> None:
+    """Saves the state of the run; every process holds the same, so the first one's is enough."""
+    if not session.leads:
+        return
     began = time.monotonic()
     with session.context.phase("save", "Saving the state of the run"), session.meter.during("saving"):
         path, size = checkpoints.save_checkpoint(
@@ -262,12 +291,16 @@ def _announce(session: Session) -> None:
 
 def _obey_requests(session: Session) -> Ending | None:
     """Does what was asked for between two steps; returns why the run has to end, if it has to."""
-    asked = session.context.taken()
-    if "stop" in asked:
+    asked, signalled = session.context.taken(), session.context.signalled
+    if session.group is not None:  # a signal may reach any of the processes, and all have to end in the same step
+        stop, pause, signalled = session.group.any_of(("stop" in asked, "pause" in asked, signalled))
+    else:
+        stop, pause = "stop" in asked, "pause" in asked
+    if stop:
         return "stop"
-    if "pause" in asked:
+    if pause:
         return "pause"
-    if session.context.signalled:
+    if signalled:
         return "signal"
     if "save" in asked:
         _save(session, "request")
@@ -278,6 +311,10 @@ def _obey_requests(session: Session) -> Ending | None:
 
 def _end_early(session: Session, reason: Ending) -> None:
     """Saves everything and says goodbye; what was learned so far can be used and continued."""
+    if session.group is not None:
+        session.group.close()
+    if not session.leads:
+        return
     if session.counters.step > 0:
         _save(session, reason)
         if reason != "pause":
@@ -286,6 +323,11 @@ def _end_early(session: Session, reason: Ending) -> None:
             remember_run(session, report_memory(session))
     resumable = bool(checkpoints.list_checkpoints(session.context.folder.checkpoints))
     session.context.emit(Stopped(session.counters.step, reason, resumable))
+
+
+def _require_same(session: Session) -> None:
+    if session.group is not None:
+        session.group.require_same(session.masters)
 
 
 def _is_due(step: int, every: int) -> bool:

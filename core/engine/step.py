@@ -12,6 +12,7 @@ import torch
 
 from core.data.types import Encoded
 from core.engine.attention import documents
+from core.engine.distributed import Group
 from core.engine.loss import LossHead
 from core.engine.masters import Masters
 from core.engine.passes import Pass
@@ -26,6 +27,7 @@ class Learner(Protocol):
     masters: Masters
     optimizer: torch.optim.Optimizer
     scale: LossScale
+    group: Group | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
 
     Args:
         learner: what learns.
-        rows: the rows of this step.
-        passes: the same rows as tensors; how many share a pass changes nothing but the memory and the time needed.
+        rows: the rows of this step, those of all processes.
+        passes: this process's share of them as tensors; how many share a pass changes nothing but the memory and the
+            time needed.
         max_grad_norm: the norm that gradients are cut to; 0 leaves them.
     """
     supervised = sum(row.supervised for row in rows)
@@ -63,6 +66,8 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
             loss.backward()
         total += loss.detach()
         count += 1
+    if learner.group is not None:
+        count = learner.group.add_gradients(learner.masters, total, count)
     if learner.scale.enabled:
         learner.masters.scale_gradients(1.0 / learner.scale.factor)
     limit = max_grad_norm if max_grad_norm > 0 else math.inf
