@@ -18,7 +18,7 @@ LONGEST_FILE = 500
 RARELY_LONGER_THAN = 300
 LONGEST_FUNCTION = 75
 # Tables, not programs: one entry after another, nothing to understand across them.
-TABLES = {"core/spec/sections.py": 700}
+TABLES = {"core/spec/sections.py": 900}
 
 
 def sources(*folders: str) -> list[Path]:
