@@ -38,6 +38,7 @@ VERBS = (
     Verb("models", "list, inspect, fetch and import base models"),
     Verb("presets", "list the presets"),
     Verb("schema", "print the settings as a JSON Schema or as a reference"),
+    Verb("bench", "measure attention on this computer, beside every score written out"),
     Verb("doctor", "check this computer and this installation"),
 )
 NAMES = tuple(verb.name for verb in VERBS)

@@ -107,6 +107,10 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.chat import chat
 
             chat(context, job)
+        elif kind == "bench_attention":
+            from core.engine.bench_attention import bench_attention
+
+            bench_attention(context, job)
         elif kind == "download":
             from core.engine.download import download_model
 

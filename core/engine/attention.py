@@ -79,11 +79,11 @@ def register(kernel: str) -> str:
     from transformers import AttentionInterface
 
     name = _NAMES[kernel]
-    AttentionInterface.register(name, _implementation(kernel))
+    AttentionInterface.register(name, implementation(kernel))
     return name
 
 
-def _implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
+def implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
     """An attention function as transformers calls it, by document.
 
     query, key and value are (1, heads, tokens, width), the result is (1, tokens, heads, width). Masks are ignored: a
