@@ -19,7 +19,7 @@ class Verb:
 
     def load(self) -> Any:
         """The module that declares its options (``add_arguments``) and does it (``perform``)."""
-        return importlib.import_module(f"core.cli.verbs.{self.name}")
+        return importlib.import_module(f"core.cli.verbs.{self.name.replace('-', '_')}")
 
 
 VERBS = (

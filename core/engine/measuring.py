@@ -33,6 +33,8 @@ def report_memory(session: Session) -> MemoryMeasured:
 
 def remember_run(session: Session, measured: MemoryMeasured) -> None:
     """Adds the run to the records of its device. Records are a help and never a reason to fail."""
+    if session.group is not None:
+        return  # what one of several processes took says nothing about a run with one
     planned_passes = session.order.plan.choices.micro_batch_tokens.value
     if not measured.pass_tokens or session.counters.micro_batch_tokens != planned_passes:
         return  # nothing was trained, or in smaller passes than planned because memory ended before its peak

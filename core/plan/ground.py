@@ -20,7 +20,7 @@ class Ground:
 
     Attributes:
         title: the device's name for sentences.
-        limit_bytes: what the device has; `free_bytes`: what of it is free now.
+        limit_bytes: what the device has for each process; `free_bytes`: what of it is free now.
         varlen: attention takes all rows of a pass in one call.
         kernel: what computes attention, as `core.plan.memory.Setup` calls it.
         scores: attention scores are written out.
@@ -49,6 +49,9 @@ def ground_of(spec: RunSpec, facts: Facts) -> Ground:
     dtype = _dtype(spec, gpu, hardware.cpu, problems)
     attention = _attention(spec, gpu, dtype.value, facts.model, problems)
     packing = _packing(spec, facts.model, problems)
+    problems += _crowded(spec, gpu, hardware.cpu)
+    # Processes on processors share the memory; those on GPUs have one each.
+    sharing = max(1, spec.hardware.processes) if gpu is None else 1
     varlen = gpu is not None and attention.value == "flash"
     kernel = "varlen" if varlen else attention.value
     if kernel != "eager" and _flash_obstacle(gpu, dtype.value, facts.model):
@@ -57,8 +60,8 @@ def ground_of(spec: RunSpec, facts: Facts) -> Ground:
         kind="cpu" if gpu is None else "cuda",
         title="the processor" if gpu is None else gpu.name,
         gpu=gpu,
-        limit_bytes=hardware.ram_total_bytes if gpu is None else gpu.total_bytes,
-        free_bytes=hardware.ram_free_bytes if gpu is None else gpu.free_bytes,
+        limit_bytes=hardware.ram_total_bytes // sharing if gpu is None else gpu.total_bytes,
+        free_bytes=hardware.ram_free_bytes // sharing if gpu is None else gpu.free_bytes,
         device=device,
         dtype=dtype,
         attention=attention,
@@ -87,6 +90,18 @@ def _device(spec: RunSpec, facts: Facts, problems: list[Problem]) -> tuple[GpuFa
                 )
             )
         return None, Chosen("cpu", f"There is no NVIDIA GPU; the processor has {cores}.")
+    wanted = spec.hardware.processes
+    if wanted > len(gpus):
+        problems.append(
+            error(
+                "hardware.processes",
+                f"{wanted:,} processes need a GPU each, and this machine has {len(gpus)}.",
+                "Use as many processes as there are GPUs.",
+                Fix(f"Use {len(gpus)} processes", (Edit("hardware.processes", len(gpus)),))
+                if len(gpus) > 1
+                else Fix("Use one process", (Edit("hardware.processes", 1),)),
+            )
+        )
     best = max(gpus, key=lambda gpu: (not _too_old(gpu), gpu.free_bytes, -gpu.index))
     if _too_old(best):
         problems.append(
@@ -98,9 +113,31 @@ def _device(spec: RunSpec, facts: Facts, problems: list[Problem]) -> tuple[GpuFa
                 Fix("Train on the processor", (Edit("hardware.device", "cpu"),)),
             )
         )
+    if 1 < wanted <= len(gpus):
+        least = min(gpus[:wanted], key=lambda gpu: gpu.free_bytes)
+        reason = (
+            f"{wanted} processes have a GPU each; {least.name} is the one with the least free memory: "
+            f"{format_bytes(least.free_bytes)}."
+        )
+        return least, Chosen(f"cuda:{least.index}", reason, by_user=asked == "cuda")
     among = "the only GPU" if len(gpus) == 1 else f"of {len(gpus)} GPUs the one with the most free memory"
     reason = f"{best.name} is {among}: {format_bytes(best.free_bytes)} free."
     return best, Chosen(f"cuda:{best.index}", reason, by_user=asked == "cuda")
+
+
+def _crowded(spec: RunSpec, gpu: GpuFacts | None, cpu: CpuFacts) -> list[Problem]:
+    """More processes than cores only wait for each other."""
+    wanted, cores = spec.hardware.processes, max(1, cpu.physical_cores)
+    if gpu is not None or wanted <= cores or spec.hardware.device == "cuda":
+        return []
+    return [
+        warning(
+            "hardware.processes",
+            f"{wanted:,} processes share {cores} cores, so they wait for each other and each holds the base model.",
+            "One process with all cores is as fast on a processor and needs the least memory.",
+            Fix("Use one process", (Edit("hardware.processes", 1),)),
+        )
+    ]
 
 
 def _too_old(gpu: GpuFacts) -> bool:

@@ -25,8 +25,13 @@ class LaunchCommand:
     cwd: Path
 
 
-def engine_command(folder: RunFolder) -> LaunchCommand:
-    """The command that makes an engine work on ``folder``; in a packaged application the application itself."""
+def engine_command(folder: RunFolder, processes: int = 0) -> LaunchCommand:
+    """The command that makes an engine work on ``folder``; in a packaged application the application itself.
+
+    Args:
+        folder: the run or job folder.
+        processes: how many share a training; 0 for as many as its spec says.
+    """
     path = str(folder.path.absolute())
     argv: tuple[str, ...]
     if getattr(sys, "frozen", False):
@@ -34,6 +39,8 @@ def engine_command(folder: RunFolder) -> LaunchCommand:
     else:
         # -P: a file in the run folder must not be taken for a module.
         argv = (sys.executable, "-P", "-m", "core.engine", path)
+    if processes:
+        argv = (*argv, "--processes", str(processes))
     return LaunchCommand(argv, child_env(), folder.path.absolute())
 
 

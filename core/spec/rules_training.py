@@ -91,12 +91,14 @@ def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
             Fix("Choose automatically", (Edit("hardware.activation_checkpointing", "auto"),)),
             Fix("Checkpoint all layers", (Edit("hardware.activation_checkpointing", "all"),)),
         )
-    if hardware.processes > 1:
+    rows = spec.training.effective_batch
+    if hardware.processes > rows >= 1:
         yield error(
             "hardware.processes",
-            f"This version trains with one process, so {hardware.processes:,} cannot share the work yet.",
-            "Set it to 1.",
-            Fix("Use one process", (Edit("hardware.processes", 1),)),
+            f"{hardware.processes:,} processes share the rows of a step, and there are only {rows:,} of them.",
+            "Use fewer processes, or more rows a step.",
+            Fix(f"Use {rows:,} processes" if rows > 1 else "Use one process", (Edit("hardware.processes", rows),)),
+            Fix(f"Take {hardware.processes:,} rows a step", (Edit("training.effective_batch", hardware.processes),)),
         )
 
 

@@ -65,11 +65,13 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
     evaluation = _evaluation(spec, data, decision, model, stack, trained, manner)
     counts = _evaluations(choices.evaluate_every.value, batch.steps, data), _answers(spec.training, batch.steps)
     answer = decoding_work(stack, trained, manner)
-    raw = rates.seconds(step)
+    # Processes on GPUs divide the work; those on a processor divide its cores, and the work takes as long as before.
+    devices = max(1, spec.hardware.processes) if ground.gpu else 1
+    raw = rates.seconds(step) / devices
     pieces = Pieces(
         loading=START_SECONDS + model.bytes_on_disk / DISK_SPEED,
         steps=batch.steps * raw,
-        evaluation=counts[0] * rates.seconds(evaluation),
+        evaluation=counts[0] * rates.seconds(evaluation) / devices,
         sampling=counts[1] * rates.seconds(answer),
         saving=_saving(spec, trained, manner, model, batch.steps * raw, counts[0]),
     )

@@ -145,7 +145,12 @@ CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ),
     ({"hardware.device": "cpu", "model.compute_dtype": "fp16"}, WARNING, "model.compute_dtype", "a format for GPUs"),
     ({"hardware.activation_checkpointing": "layers"}, WARNING, "hardware.checkpointed_layers", "their number is 0"),
-    ({"hardware.processes": 4}, ERROR, "hardware.processes", "so 4 cannot share the work yet"),
+    (
+        {"hardware.processes": 4, "training.effective_batch": 2},
+        ERROR,
+        "hardware.processes",
+        "and there are only 2 of them",
+    ),
     ({"output.folder": "~/runs"}, ERROR, "output.folder", "begins with “~”"),
     ({"output.name": "a\tb"}, ERROR, "output.name", "control character"),
 ]
@@ -195,6 +200,7 @@ def test_each_rule_says_its_sentence_and_its_fixes_mend_it(
         {"training.optimizer": "adamw_8bit", "hardware.device": "cpu"},
         {"hardware.device": "cpu", "hardware.attention": "flash", "model.compute_dtype": "fp32"},
         {"hardware.activation_checkpointing": "layers", "hardware.checkpointed_layers": 4},
+        {"hardware.processes": 4},
     ],
     ids=str,
 )
@@ -208,7 +214,7 @@ def test_a_new_spec_lacks_a_model_and_data_and_nothing_else() -> None:
 
 
 def test_problems_come_in_the_order_of_the_form() -> None:
-    spec = with_settings({"hardware.processes": 2, "training.warmup": 3.0, "model.base": "", "adapter.rank": 0})
+    spec = with_settings({"hardware.processes": 200, "training.warmup": 3.0, "model.base": "", "adapter.rank": 0})
     assert [problem.path for problem in check(spec)] == [
         "model.base", "adapter.rank", "training.warmup", "hardware.processes",
     ]  # fmt: skip
