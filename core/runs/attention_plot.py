@@ -11,9 +11,10 @@ _WIDTH, _PANEL, _TOP, _BOTTOM, _LEFT = 860, 340, 76, 320, 62
 _NAMES = {FUSED: "as runs attend", PLAIN: "every score written out"}
 # Colours of the light theme, and of the dark one where the viewer prefers it.
 _STYLE = """<style>
-svg{background:#FFFFFF} text{fill:#1B1F27;font:13px system-ui,sans-serif} .m{fill:#5A6372;font-size:12px}
+svg{background:#FFFFFF} text{fill:#1B1F27;font-size:13px;font-family:system-ui,sans-serif}
+.m{fill:#5A6372;font-size:12px}
 .g{stroke:#E2E5EA} .fused{stroke:#3B5BDB;fill:#3B5BDB} .plain{stroke:#D55E00;fill:#D55E00}
-polyline{fill:none!important;stroke-width:2.2} text.t{font-size:15px;font-weight:600}
+polyline{stroke-width:2.2} text.t{font-size:15px;font-weight:600}
 @media (prefers-color-scheme:dark){svg{background:#1D2026} text{fill:#E8EBF0} .m{fill:#A3ACBA} .g{stroke:#2E333D}
 .fused{stroke:#7C95FF;fill:#7C95FF} .plain{stroke:#FF9A4D;fill:#FF9A4D}}
 </style>"""
@@ -70,7 +71,7 @@ def _panel(bench: AttentionBench, offset: int, title: str, value: Callable[[Cell
         parts.append(f'<text class="m" x="{x(length):.1f}" y="{_BOTTOM + 20}" text-anchor="middle">{words}</text>')
     for way, points in found.items():
         line = " ".join(f"{x(length):.1f},{y(number):.1f}" for length, number in points)
-        parts.append(f'<polyline class="{way}" points="{line}"/>')
+        parts.append(f'<polyline class="{way}" style="fill:none" points="{line}"/>')
         parts += [
             f'<circle class="{way}" cx="{x(length):.1f}" cy="{y(number):.1f}" r="3.5"/>' for length, number in points
         ]

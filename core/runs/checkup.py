@@ -15,6 +15,7 @@ from typing import Any, Literal
 from core import __version__, paths
 from core.errors import UserError
 from core.facts.types import HardwareFacts
+from core.runs.child_env import child_env
 from core.units import GIB, format_bytes
 
 Level = Literal["ok", "warn", "bad"]
@@ -23,6 +24,8 @@ OnWait = Callable[[], None]
 LEAST_RAM = 3 * GIB
 LEAST_DISK = 5 * GIB
 TORCH_SECONDS = 180
+HEADS = (9, 3, 64)
+"""Heads, heads of keys and their width in the attention that is tried: the starter model's."""
 _WAIT_SECONDS = 0.2
 _LIBRARIES = ("transformers", "tokenizers", "peft", "bitsandbytes", "safetensors", "numpy", "pyarrow")
 _REPAIR = "Run “python3 launch.py setup --rebuild”."
@@ -106,6 +109,7 @@ def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
     build = f"built for CUDA {told['cuda_build']}" if told["cuda_build"] else "built for the processor only"
     yield Finding("ok", "PyTorch", f"{told['version']}, {build}")
     yield from _cuda(hardware, told)
+    yield _attention(hardware, on_wait)
     if told.get("bitsandbytes_problem"):
         text = f"4-bit and 8-bit weights cannot be used: {told['bitsandbytes_problem']}"
         yield Finding("bad", "bitsandbytes", text, _REPAIR)
@@ -129,9 +133,36 @@ class _NoAnswerError(Exception):
     """PyTorch could not be asked; the message says why."""
 
 
+def _attention(hardware: HardwareFacts, on_wait: OnWait) -> Finding:
+    """What attention runs where a run would compute, read from the profiler, and how exact it is."""
+    from core.facts.types import Facts
+    from core.plan.ground import ground_of
+    from core.spec.run_spec import RunSpec
+
+    ground = ground_of(RunSpec(), Facts(hardware))
+    device, dtype = ground.device.value, ground.dtype.value
+    try:
+        told = _ask(("-m", "core.engine.attention_check", device, dtype, *map(str, HEADS)), on_wait)
+    except _NoAnswerError as failure:
+        return Finding("warn", "Attention", f"It could not be tried: {failure}", _REPAIR)
+    text = (
+        f"{told['ran']}, seen by the profiler forward and backward ({dtype}, heads of {HEADS[2]}, {device}); at most "
+        f"{told['difference']:.2g} away from every score written out in 32 bits"
+    )
+    if not told["fused"]:
+        remedy = "Attention keeps every score here, so long rows take much memory; shorter rows take less."
+        return Finding("warn", "Attention", text, remedy)
+    return Finding("ok", "Attention", text)
+
+
 def _ask_torch(on_wait: OnWait) -> dict[str, Any]:
+    return _ask(("-c", _ASK_TORCH), on_wait)
+
+
+def _ask(arguments: tuple[str, ...], on_wait: OnWait) -> dict[str, Any]:
     with subprocess.Popen(
-        [sys.executable, "-P", "-c", _ASK_TORCH],
+        [sys.executable, "-P", *arguments],
+        env=child_env(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
