@@ -14,6 +14,8 @@ from torch.nn import functional
 from core.engine.passes import Pass
 
 CHUNK_BYTES = 128 * 1024**2
+CACHED_BYTES = 4 * 1024**2
+"""Scores that a processor works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +59,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_bias = torch.zeros(weight.shape[0], device=weight.device) if wants_bias else None
         for start in range(0, hidden.shape[0], chunk):
             part, aim = hidden[start : start + chunk], targets[start : start + chunk, None]
-            slope = functional.linear(part, weight, bias).float()
-            if shape.scale != 1.0:
-                slope.mul_(shape.scale)
-            damping = None
-            if shape.softcap is not None:
-                slope.div_(shape.softcap).tanh_()
-                damping = 1.0 - slope.square()
-                slope.mul_(shape.softcap)
-            total += (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
-            slope = torch.softmax(slope, dim=-1)
-            slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
-            if damping is not None:
-                slope.mul_(damping)
-            if shape.scale != 1.0:
-                slope.mul_(shape.scale)
+            logits = functional.linear(part, weight, bias)
+            slope, lost = (_slope_by_rows if logits.is_cpu else _slope)(logits, aim, shape)
+            total += lost
+            del logits
             narrow = slope.to(hidden.dtype)
             grad_hidden[start : start + chunk] = narrow @ weight
             if grad_weight is not None:
                 grad_weight += (narrow.T @ part).float()
             if grad_bias is not None:
-                grad_bias += slope.sum(dim=0)
+                grad_bias += slope.sum(dim=0, dtype=torch.float32)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.weight_dtype = weight.dtype
         return total
@@ -94,6 +85,48 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None,
             None,
         )
+
+
+def _slope(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> tuple[torch.Tensor, torch.Tensor]:
+    """The derivative of the summed loss by the logits, in float32, and that loss."""
+    slope = logits.float()
+    if shape.scale != 1.0:
+        slope.mul_(shape.scale)
+    damping = None
+    if shape.softcap is not None:
+        slope.div_(shape.softcap).tanh_()
+        damping = 1.0 - slope.square()
+        slope.mul_(shape.softcap)
+    lost = (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
+    slope = torch.softmax(slope, dim=-1)
+    slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
+    if damping is not None:
+        slope.mul_(damping)
+    if shape.scale != 1.0:
+        slope.mul_(shape.scale)
+    return slope, lost
+
+
+def _slope_by_rows(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_slope` in place of the logits, a few rows at a time: float32 copies of those stay in a processor's cache."""
+    rows = max(1, CACHED_BYTES // (logits.shape[1] * 4))
+    lost = torch.zeros((), dtype=torch.float32)
+    for some, target in zip(logits.split(rows), aim.split(rows), strict=True):
+        scores = some.float() if shape == LogitShape() else some.float() * shape.scale
+        bent = None
+        if shape.softcap is not None:
+            bent = torch.tanh(scores / shape.softcap)
+            scores = bent * shape.softcap
+        slope = scores.sub_(scores.amax(dim=-1, keepdim=True))
+        aimed = slope.gather(1, target)
+        total = slope.exp_().sum(dim=-1, keepdim=True)
+        lost += (total.log() - aimed).sum()
+        slope.mul_(total.reciprocal())
+        slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
+        if bent is not None:
+            slope.mul_(1.0 - bent.square())
+        some.copy_(slope if shape.scale == 1.0 else slope.mul_(shape.scale))
+    return logits, lost
 
 
 @dataclass(frozen=True, slots=True)

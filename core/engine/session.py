@@ -16,6 +16,7 @@ from core.engine.attention_proof import why_not_flash
 from core.engine.checkpoints import Counters, Fingerprints
 from core.engine.context import JobContext
 from core.engine.distributed import Group
+from core.engine.kernels.lora_linear import fuse_adapters
 from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
@@ -223,6 +224,7 @@ def _assemble(
     add_noise(model, training.embedding_noise)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
+    fuse_adapters(model)
     recomputed = checkpoint_layers(base, choices.checkpointed_layers.value)
     if recomputed < min(choices.checkpointed_layers.value, order.model.num_layers):
         message = "This model's layers cannot be recomputed one by one, so more memory is needed than planned."

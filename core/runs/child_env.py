@@ -26,11 +26,6 @@ _DEFAULTS = {
     # the last thousand: 40 MiB a step, and 6 MiB more where only oneDNN's own cache is small. Nothing is slower for it.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
     "LRU_CACHE_CAPACITY": "64",
-    # glibc keeps what a pass has freed, cut into pieces that the next one cannot use. Blocks of their own go back at
-    # once: the starter model's peak with passes of 2,048 tokens is 2.5 GiB after ten steps instead of 2.9, and from the
-    # third to the fortieth step it grows by 9 %. The same twelve passes with and without took as long (median 0.996).
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
     "PYTHONUTF8": "1",  # output goes to a file, which on Windows would otherwise take the old code page
 }
 _ALWAYS = {

@@ -24,6 +24,7 @@ class HeadForm:
         tied: its gradient waits for that of the embeddings, which are the same matrix.
         bias: the projection has a bias.
         scaled, capped: what is done to the logits.
+        by_rows: scores become slopes where they lie, a few rows at a time, as on a processor.
     """
 
     layer: Structure
@@ -33,6 +34,7 @@ class HeadForm:
     bias: bool = False
     scaled: bool = False
     capped: bool = False
+    by_rows: bool = False
 
 
 def head(layer: Layer, form: HeadForm, given: list[Tensor]) -> Tensor:
@@ -66,16 +68,22 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
     slope = narrow = damping = None
     for rows in ("chunk", "again"):
         logits = tape.buffer(rows, "words", size)
-        slope = tape.buffer(rows, "words", FP32) if size != FP32 else logits
-        del logits
-        if form.capped:
-            square = tape.buffer(rows, "words", FP32)
-            damping = tape.buffer(rows, "words", FP32)
-            del square
-        scratch = tape.buffer(rows, "words", FP32)
-        del scratch
-        slope = tape.buffer(rows, "words", FP32)
-        narrow = tape.buffer(rows, "words", size) if size != FP32 else slope
+        if form.by_rows:
+            scores = tape.buffer("cached", "words", FP32)
+            bent = tape.buffer("cached", "words", FP32) if form.capped else None
+            slope = narrow = logits
+            del logits, scores, bent
+        else:
+            slope = tape.buffer(rows, "words", FP32) if size != FP32 else logits
+            del logits
+            if form.capped:
+                square = tape.buffer(rows, "words", FP32)
+                damping = tape.buffer(rows, "words", FP32)
+                del square
+            scratch = tape.buffer(rows, "words", FP32)
+            del scratch
+            slope = tape.buffer(rows, "words", FP32)
+            narrow = tape.buffer(rows, "words", size) if size != FP32 else slope
         scratch = tape.buffer(rows, "hidden", size)
         del scratch
         if learns:

@@ -19,7 +19,7 @@ CUBLAS_HANDLES = 2
 # A Python process with torch, transformers and peft, 0.5 GiB before the first step, and what their first use adds.
 CPU_PROCESS = 11 * GIB // 16
 CUDA_SLACK = 0.03
-# Small freed blocks that the C library keeps (large ones go back, see core.runs.child_env), and oneDNN's scratch.
+# Freed blocks that the C library keeps (core.engine.bootstrap.keep_freed_memory), and oneDNN's scratch.
 CPU_SLACK = 0.2
 
 

@@ -17,7 +17,7 @@ from core.plan.memory.trace import Trace, traced, traced_head
 from core.plan.memory.widths import model_widths
 from core.plan.parameters import head_of
 
-CHUNK_BYTES = 128 * 1024**2  # core.engine.loss
+CHUNK_BYTES, CACHED_BYTES = 128 * 1024**2, 4 * 1024**2  # core.engine.loss
 SMALLEST_CHUNK = 64
 _NONE: frozenset[str] = frozenset()
 _HEAD = frozenset(("lm_head",))
@@ -81,6 +81,7 @@ class StepMemory:
             learns=trained.full or (wrapped and not trained.head_rank),
             tied=tied,
             capped=model.family == "gemma2",
+            by_rows=self.setting.kind == "cpu",
         )
         return PassMemory(
             tuple(runs),
@@ -101,7 +102,12 @@ class StepMemory:
             counted = self._counted(traced(form, "dead"), size, group.kind)
             highest = max(highest, counted.moments(group.adapters).forward)
         at_rest = _at_rest(self._form(None, size, learns_input=False))
-        head = HeadForm(at_rest, stock=self.trained.head == "wrapped", capped=self.model.family == "gemma2")
+        head = HeadForm(
+            at_rest,
+            stock=self.trained.head == "wrapped",
+            capped=self.model.family == "gemma2",
+            by_rows=self.setting.kind == "cpu",
+        )
         last = self._counted(traced_head(head, grad=False), size, None).moments(self._head_adapter()).forward
         embedded = rounded(size.tokens * self.model.hidden_size * self.setting.bytes)
         return max(highest + embedded, last)
@@ -202,6 +208,7 @@ def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
         "kept": size.kept,
         "chunk": min(chunk, size.kept),
         "again": min(chunk, max(0, size.kept - chunk)),
+        "cached": min(chunk, size.kept, max(1, CACHED_BYTES // max(1, 4 * model.vocab_size))),
         "padded": size.tokens + 128 * size.documents,
         "longest": size.longest,
         "longest_padded": -(-size.longest // 128) * 128,

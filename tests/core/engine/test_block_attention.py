@@ -83,7 +83,7 @@ def test_models_learn_the_same_with_it(monkeypatch: pytest.MonkeyPatch, name: st
 
 
 def test_a_document_as_long_as_the_window_is_seen_whole_and_a_longer_one_is_left_to_others() -> None:
-    scoring = attention._Scoring(None, 0.0, 6, None)
+    scoring = attention.Scoring(None, 0.0, 6, None)
     held = attention.Documents.of_lengths((6, 2), CPU)
     states = torch.zeros(1, 2, 8, 4, dtype=torch.bfloat16)
     assert attention._blocks_fit(states, states, held, scoring)

@@ -131,10 +131,15 @@ def test_passes_without_supervised_tokens_are_left_out() -> None:
 
 @pytest.mark.parametrize("shape", [LogitShape(), LogitShape(0.25), LogitShape(softcap=2.0), LogitShape(0.5, 3.0)])
 @pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("by_rows", [True, False])
 def test_chunked_loss_equals_the_definition(
-    shape: LogitShape, with_bias: bool, monkeypatch: pytest.MonkeyPatch
+    shape: LogitShape, with_bias: bool, by_rows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loss, "CHUNK_BYTES", 1)  # the smallest chunk, so that there are several
+    if by_rows:
+        monkeypatch.setattr(loss, "CACHED_BYTES", 7 * 40 * 4)
+    else:  # as on a GPU
+        monkeypatch.setattr(loss, "_slope_by_rows", loss._slope)
     torch.manual_seed(0)
     hidden = torch.randn(150, 16, requires_grad=True)
     weight = torch.randn(40, 16, requires_grad=True)
