@@ -11,6 +11,7 @@ from studio.pages.model.token_card import TokenCard
 from studio.pages.page import Page
 from studio.pages.settings.about import AboutCard
 from studio.pages.settings.appearance import AppearanceCard
+from studio.pages.settings.attention import AttentionCard
 from studio.pages.settings.computer import ComputerCard
 from studio.pages.settings.folders import FoldersCard
 from studio.pages.settings.keyboard import KeyboardCard
@@ -32,12 +33,16 @@ class SettingsPage(Page):
         self.folders = FoldersCard(desk)
         self.token = TokenCard()
         self.computer = ComputerCard(desk)
+        self.attention = AttentionCard(desk)
         self.keyboard = KeyboardCard()
         self.about = AboutCard(desk)
+        shown = (
+            self.appearance, self.folders, self.token, self.computer, self.attention, self.keyboard, self.about,
+        )  # fmt: skip
         cards = QVBoxLayout()
         cards.setContentsMargins(0, 0, 0, 0)
         cards.setSpacing(tokens.SPACE_4)
-        for card in (self.appearance, self.folders, self.token, self.computer, self.keyboard, self.about):
+        for card in shown:
             cards.addWidget(card)
         holder = QWidget()
         holder.setMaximumWidth(look().px(_WIDEST))
@@ -57,6 +62,7 @@ class SettingsPage(Page):
         """Measures and checks what is not known yet; after the window was made anew, goes back to where it was."""
         self.folders.measure()
         self.computer.check_once()
+        self.attention.load()
         self._later.start(0)
 
     def close_page(self) -> None:
