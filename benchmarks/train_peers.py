@@ -1,8 +1,9 @@
 """Training side by side with TRL and LLaMA-Factory: `python -m benchmarks.train_peers [--only NAME…] [--steps N]`.
 
 One command makes an environment for each peer, trains the same model on the same rows with every trainer in turn, and
-prints speeds, memory and ratios; `results.json`, one file for each trainer and `losses.svg` stay in ``--out``, where a
-later call with ``--only`` adds to them. Needs the starter model, LLaMA-Factory's source package (fetched once by its hash)
+prints speeds, memory and ratios; `results.json`, one file for each trainer and `losses.svg` stay in ``--out``,
+where a later call with ``--only`` adds to them.
+Needs the starter model, LLaMA-Factory's source package (fetched once by its hash)
 and about 4 GB for the environments. Nothing else should run meanwhile.
 
 All of them: SmolLM2-135M-Instruct in bf16 on the processor, 2 threads, LoRA of rank 16 and alpha 32 on all linear
@@ -14,8 +15,8 @@ gradients clipped at 1, no activation checkpointing, the 999 rows of `alpaca_en_
 - **LLaMA-Factory packed** (its best): packing with `neat_packing`, 1 × 2 of 1,024, in its own random order.
 - **ours**: 12 rows a step (as many tokens as 2 × 1,024), passes of up to 1,024 tokens, an ordinary run.
 
-A packed peer's bins are its own, so its batches differ from ours; each keeps the documents of its first step for a check.
-Speed is measured from the end of the first step to the end of the
+A packed peer's bins are its own, so its batches differ from ours; each keeps the documents of its first step for a
+check. Speed is measured from the end of the first step to the end of the
 last; memory is the process's highest resident set, loading included. The share of the product peak is
 4 × (weights of the layers × tokens + weights of the head × supervised tokens) per second, over what this machine
 reaches in matrix products of the model's shapes.

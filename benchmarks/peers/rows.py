@@ -51,7 +51,7 @@ def write_rows(folder: Path, threads: int) -> Rows:
         ids, trained = list(row.tokens), list(row.trained)
         labels = [token if on else -100 for token, on in zip(ids, trained, strict=True)]
         tokens.append(json.dumps({"input_ids": ids, "labels": labels}))
-        conversations.append({"messages": turns(tokenizer.decode(ids))})
+        conversations.append({"messages": turns(tokenizer.decode(ids, skip_special=False))})
     written = Rows(str(model), data, folder / "tokens.jsonl", folder / "conversations.json")
     written.tokens.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     written.conversations.write_text(json.dumps(conversations), encoding="utf-8")
