@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     device, dtype, heads, kv_heads, width = arguments
     ran, fused, difference = check(torch.device(device), torch_dtype(dtype), int(heads), int(kv_heads), int(width))
     told = {"ran": ran, "fused": fused, "difference": difference, "tokens": TOKENS}
-    print("TOLD " + json.dumps(told))  # noqa: T201 (the doctor reads it)
+    sys.stdout.write(f"TOLD {json.dumps(told)}\n")
     return 0
 
 
