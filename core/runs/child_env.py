@@ -15,7 +15,7 @@ _BUNDLE_PREFIXES = ("_PYI_",)
 # PyInstaller's start code replaces these and keeps the user's own value under the name with _ORIG.
 _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBPATH")
 
-_DEFAULTS = {
+ENGINE_DEFAULTS = {
     "HF_HUB_OFFLINE": "1",  # nothing is fetched behind the user's back; some libraries try at import
     "TOKENIZERS_PARALLELISM": "true",  # said outright, tokenizers neither warns nor turns it off after a fork
     # Threads that wait for work sleep instead of spinning: beside any other busy program, spinning ones keep the core
@@ -43,7 +43,7 @@ def child_env(parent: Mapping[str, str] | None = None) -> dict[str, str]:
     prefixes = (*_DISTRIBUTED_PREFIXES, *(_BUNDLE_PREFIXES if frozen else ()))
     for name in [key for key in env if key in names or key.startswith(prefixes)]:
         del env[name]
-    env.update({name: value for name, value in _DEFAULTS.items() if name not in env})
+    env.update({name: value for name, value in ENGINE_DEFAULTS.items() if name not in env})
     env.update(_ALWAYS)
     if sys.platform.startswith("linux") and not any(name in env for name in _ALLOCATOR_NAMES):
         env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"

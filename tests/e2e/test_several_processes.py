@@ -1,18 +1,24 @@
 """Several engine processes on one run folder: the same losses as one, through our own launcher and through torchrun."""
 
 import os
+import signal
+import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.cli.main import main
 from core.events.tail import EventTail
-from core.events.types import Step
-from core.runs.launch import LaunchCommand, engine_command
+from core.events.types import Event, Hello, Step, Stopped
+from core.runs.child_env import child_env
+from core.runs.launch import engine_command
 from core.runs.layout import RunFolder
+from core.runs.process_tree import family
 from core.runs.supervisor import Supervisor
-from tests.e2e.real_runs import Finished, create, make_spec, run_inside, write_rows
+from core.spec.codec import to_yaml
+from tests.e2e.real_runs import Finished, create, execute, make_spec, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
 
@@ -29,22 +35,17 @@ def settings() -> dict[str, Any]:
     return {"data__validation_share": 0.2, "training__evaluate_every": 3, "hardware__threads": 1}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def alone(short_starter: Path, rows: Path, settings: dict[str, Any]) -> Finished:
     return run_inside(short_starter, rows, **settings)
 
 
 def shared(folder: RunFolder, processes: int, on_event: Any = None) -> Finished:
     """A run by so many processes of our own launcher."""
-    supervisor = Supervisor(folder, several(folder, processes))
+    supervisor = Supervisor(folder, engine_command(folder, processes))
     supervisor.start()
     outcome = supervisor.wait(on_event=(lambda event: on_event(supervisor, event)) if on_event else None)
     return Finished(folder, outcome, EventTail(folder.events()).read())
-
-
-def several(folder: RunFolder, processes: int) -> LaunchCommand:
-    command = engine_command(folder)
-    return LaunchCommand((*command.argv, "--processes", str(processes)), command.env, command.cwd)
 
 
 def log_of(finished: Finished) -> str:
@@ -73,3 +74,59 @@ def test_as_many_processes_as_wanted_learn_the_same(
     expected = adapter(alone.folder)
     for name, tensor in adapter(finished.folder).items():
         assert (tensor - expected[name]).abs().max() < 1e-4, name
+
+
+def test_a_stopped_run_goes_on_with_another_number_of_processes(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished
+) -> None:
+    folder = create(make_spec(short_starter, rows, **settings))
+
+    def stop_after_two(supervisor: Supervisor, event: Event) -> None:
+        if isinstance(event.body, Step) and event.body.step == 2:
+            supervisor.stop()
+
+    stopped = shared(folder, 2, stop_after_two)
+    assert stopped.outcome.kind == "stopped", log_of(stopped)
+    assert stopped.outcome.resumable
+    assert stopped.of(Stopped)[-1].step < 6
+    finished = execute(folder)
+    assert finished.outcome.kind == "completed", log_of(finished)
+    assert [event.world_size for event in finished.of(Hello)] == [2, 1]
+    assert finished.losses == CLOSE(alone.losses)
+
+
+def test_a_process_that_dies_ends_all_with_its_name(short_starter: Path, rows: Path, settings: dict[str, Any]) -> None:
+    folder = create(make_spec(short_starter, rows, **{**settings, "training__max_steps": 500}))
+
+    def kill_the_second(supervisor: Supervisor, event: Event) -> None:
+        if isinstance(event.body, Step) and event.body.step == 1:
+            launcher = supervisor._record.key
+            ranks = [key.pid for key in family(launcher) if rank_of(key.pid) == "1"]
+            os.kill(ranks[0], signal.SIGKILL)
+
+    finished = shared(folder, 2, kill_the_second)
+    assert finished.outcome.kind == "failed", log_of(finished)
+    assert "Process 2 of 2 of this run was ended by SIGKILL" in finished.outcome.message
+    assert finished.state.step < 500
+
+
+def rank_of(pid: int) -> str:
+    import psutil
+
+    return psutil.Process(pid).environ().get("RANK", "")
+
+
+def test_torchrun_works_on_the_same_folder_by_a_script(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(to_yaml(make_spec(short_starter, rows, **settings)), encoding="utf-8")
+    script, run = tmp_path / "train.sh", tmp_path / "runs" / "by-torchrun"
+    assert main(["launch-script", str(spec), "--gpus", "2", "--run", str(run), "--to", str(script)]) == 0
+    done = subprocess.run(["bash", script], env=child_env(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    folder = RunFolder(run)
+    finished = Finished(folder, None, EventTail(folder.events()).read())
+    assert finished.state.hello.world_size == 2
+    assert finished.losses == CLOSE(alone.losses)
+    assert folder.adapter.is_dir()
