@@ -70,6 +70,7 @@ def bench_path() -> Path:
 
 def save_bench(bench: AttentionBench, path: Path) -> None:
     """Writes it, in one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, to_plain(bench))
 
 
