@@ -47,14 +47,18 @@ def bench_attention(context: JobContext, arguments: dict[str, Any]) -> None:
             if context.interrupted:
                 context.emit(Stopped(0, "stop", resumable=False))
                 return
-            bench = replace(bench, cells=(*bench.cells, _cell(context, bench, length, way, device)))
+            cell = _cell(context, bench, length, way, device)
+            if cell is None:
+                context.emit(Stopped(0, "stop", resumable=False))
+                return
+            bench = replace(bench, cells=(*bench.cells, cell))
             save_bench(bench, path)
     message = f"Measured attention at {len(lengths)} lengths."
     context.emit(Completed(0, time.monotonic() - began, message, {"path": str(path)}))
 
 
-def _cell(context: JobContext, bench: AttentionBench, length: int, way: str, device: torch.device) -> Cell:
-    """Measures one cell, or says why not."""
+def _cell(context: JobContext, bench: AttentionBench, length: int, way: str, device: torch.device) -> Cell | None:
+    """Measures one cell, or says why not; None when somebody wants the end, which is asked after each pass."""
     needed, seconds = _expected(bench, length, way)
     if needed > _MARGIN * _free_bytes(device):
         return Cell(length, way, skipped=f"would need {format_bytes(needed)}")
@@ -73,6 +77,8 @@ def _cell(context: JobContext, bench: AttentionBench, length: int, way: str, dev
 
     with documents(held):
         proof = observe(forward, differentiate=backward)
+        if context.interrupted:
+            return None
         _give_back()
         meter = Meter(device)
         before = _taken_bytes(device)
@@ -80,7 +86,9 @@ def _cell(context: JobContext, bench: AttentionBench, length: int, way: str, dev
         _wait(device)
         peak = max(0, meter.highest - before)
         times: list[float] = []
-        while len(times) < REPETITIONS and not (times and context.interrupted):
+        while len(times) < REPETITIONS:
+            if context.interrupted:
+                return None
             started = time.perf_counter()
             backward(forward())
             _wait(device)
