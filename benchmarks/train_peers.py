@@ -10,10 +10,10 @@ All of them: SmolLM2-135M-Instruct in bf16 on the processor, 2 threads, LoRA of 
 layers without dropout, at most 1,024 tokens a row, a constant rate of 2e-4 without warm-up, AdamW without weight decay,
 gradients clipped at 1, no activation checkpointing, the 999 rows of `alpaca_en_demo.json`, loss on answers only.
 
-- **TRL padded** (SFTTrainer as it comes): 4 rows a pass, 3 passes a step: the batches of ours, in the same order.
+- **TRL padded** (SFTTrainer as it comes): 5 rows a pass, 2 passes a step: the batches of ours, in the same order.
 - **TRL packed** (its best): “bfd”, 1 packed row of 1,024 a pass, 2 passes a step, in its own random order.
 - **LLaMA-Factory packed** (its best): packing with `neat_packing`, 1 × 2 of 1,024, in its own random order.
-- **ours**: 12 rows a step (as many tokens as 2 × 1,024), passes of up to 1,024 tokens, an ordinary run.
+- **ours**: 10 rows a step (as many tokens as 2 × 1,024), passes of up to 1,024 tokens, an ordinary run.
 
 A packed peer's bins are its own, so its batches differ from ours; each keeps the documents of its first step for a
 check. Speed is measured from the end of the first step to the end of the

@@ -11,8 +11,8 @@ RANK, ALPHA = 16, 32
 LEARNING_RATE = 2e-4
 MAX_LENGTH = 1024
 SEED = 42
-ROWS_A_STEP = 12  # 12 rows of 169 tokens in the mean: as many tokens as two packed rows of 1,024
-PADDED_ROWS = 4  # rows a pass of the padded trainer; three passes a step
+ROWS_A_STEP = 10  # rows of 202 tokens in the mean, with the template: as many tokens as two packed rows of 1,024
+PADDED_ROWS = 5  # rows a pass of the padded trainer; two passes a step
 PACKED_ROWS = 1  # packed rows of 1,024 a pass; two passes a step
 
 
