@@ -216,9 +216,12 @@ def _batch_key(identity: bytes, samples: Sequence[Sample]) -> str:
     for sample in samples:
         turns = [(turn.role, turn.content, turn.extra) for turn in sample.messages]
         said = (turns, sample.prompt, sample.completion, sample.tools)
-        found.update(json.dumps(said, ensure_ascii=True, default=_mapping).encode("ascii") + b"\n")
+        found.update(_ENCODER.encode(said).encode("ascii") + b"\n")
     return found.hexdigest()
 
 
 def _mapping(value: Any) -> Any:
     return dict(value) if hasattr(value, "keys") else repr(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, default=_mapping)

@@ -21,8 +21,11 @@ _LEFT_OPEN = re.compile(
     r"|^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$",
     re.MULTILINE,
 )
-_HINTS = ("{{", "orem", "ODO", "TBD", "IXME", "N/A")
-_HINTS_IN_BRACKETS = ("PLACEHOLDER", "INSERT", "YOUR", "ENTER", "FILL", "nsert", "[Your", "[your", "laceholder")
+_HINTS = ("orem", "ODO", "TBD")
+_RARE_HINTS = (("{", "{{"), ("X", "IXME"), ("/", "N/A"))
+"""Each with a letter of it that is looked for first, because one letter is found six times as fast as several."""
+
+_OPENED = re.compile(r"[<\[](?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL|Insert|insert|Your|your|Placeholder)")
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
 _REFUSES = re.compile(
@@ -79,12 +82,22 @@ def find_lost_letters(sample: Sample) -> str | None:
 def find_placeholder(sample: Sample) -> str | None:
     """A place that somebody was to fill in; program code between ``` may look as it likes."""
     text = "\n".join(all_texts(sample))
-    hints = (*_HINTS, *_HINTS_IN_BRACKETS) if "[" in text or "<" in text else _HINTS
-    if not any(hint in text for hint in hints):
+    if not _may_hold_a_place(text):
         return None
     prose = _FENCED.sub("", text) if "```" in text else text
     match = _LEFT_OPEN.search(prose)
     return _first([(prose, match.span())]) if match else None
+
+
+def _may_hold_a_place(text: str) -> bool:
+    """Whether to look closer, which takes ten times as long."""
+    for hint in _HINTS:
+        if hint in text:
+            return True
+    for letter, hint in _RARE_HINTS:
+        if letter in text and hint in text:
+            return True
+    return ("[" in text or "<" in text) and _OPENED.search(text) is not None
 
 
 def find_refusal(sample: Sample) -> str | None:

@@ -64,7 +64,10 @@ def to_messages(value: object, what: str) -> tuple[Message, ...]:
     if not turns:
         raise MisfitError(f"{what} is an empty list.")
     roles = speaker_roles(turns)
-    return tuple(_to_message(turn, f"message {number} of {what}", roles) for number, turn in enumerate(turns, start=1))
+    return tuple(
+        _plain_message(turn) or _read_message(turn, f"message {number} of {what}", roles)
+        for number, turn in enumerate(turns, start=1)
+    )
 
 
 def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
@@ -83,12 +86,21 @@ def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(_wrapped(tool if written else _without_none(tool)) for tool in tools)
 
 
-def _to_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:
-    if type(turn) is dict and len(turn) == 2:  # what most turns are, in less than half the time
+def _plain_message(turn: object) -> Message | None:
+    """What most turns are, in less than half the time; None for one that has to be looked at closer."""
+    if type(turn) is dict and len(turn) == 2:
         role, content = turn.get("role"), turn.get("content")
-        if role in _SPEAKERS and isinstance(content, str) and (content.strip() or role != "assistant"):
-            return Message(role, to_text(content, f"the content of {what}"))
-    return _read_message(turn, what, roles)
+        if role in _SPEAKERS and type(content) is str and (role != "assistant" or content.strip()):
+            return Message(role, content) if content.isascii() or _is_writable(content) else None
+    return None
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:

@@ -66,17 +66,17 @@ def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _shingle(texts: Sequence[str], first: int) -> Shingles:
     import numpy as np
 
-    letters = np.frombuffer("\n".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    codes = _letters()[np.minimum(letters, _PLANE)]
-    if (beyond := letters >= _PLANE).any():
-        codes = np.where(beyond, letters | _ALONE, codes)
-    is_word, alone = codes != 0, codes >= _ALONE
+    codes = _codes("\n".join(texts))
+    is_word = codes != 0
     begins = is_word.copy()
-    begins[1:] &= ~is_word[:-1] | alone[1:] | alone[:-1]
+    begins[1:] &= ~is_word[:-1]
+    if codes.dtype != np.uint8:
+        alone = codes >= _ALONE
+        begins[1:] |= is_word[1:] & (alone[1:] | alone[:-1])
     starts = np.flatnonzero(begins)
     if not len(starts):
         return Shingles(np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    ends = np.cumsum(np.fromiter((len(text) + 1 for text in texts), np.int64, len(texts)))
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1)
     rows = np.searchsorted(ends, starts, side="right")
     words = _hash_words(codes, starts)
     after, last = np.zeros_like(words), np.zeros_like(words)
@@ -85,15 +85,33 @@ def _shingle(texts: Sequence[str], first: int) -> Shingles:
     return Shingles(mixed(words + after * np.uint64(_NEXT) + last * np.uint64(_AFTER)), rows + first)
 
 
+def _codes(text: str) -> Any:
+    """What each letter counts as, see `_letters`; numbers of eight bits where that is enough."""
+    import numpy as np
+
+    if text.isascii():
+        return _ascii_letters()[np.frombuffer(text.encode("ascii"), np.uint8)]
+    letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    codes = _letters()[np.minimum(letters, _PLANE)]
+    if (beyond := letters >= _PLANE).any():
+        codes = np.where(beyond, letters | _ALONE, codes)
+    return codes
+
+
 def _hash_words(codes: Any, starts: Any) -> Any:
     """A hash for each word: its letters, each times a number that hangs on its place, added up and mixed."""
     import numpy as np
 
     begin = starts[0]
     sizes = np.diff(starts, append=len(codes))
-    places = np.arange(len(codes) - begin) - np.repeat(starts - begin, sizes)
-    weighted = codes[begin:].astype(np.uint64) * _places()[places & 63]
-    return mixed(np.add.reduceat(weighted, starts - begin))
+    # Places count modulo 64, so eight bits are enough for them. All sums are modulo 2^64, differences of sums too.
+    places = np.arange(len(codes) - begin, dtype=np.uint32).astype(np.uint8)
+    places -= np.repeat((starts - begin).astype(np.uint8), sizes)
+    places &= 63
+    sums = np.cumsum(codes[begin:] * _places()[places])
+    words = sums[np.append(starts[1:], len(codes)) - begin - 1]
+    words[1:] -= words[:-1].copy()
+    return mixed(words)
 
 
 def mixed(values: Any) -> Any:
@@ -127,3 +145,11 @@ def _letters() -> Any:
         block = table[low : high + 1]
         block[block != 0] |= _ALONE
     return table
+
+
+@functools.cache
+def _ascii_letters() -> Any:
+    """The same for the letters of ASCII alone."""
+    import numpy as np
+
+    return _letters()[:128].astype(np.uint8)

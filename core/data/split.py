@@ -9,6 +9,7 @@ from core.data.types import Sample
 from core.spec.sections import ValidationGroups
 
 _FEWEST_ROWS = 10
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=str)
 
 
 def content_key(sample: Sample) -> bytes:
@@ -19,7 +20,7 @@ def content_key(sample: Sample) -> bytes:
         sample.completion,
         [dict(tool) for tool in sample.tools],
     )
-    blob = json.dumps(content, sort_keys=True, ensure_ascii=True, default=str)
+    blob = _ENCODER.encode(content)
     return hashlib.sha256(blob.encode("ascii")).digest()[:16]
 
 
