@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any, Self
 from core import __version__
 from core.data.drafts import Draft, make_drafts
 from core.data.labels import finish_drafts, tokenize_drafts
+from core.data.split import content_key
 from core.data.templates import NONE, ChatTemplate
 from core.data.token_cache import TokenCache
 from core.data.tokenizer import EncodedTexts, Tokenizer
@@ -92,16 +94,22 @@ class TokenBatches:
         self._alive, self._cache = alive, cache
         self._told = time.monotonic()
         self._open: list[Sample] = []
+        self._keys: list[bytes] = []
         self._size = 0
         self._waiting: deque[Pending] = deque()
         self._pool = ThreadPoolExecutor(2, "tokenizer")
         self._identity = b"" if cache is None else _identity(tokenizer, template, train_on)
 
-    def begin(self, samples: Sequence[Sample]) -> Pending:
-        """Looks for a batch on disk, or writes its texts and hands them to the library."""
+    def begin(self, samples: Sequence[Sample], keys: Sequence[bytes] = ()) -> Pending:
+        """Looks for a batch on disk, or writes its texts and hands them to the library.
+
+        Args:
+            samples: the rows.
+            keys: their content keys, where they are at hand; empty where one is not.
+        """
         batch = Pending(samples, sum(map(size_of, samples)))
         if self._cache is not None and batch.size >= _WORTH_KEEPING:
-            batch.key = _batch_key(self._identity, samples)
+            batch.key = _batch_key(self._identity, samples, keys or itertools.repeat(b""))
             batch.rows = self._cache.read(batch.key, [sample.place for sample in samples])
         if batch.rows is None:
             batch.drafts = make_drafts(self._watched(samples), self._template, self._train_on)
@@ -117,12 +125,18 @@ class TokenBatches:
                 self._cache.write(batch.key, batch.rows)
         return batch.rows
 
-    def add(self, sample: Sample) -> Iterator[list[Done]]:
-        """Takes one more row, and gives the batches that have become tokens meanwhile, in order."""
+    def add(self, sample: Sample, key: bytes = b"") -> Iterator[list[Done]]:
+        """Takes one more row, and gives the batches that have become tokens meanwhile, in order.
+
+        Args:
+            sample: the row.
+            key: its content key, if that is at hand.
+        """
         size = size_of(sample)
         if self._open and (len(self._open) == MOST_ROWS or self._size + size > MOST_CHARACTERS):
             yield from self._hand_over(_AHEAD)
         self._open.append(sample)
+        self._keys.append(key)
         self._size += size
 
     def flush(self) -> Iterator[list[Done]]:
@@ -133,8 +147,8 @@ class TokenBatches:
         if self._open:
             while self._waiting and sum(batch.size for batch in self._waiting) + self._size > _CHARACTERS_AHEAD:
                 yield self._first_finished()
-            self._waiting.append(self.begin(self._open))
-            self._open, self._size = [], 0
+            self._waiting.append(self.begin(self._open, self._keys))
+            self._open, self._keys, self._size = [], [], 0
         while len(self._waiting) > ahead:
             yield self._first_finished()
 
@@ -210,13 +224,15 @@ def _program() -> str:
     return found.hexdigest()
 
 
-def _batch_key(identity: bytes, samples: Sequence[Sample]) -> str:
+def _batch_key(identity: bytes, samples: Sequence[Sample], keys: Iterable[bytes]) -> str:
     """A hash of what the rows say, in the order in which they say it: templates may write what stands first first."""
     found = hashlib.sha256(identity)
-    for sample in samples:
-        turns = [(turn.role, turn.content, turn.extra) for turn in sample.messages]
-        said = (turns, sample.prompt, sample.completion, sample.tools)
-        found.update(_ENCODER.encode(said).encode("ascii") + b"\n")
+    for sample, key in zip(samples, keys, strict=False):
+        extras = [turn.extra for turn in sample.messages]
+        # Where nothing has an order, the content's own key tells one row from another.
+        found.update(b"\n" + (key or content_key(sample)))
+        if any(extras) or sample.tools:
+            found.update(_ENCODER.encode((extras, sample.tools)).encode("ascii"))
     return found.hexdigest()
 
 

@@ -4,13 +4,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.data.spans import Span, SpanError, find_answers, trained_turns, write_turns
-from core.data.templates import NONE, PLAIN, SETTING, ChatTemplate, Writing, plain_template, with_tools
+from core.data.templates import (
+    NONE,
+    PLAIN,
+    SETTING,
+    ChatTemplate,
+    EndlessTemplateError,
+    Writing,
+    plain_template,
+    with_tools,
+)
 from core.data.types import Message, Sample
 from core.errors import Edit, Fix, Problem, UserError, error
 from core.spec.sections import TrainOn
 from core.spec.template_choice import TOOLS
 
 TRAIN_ON = "data.train_on"
+
+_MOST_ENDLESS = 3
+"""On so many of the rows given at once a template may take too long, which costs most of a second for each; on more of
+them it is not the rows that are to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +43,29 @@ class Draft:
 
 
 def make_drafts(samples: Iterable[Sample], template: ChatTemplate, train_on: TrainOn) -> list[Draft | Problem]:
-    """Each sample as a draft, or why it cannot be written, with the ways out that were found to work."""
+    """Each sample as a draft, or why it cannot be written, with the ways out that were found to work.
+
+    Raises:
+        UserError: the template takes too long, and not on a row or two.
+    """
     known: dict[str, tuple[Fix, ...]] = {}
-    return [_draft(sample, template, train_on, known) for sample in samples]
+    found: list[Draft | Problem] = []
+    endless = 0
+    for sample in samples:
+        try:
+            found.append(_draft(sample, template, train_on, known))
+        except EndlessTemplateError as failure:
+            endless += 1
+            if endless > _MOST_ENDLESS:
+                raise UserError(_endless(template, failure.problems[0])) from failure
+            found.append(error(sample.place, failure.problems[0].message, failure.problems[0].advice))
+    return found
+
+
+def _endless(template: ChatTemplate, problem: Problem) -> Problem:
+    message = f"{problem.message} So it was with {_MOST_ENDLESS + 1} rows, and no more were tried."
+    fixes = [Fix(f"Use “{PLAIN}”", (Edit(SETTING, PLAIN),))] if template.name != PLAIN else []
+    return error(SETTING, message, "Mend the template, or choose another one.", *fixes)
 
 
 def conversation(sample: Sample, template: ChatTemplate) -> tuple[Message, ...]:
@@ -48,6 +81,8 @@ def _draft(
     try:
         draft = _write(sample, template, train_on)
         draft.text.encode("utf-8")
+    except EndlessTemplateError:
+        raise
     except UserError as failure:
         message, advice = failure.problems[0].message, failure.problems[0].advice
     except SpanError as failure:

@@ -96,11 +96,20 @@ def at_most(seconds: float) -> Iterator[None]:
         usage.latest = before
 
 
-def template_error(message: str) -> Exception:
-    """What ends a rendering that uses too much."""
+@functools.cache
+def exhausted_type() -> type[Exception]:
+    """What ends a rendering that takes too long."""
     import jinja2
 
-    return jinja2.TemplateError(message)
+    class ExhaustedError(jinja2.TemplateError):
+        """The template has used up its turns or its time."""
+
+    return ExhaustedError
+
+
+def template_error(message: str) -> Exception:
+    """The same with what was used up."""
+    return exhausted_type()(message)
 
 
 def security_error(message: str) -> Exception:

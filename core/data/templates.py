@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data import jinja_environment
+from core.data.jinja_limits import exhausted_type
 from core.data.tokenizer import Tokenizer
 from core.data.turn_watch import GENERATION, Turns, Watch
 from core.data.types import Message
@@ -35,6 +36,10 @@ _PROBE = "Probewort"
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 _FILES = (".jinja", ".jinja2", ".j2")
 _REASONING = ("reasoning_content", "thinking", "reasoning")
+
+
+class EndlessTemplateError(UserError):
+    """A template was stopped because it takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,8 @@ class ChatTemplate:
             reason = str(failure).strip().rstrip(".") or type(failure).__name__
             message = f"The chat template “{self.name}” cannot write this conversation: {reason}."
             advice = "Change the conversation to what the template expects, or choose another template."
-            raise UserError(error(SETTING, message, advice)) from failure
+            kind = EndlessTemplateError if isinstance(failure, exhausted_type()) else UserError
+            raise kind(error(SETTING, message, advice)) from failure
 
     def stop_ids(self, tokenizer: Tokenizer) -> tuple[int, ...]:
         """The tokens that end an answer: the model's own end tokens and the one this template writes after a turn."""

@@ -62,7 +62,7 @@ def language_of(text: str) -> str:
     for word in words & table.keys():
         for language in table[word]:
             hits[language] = hits.get(language, 0) + 1
-    best = max(_SHARED[script], key=lambda language: hits.get(language, 0))
+    best = max((language for language in _SHARED[script] if language in hits), key=hits.__getitem__, default="")
     if hits.get(best, 0) >= _FEWEST_HITS:
         return best
     return _FALLBACK[script] if any(map(str.isalpha, words)) else "other"

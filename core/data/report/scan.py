@@ -119,9 +119,10 @@ class Scan:
             for row in numbered_rows(file, shape, on_bytes=self._progress.bytes_read):
                 sample = self._usable(file, row)
                 if sample is not None:
-                    self.table.add(row.number, row.line, row.part, content_key(sample))
+                    key = content_key(sample)
+                    self.table.add(row.number, row.line, row.part, key)
                     self._progress.row_read()
-                    self._send(len(self.table) - 1, sample)
+                    self._send(len(self.table) - 1, sample, key)
                     yield sample
             self._progress.file_done(file.bytes)
             self._stops.append(len(self.table))
@@ -134,14 +135,14 @@ class Scan:
             return None
         return self.repairs.mend(row.sample)
 
-    def _send(self, row: int, sample: Sample) -> None:
+    def _send(self, row: int, sample: Sample, key: bytes) -> None:
         """Hands a row over to the tokenizer, whole or in parts, and counts what comes back meanwhile."""
         parts = (sample,) if self._splitter is None else self._splitter.split(sample)
         if len(parts) > 1:
             self.split_rows.append(row)
         for number, part in enumerate(parts):
             self._sent.append((row, number == 0))
-            for done in self._batches.add(part):
+            for done in self._batches.add(part, key if part is sample else b""):
                 self._count(done)
 
     def _look(self, samples: Sequence[Sample]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +22,12 @@ from hypothesis import strategies as st
 from core.data import batches, token_cache
 from core.data.batches import TokenBatches
 from core.data.dataset import Dataset, LoadCancelledError, load_dataset
-from core.data.templates import ChatTemplate, choose_template
+from core.data.split import content_key
+from core.data.templates import ChatTemplate, Writing, choose_template
 from core.data.token_cache import TokenCache, clear_tokens, tokens_folder
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Message, Sample
-from core.errors import Edit, Fix, Problem, error
+from core.errors import Edit, Fix, Problem, UserError, error
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from core.units import GIB
@@ -205,7 +208,10 @@ def test_whatever_decides_the_tokens_decides_the_key(
         sample: Sample, cutter: Tokenizer = tokenizer, base: ModelFacts = model, choice: str = "auto", **more: Any
     ) -> str:
         template: ChatTemplate = choose_template(choice, base, cutter)
-        return batches._batch_key(batches._identity(cutter, template, more.get("train_on", "completions")), [sample])
+        identity = batches._identity(cutter, template, more.get("train_on", "completions"))
+        found = batches._batch_key(identity, [sample], [b""])
+        assert found == batches._batch_key(identity, [sample], [content_key(sample)])
+        return found
 
     def call(**arguments: str) -> Sample:
         extra = {"tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
@@ -416,30 +422,53 @@ def test_everything_can_be_deleted(rows: str, model: ModelFacts) -> None:
 # -------------------------------------------------------------------------------------------------------- cancelling
 
 
-def test_nobody_waits_long_for_the_next_chance_to_cancel(tmp_path: Path, model: ModelFacts) -> None:
-    """Between two questions lies less than 0.3 s of this thread's own work, also in a slow template and long rows."""
-    slow = dataclasses.replace(
-        model, template="{% for number in range(2000) %}{% if number < 0 %}x{% endif %}{% endfor %}" + model.template
-    )
+def test_nobody_waits_long_for_the_next_chance_to_cancel(
+    tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that goes on by 0.02 s for each look at it, hardly more than 0.1 s lies between two questions.
+
+    It is looked at before each row is written, so what is counted are rows between two chances to cancel.
+    """
+    ticks = itertools.count()
+    monkeypatch.setattr(batches, "time", SimpleNamespace(monotonic=lambda: 0.02 * next(ticks)))
     path = tmp_path / "long.jsonl"
     with path.open("w", encoding="utf-8") as file:
         for number in range(600):
             said = f"{number} the quick brown fox " * (2000 if number % 300 == 299 else 20)
-            file.write(
-                json.dumps({"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": "a"}]})
-            )
-            file.write("\n")
-    gaps: list[float] = []
-    last = time.thread_time()
+            turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "a"}]
+            file.write(json.dumps({"messages": turns}) + "\n")
+    written = 0
+    gaps: list[int] = []
+    write = ChatTemplate.write
+
+    def counted(self: ChatTemplate, messages: Sequence[Message], **more: Any) -> Writing:
+        nonlocal written
+        written += 1
+        return write(self, messages, **more)
 
     def tell(done: int, total: int) -> None:
-        nonlocal last
-        gaps.append(time.thread_time() - last)
-        last = time.thread_time()
+        nonlocal written
+        gaps.append(written)
+        written = 0
 
-    load_dataset(DataSpec(train=(str(path),)), SEED, slow, on_progress=tell)
-    assert len(gaps) > 10
-    assert max(gaps) < 0.3
+    monkeypatch.setattr(ChatTemplate, "write", counted)
+    load_dataset(DataSpec(train=(str(path),)), SEED, model, on_progress=tell)
+    assert sum(gaps) == 600
+    assert max(gaps) <= 8
+
+
+def test_a_template_without_end_is_the_templates_fault(tmp_path: Path, model: ModelFacts) -> None:
+    endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}" + model.template
+    path = tmp_path / "rows.jsonl"
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    path.write_text("".join(json.dumps({"messages": turns}) + "\n" for _ in range(50)), "utf-8")
+    with pytest.raises(UserError) as found:
+        load_dataset(DataSpec(train=(str(path),)), SEED, dataclasses.replace(model, template=endless))
+    (problem,) = found.value.problems
+    assert problem.path == "data.template"
+    assert "loops more than" in problem.message
+    assert "no more were tried" in problem.message
+    assert problem.fixes
 
 
 def test_a_wait_for_the_library_can_be_ended(
@@ -477,8 +506,8 @@ def test_very_long_rows_are_tokenised_one_at_a_time(
     with TokenBatches(tokenizer, choose_template("none", model, tokenizer), "all", alive=lambda: None) as work:
         begin = work.begin
 
-        def watched(samples: Sequence[Sample]) -> batches.Pending:
-            batch = begin(samples)
+        def watched(samples: Sequence[Sample], keys: Sequence[bytes]) -> batches.Pending:
+            batch = begin(samples, keys)
             on_its_way.append([*(each.size for each in work._waiting), batch.size])
             return batch
 
