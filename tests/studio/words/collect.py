@@ -33,6 +33,7 @@ CATALOGUES: Mapping[str, tuple[str, ...]] = {
     "runs": ("studio/pages/runs",),
     "settings_page": ("studio/pages/settings",),
     "fit": ("studio/pages/fit",),
+    "queue": ("studio/pages/queue",),
 }
 """Catalogue -> the sources whose texts it holds. A text that several need stands in the first of them only."""
 
@@ -55,6 +56,9 @@ SILENT_FILES = (
     "core/data/packing.py",
     "core/plan/schedule.py",
     "core/events/history.py",
+    "core/runs/launch_scripts.py",  # scripts that a shell reads
+    "core/runs/queue_runner.py",  # lines of a log
+    "core/runs/attention_plot.py",  # a picture that others read
     "studio/words.py",
     "studio/look/sheet.py",
 )
