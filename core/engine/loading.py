@@ -39,8 +39,6 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     dtype = torch_dtype(compute_dtype)
-    if device.type == "cpu":
-        keep_freed_memory()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -64,6 +62,8 @@ def load_base(
     _keep_gradients_on_cpu(model)
     if device.type == "cpu" and quantization != "none":
         _let_go_of_files(model)
+    if device.type == "cpu":
+        keep_freed_memory()
     loaded: nn.Module = model
     return loaded
 

@@ -59,10 +59,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grad_bias = torch.zeros(weight.shape[0], device=weight.device) if wants_bias else None
         for start in range(0, hidden.shape[0], chunk):
             part, aim = hidden[start : start + chunk], targets[start : start + chunk, None]
-            logits = functional.linear(part, weight, bias)
-            slope, lost = (_slope_by_rows if logits.is_cpu else _slope)(logits, aim, shape)
-            total += lost
-            del logits
+            slope = functional.linear(part, weight, bias)
+            if _by_rows(slope):
+                total += _make_slope_by_rows(slope, aim, shape)
+            else:
+                slope = slope.float()
+                if shape.scale != 1.0:
+                    slope.mul_(shape.scale)
+                damping = None
+                if shape.softcap is not None:
+                    slope.div_(shape.softcap).tanh_()
+                    damping = 1.0 - slope.square()
+                    slope.mul_(shape.softcap)
+                total += (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
+                slope = torch.softmax(slope, dim=-1)
+                slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
+                if damping is not None:
+                    slope.mul_(damping)
+                if shape.scale != 1.0:
+                    slope.mul_(shape.scale)
             narrow = slope.to(hidden.dtype)
             grad_hidden[start : start + chunk] = narrow @ weight
             if grad_weight is not None:
@@ -87,28 +102,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def _slope(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> tuple[torch.Tensor, torch.Tensor]:
-    """The derivative of the summed loss by the logits, in float32, and that loss."""
-    slope = logits.float()
-    if shape.scale != 1.0:
-        slope.mul_(shape.scale)
-    damping = None
-    if shape.softcap is not None:
-        slope.div_(shape.softcap).tanh_()
-        damping = 1.0 - slope.square()
-        slope.mul_(shape.softcap)
-    lost = (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
-    slope = torch.softmax(slope, dim=-1)
-    slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
-    if damping is not None:
-        slope.mul_(damping)
-    if shape.scale != 1.0:
-        slope.mul_(shape.scale)
-    return slope, lost
+def _by_rows(logits: torch.Tensor) -> bool:
+    """Whether a cache decides the speed, as on a processor, and not the number of kernels."""
+    return logits.is_cpu
 
 
-def _slope_by_rows(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_slope` in place of the logits, a few rows at a time: float32 copies of those stay in a processor's cache."""
+def _make_slope_by_rows(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> torch.Tensor:
+    """Makes the logits the derivative of the summed loss by them, and returns that loss.
+
+    A few rows at a time, whose float32 copies stay in the processor's cache.
+    """
     rows = max(1, CACHED_BYTES // (logits.shape[1] * 4))
     lost = torch.zeros((), dtype=torch.float32)
     for some, target in zip(logits.split(rows), aim.split(rows), strict=True):
@@ -126,7 +129,7 @@ def _slope_by_rows(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -
         if bent is not None:
             slope.mul_(1.0 - bent.square())
         some.copy_(slope if shape.scale == 1.0 else slope.mul_(shape.scale))
-    return logits, lost
+    return lost
 
 
 @dataclass(frozen=True, slots=True)

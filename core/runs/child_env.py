@@ -26,6 +26,11 @@ ENGINE_DEFAULTS = {
     # the last thousand: 40 MiB a step, and 6 MiB more where only oneDNN's own cache is small. Nothing is slower for it.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
     "LRU_CACHE_CAPACITY": "64",
+    # While a model is loaded and quantized, what is freed goes back to the system at once, as blocks of their own: else
+    # it stays, cut into pieces that no pass can use. Once it is loaded the engine sets other thresholds, see
+    # core.engine.bootstrap.keep_freed_memory.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
     "PYTHONUTF8": "1",  # output goes to a file, which on Windows would otherwise take the old code page
 }
 _ALWAYS = {

@@ -25,6 +25,8 @@ def test_the_defaults_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         "OMP_WAIT_POLICY": "PASSIVE",
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
         "LRU_CACHE_CAPACITY": "64",
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        "MALLOC_TRIM_THRESHOLD_": "134217728",
         "PYTHONUTF8": "1",
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
