@@ -11,8 +11,8 @@ from torch import nn
 
 from core.data.types import Encoded
 from core.engine import adapters, attention, bootstrap, step
-from core.engine.loading import checkpoint_layers
 from core.engine.distributed import Group
+from core.engine.loading import checkpoint_layers
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
 from core.engine.optimizer import make_optimizer

@@ -65,7 +65,8 @@ def fuse_adapters(model: nn.Module) -> int:
     for module in model.modules():
         if type(module) is not Linear or not _is_plain(module):
             continue
-        base, first = module.base_layer, module.lora_A[module.active_adapters[0]].weight
+        parts: Any = module  # PEFT's layer names its parts in ways that no type says
+        base, first = parts.base_layer, parts.lora_A[parts.active_adapters[0]].weight
         kind = (*base.weight.shape, base.bias is not None, first.shape[0], first.dtype)
         if kind not in seen:
             seen[kind] = agrees(base.weight, base.bias, first.shape[0])
@@ -81,7 +82,8 @@ def agrees(weight: torch.Tensor, bias: torch.Tensor | None, rank: int) -> bool:
 
     def drawn(rows: int, columns: int) -> torch.Tensor:
         made = torch.randn(rows, columns, generator=chance) * columns**-0.5
-        return made.to(weight.dtype).requires_grad_()
+        drawn_values: torch.Tensor = made.to(weight.dtype).requires_grad_()
+        return drawn_values
 
     out, width = weight.shape
     learned = x, first, second = drawn(_SAMPLE_ROWS, width), drawn(rank, width), drawn(out, rank)

@@ -27,7 +27,7 @@ from core.data.templates import ChatTemplate, Writing, choose_template
 from core.data.token_cache import TokenCache, clear_tokens, tokens_folder
 from core.data.tokenizer import Tokenizer
 from core.data.types import Encoded, Message, Sample
-from core.errors import Edit, Fix, Problem, UserError, error
+from core.errors import Edit, Fix, Problem, error
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
 from core.units import GIB
@@ -373,44 +373,6 @@ def test_room_is_left_on_the_disk(rows: str, model: ModelFacts, monkeypatch: pyt
     assert kept() == []
 
 
-# ---------------------------------------------------------------------------------------------------------- its size
-
-
-def batch_of(size: int) -> list[Encoded | Problem]:
-    return [Encoded(range(size), [True] * size, "f:1")]
-
-
-def test_the_oldest_files_go_first_and_foreign_ones_stay(tmp_path: Path) -> None:
-    folder = tmp_path / "tokens"
-    cache = TokenCache(folder, limit=10_000)
-    for number in range(4):
-        cache.write(str(number), batch_of(1000))
-        os.utime(folder / f"{number}.tokens", (number, number))
-    (folder / "notes.txt").write_text("mine")
-    (folder / "old.1234abcd.part").write_bytes(b"half")
-    os.utime(folder / "old.1234abcd.part", (0, 0))
-    (folder / "new.1234abcd.part").write_bytes(b"half")
-    later = TokenCache(folder, limit=7000)
-    assert later.read("0", ["f:1"]) is not None  # it has just been of use
-    later.write("4", batch_of(1000))
-    later.trim()
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "0.tokens", "3.tokens", "4.tokens", "new.1234abcd.part", "notes.txt",
-    ]  # fmt: skip
-
-
-def test_of_a_set_that_is_too_large_the_beginning_is_kept(tmp_path: Path) -> None:
-    folder = tmp_path / "tokens"
-    for expected in (0, 3):
-        cache = TokenCache(folder, limit=7000)
-        for number in range(9):
-            if cache.read(str(number), ["f:1"]) is None:
-                cache.write(str(number), batch_of(1000))
-        cache.trim()
-        assert cache.hits == expected
-        assert sorted(path.stem for path in folder.iterdir()) == ["0", "1", "2"]
-
-
 def test_everything_can_be_deleted(rows: str, model: ModelFacts) -> None:
     load(rows, model)
     size = sum(path.stat().st_size for path in kept())
@@ -455,20 +417,6 @@ def test_nobody_waits_long_for_the_next_chance_to_cancel(
     load_dataset(DataSpec(train=(str(path),)), SEED, model, on_progress=tell)
     assert sum(gaps) == 600
     assert max(gaps) <= 8
-
-
-def test_a_template_without_end_is_the_templates_fault(tmp_path: Path, model: ModelFacts) -> None:
-    endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}" + model.template
-    path = tmp_path / "rows.jsonl"
-    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    path.write_text("".join(json.dumps({"messages": turns}) + "\n" for _ in range(50)), "utf-8")
-    with pytest.raises(UserError) as found:
-        load_dataset(DataSpec(train=(str(path),)), SEED, dataclasses.replace(model, template=endless))
-    (problem,) = found.value.problems
-    assert problem.path == "data.template"
-    assert "loops more than" in problem.message
-    assert "no more were tried" in problem.message
-    assert problem.fixes
 
 
 def test_a_wait_for_the_library_can_be_ended(
