@@ -28,7 +28,7 @@ def start_and_follow(folder: RunFolder, console: Console, *, detach: bool, proce
     Raises:
         UserError: another engine works on the folder, or this one cannot be started.
     """
-    supervisor = Supervisor(folder, engine_command(folder, processes))
+    supervisor = Supervisor(folder, engine_command(folder, processes)) if processes else Supervisor(folder)
     name = folder.path.name
     if detach:
         supervisor.start()
