@@ -1,11 +1,12 @@
 """Saved states: whole or absent, verified before use, plain tensors and JSON only.
 
 A checkpoint is written into a staging folder, synced, and renamed; its manifest with sizes and hashes is written last.
-Whatever kills the engine, the newest complete checkpoint stays usable and the one before it is still there.
+Whatever kills the engine, the newest complete checkpoint stays usable and the one before it is still there. What can
+be asked without tensors is in `core.runs.saved_states`.
 """
 
-import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Mapping
@@ -17,46 +18,21 @@ import torch
 
 from core.errors import FailureKind, JobError
 from core.paths import staged_folder, write_json
-from core.records import RecordError, from_plain, to_plain
+from core.runs.identity import Change
+from core.runs.saved_states import (
+    Counters,
+    FilePromise,
+    Identity,
+    checkpoint_path,
+    damage,
+    file_hash,
+    list_checkpoints,
+    read_manifest,
+    write_manifest,
+)
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """Everything about a run's position that is not a tensor.
-
-    Attributes:
-        step: optimizer steps done; with the seed this is also the position in the data.
-        best_loss: lowest validation loss so far, and the step it was measured at.
-        evaluations_since_best: for early stopping.
-        bad_steps: non-finite steps in a row.
-        seconds: training time so far, over all sessions.
-        micro_batch_tokens: the budget in force, which an out-of-memory recovery may have lowered.
-        started: unix time at which the first session began.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    supervised_tokens: int = 0
-    best_loss: float | None = None
-    best_step: int = 0
-    evaluations_since_best: int = 0
-    bad_steps: int = 0
-    skipped_steps: int = 0
-    seconds: float = 0.0
-    micro_batch_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprints:
-    """What must be the same for a saved state to continue exactly."""
-
-    model: str
-    data: str
-    spec: str
-    trained: str
+MOST_NAMED = 4
+"""How many differences a refusal spells out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +41,7 @@ class SavedState:
 
     path: Path
     counters: Counters
-    fingerprints: Fingerprints
+    identity: Identity
     masters: dict[str, torch.Tensor]
     optimizer: dict[str, torch.Tensor]
     optimizer_numbers: dict[str, Any]
@@ -78,13 +54,26 @@ def save_checkpoint(
     folder: Path,
     *,
     counters: Counters,
-    fingerprints: Fingerprints,
+    identity: Identity,
     masters: Mapping[str, torch.Tensor],
     optimizer: tuple[dict[str, torch.Tensor], dict[str, Any]],
     scaler: Mapping[str, Any],
     keep: int,
+    keep_best: bool = True,
 ) -> tuple[Path, int]:
-    """Saves a state under ``folder/step-<n>`` and removes all but the newest ``keep``.
+    """Saves a state under ``folder/step-<n>``; of the others only the newest before it and the best one stay.
+
+    Where the same step is saved already, its tensors are the same and only what is known about it is written anew.
+
+    Args:
+        folder: where the states of the run lie.
+        counters: the position; `best_step` is the state that ``keep_best`` protects.
+        identity: what the state belongs to.
+        masters: all trained tensors.
+        optimizer: its tensors and numbers.
+        scaler: state of the loss scale.
+        keep: how many of the newest stay, this one among them.
+        keep_best: whether the one with the lowest validation loss stays as well.
 
     Returns:
         The checkpoint's path and its size in bytes.
@@ -95,9 +84,11 @@ def save_checkpoint(
     """
     from safetensors.torch import save_file
 
-    target = folder / f"step-{counters.step:08d}"
+    target = checkpoint_path(folder, counters.step)
     if target.exists():
-        if _damage(target) is None:
+        if damage(target) is None:
+            write_manifest(target, counters, identity, read_manifest(target).files)
+            _prune(folder, counters, keep, keep_best=keep_best)
             return target, _size(target)
         shutil.rmtree(target)
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,35 +97,41 @@ def save_checkpoint(
         if optimizer[0]:
             save_file(optimizer[0], staging / "optimizer.safetensors")
         save_file(_random_tensors(), staging / "random.safetensors")
-        state = {
-            "format": FORMAT,
-            "counters": to_plain(counters),
-            "fingerprints": to_plain(fingerprints),
-            "optimizer": optimizer[1],
-            "scaler": dict(scaler),
-            "python_random": random.getstate(),
-        }
+        state = {"optimizer": optimizer[1], "scaler": dict(scaler), "python_random": random.getstate()}
         write_json(staging / "state.json", state)
-        files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in staging.iterdir()}
-        write_json(staging / MANIFEST, {"format": FORMAT, "step": counters.step, "files": files})
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        files = {path.name: _promise(path) for path in sorted(staging.iterdir())}
+        write_manifest(staging, counters, identity, files)
+    _prune(folder, counters, keep, keep_best=keep_best)
     return target, _size(target)
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoint folders, oldest first; whether they are whole is a question for `load_newest`."""
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+def _promise(path: Path) -> FilePromise:
+    """Makes a file durable and says what it is."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return FilePromise(path.stat().st_size, file_hash(path))
+
+
+def _prune(folder: Path, counters: Counters, keep: int, *, keep_best: bool) -> None:
+    """Removes what nobody needs; a later step than the present one is damaged or was given up by a resume."""
+    known = list_checkpoints(folder)
+    present = checkpoint_path(folder, counters.step)
+    wanted = [path for path in known if path.name <= present.name][-keep:]
+    if keep_best and counters.best_step:
+        wanted.append(checkpoint_path(folder, counters.best_step))
+    for path in known:
+        if path not in wanted:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def load_newest(folder: Path) -> tuple[SavedState | None, list[str]]:
     """The newest undamaged checkpoint, and a sentence for each newer one that is damaged."""
     complaints: list[str] = []
     for path in reversed(list_checkpoints(folder)):
-        damage = _damage(path)
-        if damage is None:
-            return _load(path), complaints
-        complaints.append(f"The checkpoint {path.name} is damaged ({damage}) and was passed over.")
+        found = damage(path)
+        if found is None:
+            return load_checkpoint(path), complaints
+        complaints.append(f"The checkpoint {path.name} is damaged ({found}) and was passed over.")
     return None, complaints
 
 
@@ -155,25 +152,36 @@ def restore_random(state: SavedState) -> None:
             torch.cuda.set_rng_state(state.random[name], index)
 
 
-def require_same(saved: Fingerprints, now: Fingerprints) -> None:
-    """Refuses to continue a state with other data, another base or other settings.
+def require_same(changes: tuple[Change, ...], agreed: tuple[Change, ...]) -> list[str]:
+    """Refuses to continue a state with other data, another base or other settings, unless the user has agreed to it.
+
+    Args:
+        changes: how the run differs from what the state belongs to.
+        agreed: what was shown to the user, who wanted to go on all the same.
+
+    Returns:
+        A sentence for each change that was agreed to.
 
     Raises:
         JobError: names what differs.
     """
-    words = {
-        "model": "the base model's files",
-        "data": "the training data, its template or the tokenizer",
-        "spec": "the settings of the run",
-        "trained": "the set of trained parameters",
-    }
-    changed = [text for key, text in words.items() if getattr(saved, key) != getattr(now, key)]
-    if changed:
-        raise JobError(
-            FailureKind.RESUME_MISMATCH,
-            f"The saved state does not belong to this run any more: {', '.join(changed)} changed since it was saved.",
-            "Put back what changed, or start a new run.",
-        )
+    blocking = [change for change in changes if change.blocks]
+    unheard = [change for change in changes if change not in agreed]
+    if not blocking and not unheard:
+        return [change.message for change in changes]
+    named = [change.message for change in (blocking or unheard)]
+    more = f" ({len(named) - MOST_NAMED} more changes are not named here.)" if len(named) > MOST_NAMED else ""
+    advice = (
+        "The saved tensors do not fit any more: put back what changed, or start a new run."
+        if blocking
+        else "Put back what changed, or go on all the same with “lowrank resume RUN --accept-changes”; the numbers "
+        "will not be those of an uninterrupted run then."
+    )
+    raise JobError(
+        FailureKind.RESUME_MISMATCH,
+        f"The saved state does not belong to this run as it is now. {' '.join(named[:MOST_NAMED])}{more}",
+        advice,
+    )
 
 
 def _random_tensors() -> dict[str, torch.Tensor]:
@@ -192,16 +200,22 @@ def _random_tensors() -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _load(path: Path) -> SavedState:
+def load_checkpoint(path: Path) -> SavedState:
+    """A state that is whole.
+
+    Raises:
+        JobError: another version of the application wrote it.
+    """
     from safetensors.torch import load_file
 
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     optimizer = path / "optimizer.safetensors"
     try:
+        manifest = read_manifest(path)
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         return SavedState(
             path=path,
-            counters=from_plain(Counters, state["counters"]),
-            fingerprints=from_plain(Fingerprints, state["fingerprints"]),
+            counters=manifest.counters,
+            identity=manifest.identity,
             masters=load_file(path / "masters.safetensors"),
             optimizer=load_file(optimizer) if optimizer.exists() else {},
             optimizer_numbers=state["optimizer"],
@@ -209,37 +223,12 @@ def _load(path: Path) -> SavedState:
             random_python=state["python_random"],
             scaler=state["scaler"],
         )
-    except (KeyError, RecordError) as error:
+    except (KeyError, ValueError) as error:
         raise JobError(
             FailureKind.RESUME_MISMATCH,
             f"The checkpoint {path.name} was written by another version of the application ({error}).",
             "Resume it with the version that wrote it, or start a new run.",
         ) from error
-
-
-def _damage(path: Path) -> str | None:
-    """Why a checkpoint cannot be used, or None when every file has the promised size and hash."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        files = manifest["files"]
-        for name, promise in files.items():
-            file = path / name
-            if not file.is_file():
-                return f"{name} is missing"
-            if file.stat().st_size != promise["bytes"]:
-                return f"{name} has {file.stat().st_size} bytes instead of {promise['bytes']}"
-            if _sha256(file) != promise["sha256"]:
-                return f"{name} has changed since it was written"
-    except FileNotFoundError:
-        return "its manifest is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"its manifest cannot be read: {error}"
-    return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(folder: Path) -> int:

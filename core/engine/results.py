@@ -11,6 +11,7 @@ from torch import nn
 from core import __version__
 from core.data.templates import MODEL
 from core.engine.adapters import adapter_settings, adapter_tensors
+from core.engine.checkpoints import SavedState
 from core.engine.session import Session
 from core.engine.start import against_base, read_start, settings_against_base
 from core.events.run_state import fold
@@ -25,15 +26,22 @@ from core.spec.rules_adapter import changes_base
 _LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
-def write_result(session: Session) -> Path:
-    """Writes the run's ``adapter`` folder from the masters; an older one is replaced only when the new one is whole."""
+def write_result(session: Session, saved: SavedState | None = None) -> Path:
+    """Writes the run's ``adapter`` folder; an older one is replaced only when the new one is whole.
+
+    Args:
+        session: whose masters become the result.
+        saved: the state that becomes it instead.
+    """
+    trained = saved.masters if saved is not None else dict(session.masters.named())
+    step = saved.counters.step if saved is not None else session.counters.step
     target = session.context.folder.adapter
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     if session.order.spec.adapter.method == "full":
-        _write_full_model(session, fresh)
+        _write_full_model(session, fresh, trained, step)
     else:
-        masters, settings = dict(session.masters.named()), adapter_settings(session.model)
+        masters, settings = trained, adapter_settings(session.model)
         adapter = session.order.spec.adapter
         if changes_base(adapter):
             masters = against_base(masters, read_start(session.context.folder.start))
@@ -43,17 +51,17 @@ def write_result(session: Session) -> Path:
             tensors=adapter_tensors(session.model, masters),
             config={**settings, "base_model_name_or_path": session.order.model.path},
             card=_card(session),
-            manifest=_manifest(session),
+            manifest=_manifest(session, step),
         )
     replace_folder(fresh, target)
     return target
 
 
-def _write_full_model(session: Session, target: Path) -> None:
+def _write_full_model(session: Session, target: Path, trained: dict[str, torch.Tensor], step: int) -> None:
     """The tuned model in the base's own precision, with tokenizer, template and generation settings."""
     model: Any = session.model
     dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(session.order.model.dtype, torch.float32)
-    state = _state_from_masters(session.model, dict(session.masters.named()), dtype)
+    state = _state_from_masters(session.model, trained, dtype)
     base = Path(session.order.model.path)
     with staged_folder(target) as staging:
         model.config.use_cache = True
@@ -63,7 +71,7 @@ def _write_full_model(session: Session, target: Path) -> None:
         own = session.template.name == MODEL
         copy_companions(base, staging, template="" if own else session.template.source)
         write_atomic(staging / "README.md", _card(session))
-        write_json(staging / "lowrank.json", _manifest(session))
+        write_json(staging / "lowrank.json", _manifest(session, step))
 
 
 def _state_from_masters(
@@ -92,13 +100,14 @@ def _card(session: Session) -> str:
     return model_card(spec=order.spec, facts=order.facts, plan=order.plan, state=state, versions=_versions())
 
 
-def _manifest(session: Session) -> dict[str, object]:
+def _manifest(session: Session, step: int) -> dict[str, object]:
     order = session.order
     return {
         "base_path": order.model.path,
         "base_fingerprint": order.model.fingerprint,
         "data_fingerprint": order.data.fingerprint,
-        "step": session.counters.step,
+        "step": step,
+        "best_step": session.counters.best_step,
         "steps": order.batch.steps,
         "best_loss": session.counters.best_loss,
         "template": session.template.source,

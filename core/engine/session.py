@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from core.data.templates import ChatTemplate, choose_template
 from core.data.tokenizer import Tokenizer
 from core.engine import adapters, bootstrap
 from core.engine.attention_proof import why_not_flash
-from core.engine.checkpoints import Counters, Fingerprints
 from core.engine.context import JobContext
 from core.engine.distributed import Group
 from core.engine.kernels.lora_linear import fuse_adapters
@@ -32,21 +32,12 @@ from core.events.types import Notice
 from core.facts.model_files import read_model
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.types import Batch, Curve, Parameters, Plan
-from core.records import to_plain
+from core.runs.identity import identity_of
 from core.runs.place import Place
+from core.runs.saved_states import Counters, Identity
 from core.runs.store import load_facts, load_plan, load_spec
-from core.spec.codec import to_mapping
 from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
-
-# Settings that change neither what is learned nor in which order; a resumed run may have others.
-_FREE_SETTINGS = {
-    "training": {
-        "checkpoint_minutes", "keep_checkpoints", "sample_prompts", "sample_every", "sample_tokens", "max_bad_steps",
-        "micro_batch_tokens",
-    },
-}  # fmt: skip
-_FREE_SECTIONS = {"output", "hardware"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class Session:
     Attributes:
         meter: what memory was taken when.
         counters: what a step replaces.
-        evaluated_step: when the loss was measured last.
+        saved_at: when the state was saved last, on the clock that stands still while the computer sleeps.
         pace: how fast this attempt goes.
         group: the processes that share the work; None when this one is alone.
     """
@@ -86,12 +77,12 @@ class Session:
     masters: Masters
     optimizer: torch.optim.Optimizer
     scale: LossScale
-    fingerprints: Fingerprints
+    identity: Identity
     packing: bool
     attention: str
     meter: Meter
     counters: Counters = field(default_factory=Counters)
-    evaluated_step: int = -1
+    saved_at: float = field(default_factory=time.monotonic)
     pace: Pace = field(default_factory=Pace)
     group: Group | None = None
 
@@ -264,7 +255,7 @@ def _assemble(
             hidden=adapters.hidden_matrices(model, masters.names),
         ),
         scale=LossScale(enabled=choices.compute_dtype.value == "fp16"),
-        fingerprints=_fingerprints(order, masters),
+        identity=_identity(order, tokenizer, masters),
         packing=checked.packing,
         attention=checked.attention,
         meter=meter,
@@ -288,24 +279,10 @@ def _explain_attention(context: JobContext, base: nn.Module, checked: SelfCheck,
         context.emit(Notice("warning", "attention_not_flash", message))
 
 
-def _fingerprints(order: Order, masters: Masters) -> Fingerprints:
-    """Hashes of everything that decides the numbers of a run."""
-    settings = {
-        section: {
-            key: value for key, value in to_plain(values).items() if key not in _FREE_SETTINGS.get(section, frozenset())
-        }
-        for section, values in to_mapping(order.spec, full=True).items()
-        if section not in _FREE_SECTIONS and isinstance(values, dict)
-    }
-    choices = order.plan.choices
-    settings["chosen"] = {
-        "quantization": choices.quantization.value,
-        "compute_dtype": choices.compute_dtype.value,
-        "optimizer": choices.optimizer.value,
-        "steps": order.batch.steps,
-    }
+def _identity(order: Order, tokenizer: Tokenizer, masters: Masters) -> Identity:
+    """What decides the numbers of a run; a saved state continues exactly where all of it is the same."""
     shapes = [(name, list(tensor.shape)) for name, tensor in masters.named()]
-    return Fingerprints(order.model.fingerprint, order.data.fingerprint, _hash(settings), _hash(shapes))
+    return identity_of(order.spec, order.facts, order.plan, tokenizer=tokenizer.fingerprint, trained=_hash(shapes))
 
 
 def _require_start(context: JobContext, order: Order) -> None:

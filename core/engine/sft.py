@@ -28,11 +28,16 @@ from core.errors import FailureKind, JobError
 from core.events.types import CheckpointSaved, Completed, Evaluated, Notice, Sampled, Started, Step, Stopped
 from core.paths import write_json
 from core.plan.schedule import learning_rate
+from core.runs.consent import read_consent
+from core.runs.identity import changes
+from core.runs.saved_states import checkpoint_path, damage, list_checkpoints, tidy_up
 
 Ending = Literal["stop", "pause", "signal"]
 
 STEPS_BETWEEN_CHECKS = 100
 """How often several processes compare their weights."""
+RISKY_SHARE = 0.1
+"""A state older than this share of the interval between saved states is saved before an evaluation or samples."""
 
 
 def train(context: JobContext) -> None:
@@ -46,10 +51,11 @@ def train(context: JobContext) -> None:
     if session.counters.step == 0:
         _evaluate(session)
         _sample(session)
+    else:
+        _evaluate_if_due(session)  # the state may be from just before that
     session.model.train()
-    last_save = time.monotonic()
     steps = session.order.batch.steps
-    while session.counters.step < steps:
+    while session.counters.step < steps and not _has_enough(session):
         reason = _obey_requests(session)
         if reason is not None:
             _end_early(session, reason)
@@ -61,14 +67,11 @@ def train(context: JobContext) -> None:
             _require_same(session)
         if session.pace.steps == FIRST_REPORT or session.counters.micro_batch_tokens != budget:
             report_memory(session)
-        if _is_due(done, session.order.plan.choices.evaluate_every.value) and done < steps and _evaluate(session):
-            break
+        _evaluate_if_due(session)
         if _is_due(done, session.order.spec.training.sample_every) and done < steps:
+            _save_if_older(session, RISKY_SHARE, "before sampling")
             _sample(session)
-        minutes = session.order.spec.training.checkpoint_minutes
-        if minutes and time.monotonic() - last_save >= 60 * minutes:
-            _save(session, "time")
-            last_save = time.monotonic()
+        _save_if_older(session, 1.0, "time")
     _save(session, "end")  # before the last evaluation and samples: they may be interrupted, the learning is done
     _evaluate(session)
     if session.group is not None:
@@ -77,11 +80,38 @@ def train(context: JobContext) -> None:
         return
     _sample(session)
     with context.phase("save", "Writing the finished model"), session.meter.during("saving"):
-        folder = results.write_result(session)
+        chosen = _best_state(session)
+        folder = results.write_result(session, chosen)
     remember_run(session, report_memory(session))
     seconds = time.monotonic() - began
-    result = {"path": str(folder), "best_loss": session.counters.best_loss, "skipped": session.counters.skipped_steps}
+    result = {
+        "path": str(folder),
+        "step": chosen.counters.step if chosen is not None else session.counters.step,
+        "best_loss": session.counters.best_loss,
+        "best_step": session.counters.best_step,
+        "skipped": session.counters.skipped_steps,
+    }
     context.emit(Completed(session.counters.step, seconds, f"Trained {session.counters.step} steps.", result))
+
+
+def _best_state(session: Session) -> checkpoints.SavedState | None:
+    """The state with the lowest validation loss where the plan makes the result of it; None for the last state."""
+    counters = session.counters
+    if session.order.plan.choices.result.value != "best" or counters.best_step == counters.step:
+        return None
+    if counters.best_step == 0:
+        message = "No step brought the validation loss below the base model's, so the last state is the result."
+        session.context.emit(Notice("warning", "nothing_better", message))
+        return None
+    path = checkpoint_path(session.context.folder.checkpoints, counters.best_step)
+    reason = damage(path)
+    if reason is not None:
+        message = f"The best state, {path.name}, is damaged ({reason}), so the last state is the result."
+        session.context.emit(Notice("warning", "damaged_checkpoint", message))
+        return None
+    message = f"The result is the state after step {counters.best_step}, whose validation loss is the lowest."
+    session.context.emit(Notice("info", "best_state", message))
+    return checkpoints.load_checkpoint(path)
 
 
 def _take_step(session: Session) -> None:
@@ -160,11 +190,20 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
         session.context.emit(Notice("warning", "smaller_passes", message))
 
 
-def _evaluate(session: Session) -> bool:
-    """Measures the validation loss; returns whether early stopping says that it is enough."""
+def _evaluate_if_due(session: Session) -> None:
+    """Measures the validation loss in the middle of a run, if it is time and has not been done."""
+    counters = session.counters
+    due = _is_due(counters.step, session.order.plan.choices.evaluate_every.value)
+    if due and counters.step < session.order.batch.steps and counters.evaluated_step != counters.step:
+        _save_if_older(session, RISKY_SHARE, "before evaluation")
+        _evaluate(session)
+
+
+def _evaluate(session: Session) -> None:
+    """Measures the validation loss, and saves the state when it is the best so far."""
     rows = session.dataset.validation
-    if not rows or session.evaluated_step == session.counters.step:
-        return False
+    if not rows or session.counters.evaluated_step == session.counters.step:
+        return
     context, counters = session.context, session.counters
 
     def on_pass(done: int, total: int) -> bool:
@@ -186,8 +225,7 @@ def _evaluate(session: Session) -> bool:
             group=session.group,
         )
     if measured is None:
-        return False
-    session.evaluated_step = counters.step
+        return
     best = counters.best_loss is None or measured.loss < counters.best_loss
     since_best = 0 if best else counters.evaluations_since_best + 1
     session.counters = replace(
@@ -195,14 +233,20 @@ def _evaluate(session: Session) -> bool:
         best_loss=measured.loss if best else counters.best_loss,
         best_step=counters.step if best else counters.best_step,
         evaluations_since_best=since_best,
+        evaluated_step=counters.step,
     )
     context.emit(Evaluated(counters.step, measured.loss, measured.tokens, measured.seconds, best))
-    patience = session.order.spec.training.early_stopping
-    if patience and since_best >= patience:
+    if best and counters.step > 0 and session.order.spec.training.keep_best:
+        _save(session, "best")
+    if _has_enough(session):
         message = f"The validation loss has not improved in {since_best} evaluations, so the training ends here."
         context.emit(Notice("info", "early_stop", message))
-        return True
-    return False
+
+
+def _has_enough(session: Session) -> bool:
+    """Whether early stopping has ended the training."""
+    patience = session.order.spec.training.early_stopping
+    return 0 < patience <= session.counters.evaluations_since_best
 
 
 def _sample(session: Session) -> None:
@@ -241,26 +285,39 @@ def _save(session: Session, reason: str) -> None:
         path, size = checkpoints.save_checkpoint(
             session.context.folder.checkpoints,
             counters=session.counters,
-            fingerprints=session.fingerprints,
+            identity=session.identity,
             masters=dict(session.masters.named()),
             optimizer=optimizer_tensors(session.optimizer),
             scaler=session.scale.state(),
             keep=session.order.spec.training.keep_checkpoints,
+            keep_best=session.order.spec.training.keep_best,
         )
+    session.saved_at = time.monotonic()
     relative = path.relative_to(session.context.folder.path).as_posix()
     session.context.emit(CheckpointSaved(session.counters.step, relative, size, time.monotonic() - began, reason))
+
+
+def _save_if_older(session: Session, share: float, reason: str) -> None:
+    """Saves the state when the last one is older than a share of the interval asked for; 0 minutes mean never."""
+    minutes = session.order.spec.training.checkpoint_minutes
+    if minutes and time.monotonic() - session.saved_at >= 60 * minutes * share:
+        _save(session, reason)
 
 
 def _continue_from_checkpoint(session: Session) -> None:
     """Takes over the newest whole checkpoint, if there is one."""
     context = session.context
+    if session.leads:
+        tidy_up(context.folder)
     saved, complaints = checkpoints.load_newest(context.folder.checkpoints)
     for complaint in complaints:
         context.emit(Notice("warning", "damaged_checkpoint", complaint))
     if saved is None:
         return
     with context.phase("resume", f"Continuing after step {saved.counters.step}"):
-        checkpoints.require_same(saved.fingerprints, session.fingerprints)
+        differences = changes(saved.identity, session.identity)
+        for message in checkpoints.require_same(differences, read_consent(context.folder)):
+            context.emit(Notice("warning", "accepted_change", f"Continuing all the same, as agreed: {message}"))
         session.masters.load(saved.masters)
         load_optimizer(session.optimizer, saved.optimizer, saved.optimizer_numbers)
         session.scale.load(saved.scaler)
@@ -321,7 +378,7 @@ def _end_early(session: Session, reason: Ending) -> None:
             with session.context.phase("save", "Writing the model as it is now"), session.meter.during("saving"):
                 results.write_result(session)
             remember_run(session, report_memory(session))
-    resumable = bool(checkpoints.list_checkpoints(session.context.folder.checkpoints))
+    resumable = bool(list_checkpoints(session.context.folder.checkpoints))
     session.context.emit(Stopped(session.counters.step, reason, resumable))
 
 

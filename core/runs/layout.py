@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "start.safetensors"
 
     @property
+    def consent(self) -> Path:
+        """What has changed since a state was saved, and the user has agreed to all the same."""
+        return self.path / "consent.json"
+
+    @property
     def samples(self) -> Path:
         """Answers to the sample prompts, one JSON file per sampled step."""
         return self.path / "samples"

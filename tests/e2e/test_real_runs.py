@@ -44,9 +44,10 @@ def test_a_small_run_leaves_exactly_what_it_promises(short_starter: Path, tmp_pa
     files = {path.relative_to(finished.folder.path).as_posix() for path in finished.folder.path.rglob("*")}
     assert files == {
         "spec.yaml", "plan.json", "facts.json", "process.json", "events.jsonl", "engine.log", "engine.lock",
-        "outcome.json", "control", "checkpoints", "checkpoints/step-00000006", "samples",
+        "outcome.json", "control", "checkpoints", "samples",
         "samples/step-00000000.json", "samples/step-00000006.json", "adapter",
-        *(f"checkpoints/step-00000006/{name}" for name in (
+        "checkpoints/step-00000003", "checkpoints/step-00000006",  # the best one so far, and the last
+        *(f"checkpoints/step-0000000{step}/{name}" for step in (3, 6) for name in (
             "manifest.json", "masters.safetensors", "optimizer.safetensors", "random.safetensors", "state.json")),
         *(f"adapter/{name}" for name in (
             "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "lowrank.json", "README.md")),

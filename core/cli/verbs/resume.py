@@ -4,6 +4,7 @@ import argparse
 
 from core.cli.console import Console
 from core.errors import ExitCode, UserError, error
+from core.runs.layout import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or folder of the run")
     parser.add_argument("--detach", action="store_true", help="start it and return at once")
     parser.add_argument(
-        "--processes", metavar="N", default="0", help="share the rest of the work among so many processes"
+        "--accept-changes",
+        action="store_true",
+        help="go on although data, model or settings have changed since the state was saved; says what",
     )
 
 
@@ -22,11 +25,26 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     from core.runs.store import find_run
 
     folder = find_run(options.run)
-    if not options.processes.isdigit():
-        message = f"“{options.processes}” is not a number of processes."
-        raise UserError(error("--processes", message, "Write for example --processes 2."))
     outcome = read_outcome(folder)
     if outcome is not None and outcome.kind == "completed":
         message = f"The run “{folder.path.name}” is complete: {outcome.message}"
         raise UserError(error(str(folder.path), message, "Start a new run to train further."))
-    return start_and_follow(folder, console, detach=options.detach, processes=int(options.processes))
+    if options.accept_changes:
+        _accept_changes(folder, console)
+    return start_and_follow(folder, console, detach=options.detach)
+
+
+def _accept_changes(folder: RunFolder, console: Console) -> None:
+    """Makes the plan anew from what is there now, and says in which ways that is not what was saved."""
+    from core.runs.resuming import accept, look_again, refusal
+
+    seen = look_again(folder)
+    if seen.blocked:
+        raise refusal(seen)
+    accept(seen)
+    if not seen.changes:
+        console.line("Nothing has changed since the state was saved.")
+        return
+    console.line("Going on although this has changed since the state was saved:")
+    for change in seen.changes:
+        console.line(f"  {change.message}")

@@ -16,6 +16,7 @@ from core.facts.model_files import read_model
 from core.plan.choices import training_of
 from core.plan.disk import CHECKPOINT_TEXTS, COMPANIONS, HEADER_LINE, TOKEN_BYTES, disk_of
 from core.plan.types import Disk
+from core.runs.saved_states import Counters, Identity
 from core.spec.run_spec import RunSpec
 from tests.core.export.tiny_models import make_base
 
@@ -68,8 +69,8 @@ def written(folder: Path, family: str, optimizer: str, **settings: Any) -> Writt
     steps.step()
     state, _ = checkpoints.save_checkpoint(
         folder / "checkpoints",
-        counters=checkpoints.Counters(step=1),
-        fingerprints=checkpoints.Fingerprints("m", "d", "s", "t"),
+        counters=Counters(step=1),
+        identity=Identity(),
         masters=dict(masters.named()),
         optimizer=optimizer_tensors(steps),
         scaler={"factor": 1.0, "good_steps": 0},

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,18 @@ torch = pytest.importorskip("torch")
 
 from core.data.types import Encoded  # noqa: E402
 from core.engine import checkpoints, selfcheck  # noqa: E402
-from core.engine.checkpoints import Counters, Fingerprints  # noqa: E402
 from core.engine.loading import checkpoint_layers  # noqa: E402
 from core.engine.loss import LogitShape, make_loss_head  # noqa: E402
 from core.engine.masters import Masters  # noqa: E402
 from core.engine.optimizer import load_optimizer, make_optimizer, optimizer_tensors  # noqa: E402
 from core.engine.scaling import INITIAL, LossScale  # noqa: E402
 from core.errors import FailureKind, JobError  # noqa: E402
+from core.runs.identity import changes, weights_sample  # noqa: E402
+from core.runs.saved_states import Counters, Identity, list_checkpoints  # noqa: E402
 from tests.core.engine import families  # noqa: E402
 
 pytestmark = pytest.mark.torch
-PRINTS = Fingerprints("m", "d", "s", "t")
+PRINTS = Identity("m", "w", "d", {"rows": "1"}, "t", "k", {"training.seed": 42}, {"optimizer": "adamw"}, "x")
 
 
 # --- masters -----------------------------------------------------------------------------------------------------
@@ -135,11 +137,11 @@ def test_loss_scale_halves_on_overflow_and_calls_it_explained() -> None:
 # --- checkpoints -------------------------------------------------------------------------------------------------
 
 
-def save(folder: Path, step: int, keep: int = 2, value: float = 0.0) -> Path:
+def save(folder: Path, step: int, keep: int = 2, value: float = 0.0, best: int = 0) -> Path:
     path, size = checkpoints.save_checkpoint(
         folder,
-        counters=Counters(step=step, best_loss=1.5),
-        fingerprints=PRINTS,
+        counters=Counters(step=step, best_loss=1.5, best_step=best),
+        identity=PRINTS,
         masters={"w": torch.full((4,), value)},
         optimizer=({"0.step": torch.tensor(3.0)}, {}),
         scaler={"factor": 1.0, "good_steps": 0},
@@ -155,7 +157,7 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
     assert state is not None
     assert complaints == []
     assert state.counters == Counters(step=7, best_loss=1.5)
-    assert state.fingerprints == PRINTS
+    assert state.identity == PRINTS
     assert state.masters["w"].tolist() == [2.5] * 4
     names = {path.name for path in (tmp_path / "step-00000007").iterdir()}
     assert names == {
@@ -170,7 +172,32 @@ def test_a_checkpoint_comes_back_whole(tmp_path: Path) -> None:
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3, 10):
         save(tmp_path, step)
-    assert [path.name for path in checkpoints.list_checkpoints(tmp_path)] == ["step-00000003", "step-00000010"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000003", "step-00000010"]
+
+
+def test_the_best_one_is_kept_beside_the_newest(tmp_path: Path) -> None:
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 2)):
+        save(tmp_path, step, best=best)
+    assert [path.name[-1] for path in list_checkpoints(tmp_path)] == ["2", "4", "5"]
+    save(tmp_path, 6, best=6)
+    assert [path.name[-1] for path in list_checkpoints(tmp_path)] == ["5", "6"]
+
+
+def test_saving_a_step_again_renews_what_is_known_about_it(tmp_path: Path) -> None:
+    path = save(tmp_path, 3, value=1.0)
+    tensors = (path / "masters.safetensors").stat().st_mtime_ns
+    assert save(tmp_path, 3, value=1.0, best=3) == path
+    state, complaints = checkpoints.load_newest(tmp_path)
+    assert state is not None
+    assert (state.counters.best_step, complaints) == (3, [])
+    assert (path / "masters.safetensors").stat().st_mtime_ns == tensors
+
+
+def test_a_damaged_newer_one_never_displaces_a_whole_one(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 9) / "masters.safetensors").unlink()
+    save(tmp_path, 2, keep=1)
+    assert [path.name[-1] for path in list_checkpoints(tmp_path)] == ["2"]
 
 
 @pytest.mark.parametrize("file", ["masters.safetensors", "state.json", "manifest.json", "optimizer.safetensors"])
@@ -187,8 +214,6 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path: Pa
         victim.unlink()
     state, complaints = checkpoints.load_newest(tmp_path)
     assert state is not None
-    if file == "manifest.json" and harm == "flip" and not complaints:
-        pytest.skip("the flipped bit left the manifest's meaning as it was")
     assert state.counters.step == 1
     assert len(complaints) == 1
     assert "step-00000002 is damaged" in complaints[0]
@@ -226,10 +251,45 @@ def test_all_sources_of_chance_continue_where_they_were(tmp_path: Path) -> None:
     assert [draw() for _ in range(3)] == after
 
 
-def test_a_state_of_other_data_is_refused_by_name() -> None:
-    with pytest.raises(JobError, match="training data") as caught:
-        checkpoints.require_same(PRINTS, Fingerprints("m", "other", "s", "t"))
+def test_a_state_of_other_settings_is_refused_by_name_and_taken_with_consent() -> None:
+    now = replace(PRINTS, settings={"training.seed": 43}, data="other", files={"rows": "2"})
+    found = changes(PRINTS, now)
+    assert [change.message for change in found] == [
+        "The setting training.seed was 42 and is 43 now.",
+        "The data file rows has changed.",
+    ]
+    with pytest.raises(JobError, match=r"training\.seed was 42 and is 43 now\. The data file rows") as caught:
+        checkpoints.require_same(found, ())
     assert caught.value.failure.kind is FailureKind.RESUME_MISMATCH
+    assert "--accept-changes" in caught.value.failure.hint
+    with pytest.raises(JobError, match="rows has changed"):
+        checkpoints.require_same(found, found[:1])
+    assert checkpoints.require_same(found, found) == [change.message for change in found]
+    assert checkpoints.require_same((), ()) == []
+
+
+def test_no_consent_helps_where_tensors_do_not_fit() -> None:
+    found = changes(PRINTS, replace(PRINTS, trained="y", chosen={"optimizer": "lion"}))
+    assert [change.path for change in found] == ["chosen.optimizer", "trained"]
+    with pytest.raises(JobError, match="optimizer was adamw and is lion now") as caught:
+        checkpoints.require_same(found, found)
+    assert "accept" not in caught.value.failure.hint
+
+
+def test_a_setting_that_an_old_state_does_not_know_counts_as_its_default() -> None:
+    assert changes(PRINTS, replace(PRINTS, settings={"training.seed": 42, "training.warmup": 0.05})) == ()
+    found = changes(PRINTS, replace(PRINTS, settings={"training.seed": 42, "training.warmup": 0.1}))
+    assert [(change.path, change.before, change.after) for change in found] == [("training.warmup", "0.05", "0.1")]
+
+
+def test_other_weights_of_the_same_shapes_are_noticed(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(1_000_000))
+    before = weights_sample(tmp_path, [weights.name])
+    data = bytearray(weights.read_bytes())
+    data[-3] ^= 1
+    weights.write_bytes(data)
+    assert weights_sample(tmp_path, [weights.name]) != before
 
 
 # --- self-check --------------------------------------------------------------------------------------------------
