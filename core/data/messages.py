@@ -132,11 +132,7 @@ def _read_message(turn: object, what: str, roles: Mapping[str, str]) -> Message:
 
 def _shown(value: object) -> str:
     """A value as a sentence quotes it, whatever it is and however long."""
-    return _plain_text(json.dumps(value, default=str, ensure_ascii=False))
-
-
-def _plain_text(text: str) -> str:
-    return elide(text.encode("utf-8", "replace").decode())
+    return elide(json.dumps(value, default=str, ensure_ascii=False))
 
 
 def _content(value: object, role: str, extra: dict[str, Any], what: str) -> str:
@@ -168,9 +164,7 @@ def _part(part: object, extra: dict[str, Any], what: str) -> str:
         extra["tool_calls"] = [*extra.get("tool_calls", ()), *_calls(called, what)]
         return ""
     if kind not in ("text", "input_text", "output_text"):
-        raise MisfitError(
-            f"the content of {what} has a part of type “{_plain_text(str(kind))}”; only text can be trained."
-        )
+        raise MisfitError(f"the content of {what} has a part of type “{elide(str(kind))}”; only text can be trained.")
     return to_text(text, f"the content of {what}")
 
 

@@ -256,6 +256,6 @@ def _ends_inside_a_character(rest: bytes) -> bool:
 
 
 def elide(text: str, width: int = 60) -> str:
-    """The beginning of a text on one line, for quoting it in a sentence."""
-    flat = " ".join(text[: 4 * width].split())
+    """The beginning of a text on one line, for quoting it in a sentence; halves of character pairs become “?”."""
+    flat = " ".join(text[: 4 * width].encode("utf-8", "replace").decode().split())
     return flat if len(flat) <= width and len(text) <= 4 * width else flat[: width - 1].rstrip() + "…"

@@ -107,6 +107,7 @@ def write(path: Path, *parts: str | bytes) -> Path:
             '{"text": "another shape"}',
             "has no column “prompt”, unlike the first rows of the file; its columns are “text”",
         ),
+        ('{"half \\ud83d": "another shape"}', "its columns are “half ?”"),
         ('{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}', "“messages”"),
         ('{"prompt": "a", "completion": NaN}', "is missing (NaN)"),
         ('{"prompt": "a", "completion": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
