@@ -173,7 +173,7 @@ def test_non_finite_steps_change_nothing_are_counted_and_end_the_run(
     from core.errors import JobError
 
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    healthy, calls, learned = LossHead.summed, [0], []
+    healthy, calls, learned = LossHead.summed, [-1], []  # one pass before the first step proves the attention
 
     def sick(self: LossHead, one: object) -> object:
         summed = healthy(self, one)  # type: ignore[arg-type]
