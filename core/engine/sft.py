@@ -5,6 +5,7 @@ tokens of the step and divided once (`core.engine.step`).
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,13 +17,13 @@ from core.data.types import Encoded
 from core.engine import checkpoints, results
 from core.engine.context import JobContext
 from core.engine.distributed import ShortElsewhere
-from core.engine.evaluation import evaluate
-from core.engine.failures import is_out_of_memory
+from core.engine.evaluation import Evaluation, evaluate
 from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
 from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
 from core.engine.passes import make_passes
 from core.engine.sampling import Sampling, answer
 from core.engine.session import Session, build
+from core.engine.shortage import give_back, make_do, recompute_as_saved
 from core.engine.step import Outcome, accumulate, apply
 from core.errors import FailureKind, JobError
 from core.events.types import CheckpointSaved, Completed, Evaluated, Notice, Sampled, Started, Step, Stopped
@@ -175,19 +176,11 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
         try:
             return accumulate(session, rows, session.pace.watch(passes), limit)
         except (RuntimeError, MemoryError) as error:
-            smaller = session.counters.micro_batch_tokens // 2
-            elsewhere = isinstance(error, ShortElsewhere)
-            longest = 0 if elsewhere else max(len(row) for row in own)
-            if not is_out_of_memory(error) or smaller < 64 or session.counters.micro_batch_tokens <= longest:
+            if not make_do(session, error, own, learns=True):
                 raise
-            if group is not None and not elsewhere:
+            if group is not None and not isinstance(error, ShortElsewhere):
                 group.say_short()
-        session.masters.clear_gradients()
-        if session.device.type == "cuda":
-            torch.cuda.empty_cache()
-        session.counters = replace(session.counters, micro_batch_tokens=smaller)
-        message = f"The memory ran out; the step is taken again with {smaller} tokens a pass. Nothing else changes."
-        session.context.emit(Notice("warning", "smaller_passes", message))
+        give_back(session)  # not above: the exception holds the tensors of the pass that failed
 
 
 def _evaluate_if_due(session: Session) -> None:
@@ -204,28 +197,15 @@ def _evaluate(session: Session) -> None:
     rows = session.dataset.validation
     if not rows or session.counters.evaluated_step == session.counters.step:
         return
-    context, counters = session.context, session.counters
-
-    def on_pass(done: int, total: int) -> bool:
-        context.progress("evaluate", done, total, "passes")
-        return not context.interrupted
-
+    context = session.context
     with (
         context.phase("evaluate", f"Measuring the loss on {len(rows)} validation rows"),
         session.meter.during("evaluation"),
     ):
-        budget = counters.micro_batch_tokens
-        measured = evaluate(
-            session.head,
-            rows,
-            budget=budget,
-            packing=session.packing,
-            device=session.device,
-            on_pass=on_pass,
-            group=session.group,
-        )
+        measured = _measure(session, rows)
     if measured is None:
         return
+    counters = session.counters
     best = counters.best_loss is None or measured.loss < counters.best_loss
     since_best = 0 if best else counters.evaluations_since_best + 1
     session.counters = replace(
@@ -241,6 +221,32 @@ def _evaluate(session: Session) -> None:
     if _has_enough(session):
         message = f"The validation loss has not improved in {since_best} evaluations, so the training ends here."
         context.emit(Notice("info", "early_stop", message))
+
+
+def _measure(session: Session, rows: Sequence[Encoded]) -> Evaluation | None:
+    """The validation loss, in smaller passes when the memory runs out; None when somebody wants the run to end."""
+    context = session.context
+
+    def on_pass(done: int, total: int) -> bool:
+        context.progress("evaluate", done, total, "passes")
+        return not context.interrupted
+
+    while True:
+        try:
+            return evaluate(
+                session.head,
+                rows,
+                budget=session.counters.micro_batch_tokens,
+                packing=session.packing,
+                device=session.device,
+                on_pass=on_pass,
+                group=session.group,
+            )
+        except (RuntimeError, MemoryError) as error:
+            # Several processes would have to agree, and an evaluation takes less than the steps that went well.
+            if session.group is not None or not make_do(session, error, rows, learns=False):
+                raise
+        give_back(session)
 
 
 def _has_enough(session: Session) -> bool:
@@ -323,6 +329,7 @@ def _continue_from_checkpoint(session: Session) -> None:
         session.scale.load(saved.scaler)
         checkpoints.restore_random(saved)
         session.counters = saved.counters
+        recompute_as_saved(session)
 
 
 def _announce(session: Session) -> None:
@@ -340,7 +347,7 @@ def _announce(session: Session) -> None:
             compute_dtype=choices.compute_dtype.value,
             attention=session.attention,
             loss_head=session.head.kind,
-            checkpointed_layers=choices.checkpointed_layers.value,
+            checkpointed_layers=max(choices.checkpointed_layers.value, session.counters.recomputed_layers),
             micro_batch_tokens=session.counters.micro_batch_tokens,
         )
     )
