@@ -39,6 +39,8 @@ from core.runs.store import load_facts, load_plan, load_spec
 from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 
+_GO_ON = "plan it anew and go on all the same with “lowrank resume RUN --accept-changes”"
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -171,7 +173,7 @@ def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTempla
         raise JobError(
             FailureKind.PLAN_MISMATCH,
             f"The base model in {folder} is not the one the plan was made for: its files have changed.",
-            "Put the files back, or make a new plan and start a new run.",
+            f"Put the files back, or {_GO_ON}.",
         )
     tokenizer = Tokenizer.load(folder)
     template = choose_template(order.spec.data.template, order.model, tokenizer)
@@ -184,10 +186,19 @@ def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTempla
     if dataset.facts.fingerprint != order.data.fingerprint:
         raise JobError(
             FailureKind.PLAN_MISMATCH,
-            "The training data is not what the plan was made for: a file, the template or the tokenizer has changed.",
-            "Put the files back, or make a new plan and start a new run.",
+            f"The training data is not what the plan was made for: {_changed_data(order.data, dataset.facts)}",
+            f"Put it back, or {_GO_ON}.",
         )
     return tokenizer, template, dataset
+
+
+def _changed_data(planned: DataFacts, now: DataFacts) -> str:
+    """What of the data is not as it was, by name where it is a file."""
+    before = {file.path: file.sha256 for file in planned.files}
+    names = [Path(file.path).name for file in now.files if before.get(file.path) != file.sha256]
+    if names:
+        return f"{', '.join(names)} changed."
+    return "the template, the tokenizer or the way in which files are read has changed."
 
 
 def _assemble(
