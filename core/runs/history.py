@@ -100,7 +100,7 @@ def summarise(folder: RunFolder) -> RunSummary:
         outcome = None
         live = record is not None and record.alive
         if not live:
-            outcome = read_outcome(folder, since=record.started if record else 0.0)
+            outcome = read_outcome(folder, of=record)
         if outcome is None:
             state = _recent_state(folder, record)
             outcome = None if live or state.ended is None else outcome_of(state.ended, state)

@@ -12,6 +12,7 @@ from core.events.types import Completed, Failed, Stopped
 from core.paths import write_json
 from core.records import RecordError, from_plain, to_plain
 from core.runs.layout import RunFolder
+from core.runs.process_record import ProcessRecord
 
 OutcomeKind = Literal["completed", "stopped", "failed", "crashed", "lost"]
 Terminal = Stopped | Failed | Completed
@@ -63,6 +64,7 @@ class Outcome:
         detail: traceback or the last lines of ``engine.log``.
         result: what the kind of job promises, such as the path it wrote.
         ended: Unix time.
+        process: the engine process that it is about (`process_name`); empty while nobody has said.
     """
 
     kind: OutcomeKind
@@ -81,6 +83,7 @@ class Outcome:
     detail: str = ""
     result: Mapping[str, object] = field(default_factory=dict)
     ended: float = field(default_factory=time.time)
+    process: str = ""
 
     @property
     def title(self) -> str:
@@ -181,8 +184,13 @@ def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
     write_json(folder.outcome, to_plain(outcome))
 
 
-def read_outcome(folder: RunFolder, *, since: float = 0.0) -> Outcome | None:
-    """The outcome that somebody wrote after a Unix time; None while there is none (or none that can be read).
+def read_outcome(folder: RunFolder, *, of: ProcessRecord | None = None) -> Outcome | None:
+    """The outcome that somebody wrote; None while there is none (or none that can be read).
+
+    Args:
+        folder: where it lies.
+        of: only what is said about this engine process. An outcome that names no process is held against the time at
+            which it was started; one that does needs no clock, which may have been set back meanwhile.
 
     Raises:
         OSError: the file is there and cannot be read.
@@ -193,4 +201,11 @@ def read_outcome(folder: RunFolder, *, since: float = 0.0) -> Outcome | None:
         return None
     except (ValueError, RecursionError, RecordError):
         return None
-    return outcome if outcome.ended >= since else None
+    if of is None or (outcome.process == process_name(of) if outcome.process else outcome.ended >= of.started):
+        return outcome
+    return None
+
+
+def process_name(record: ProcessRecord) -> str:
+    """What an outcome calls the process that it is about."""
+    return f"{record.pid} {record.birth}"

@@ -21,7 +21,7 @@ from core.runs.control import clear_requests, place_request
 from core.runs.launch import LaunchCommand, engine_command, exit_status, launch
 from core.runs.layout import Request, RunFolder
 from core.runs.lock import require_free
-from core.runs.outcome import Outcome, Terminal, outcome_of, read_outcome, summed_up, write_outcome
+from core.runs.outcome import Outcome, Terminal, outcome_of, process_name, read_outcome, summed_up, write_outcome
 from core.runs.process_record import ProcessRecord, log_size, read_process, write_process
 from core.runs.process_tree import family, kill, rebooted_since, terminate
 from core.runs.run_room import require_room_to_go_on
@@ -154,7 +154,7 @@ class Supervisor:
                 self._record = record or self._record
                 self._seen_alive = alive
                 found = self._catch_up(first_seq=self._record.first_seq)
-                outcome = None if alive else read_outcome(self.folder, since=record.started if record else 0.0)
+                outcome = None if alive else read_outcome(self.folder, of=record)
             except OSError as failure:
                 raise _unusable(self.folder, failure) from failure
             if record is None and outcome is None and not found:
@@ -327,15 +327,15 @@ class Supervisor:
             kill(family(self._record.key))  # what it left behind would keep the GPU
         known = None
         if self._terminal is None and not self._forced and self._exit() is None:
-            known = read_outcome(self.folder, since=self._record.started)
+            known = read_outcome(self.folder, of=self._record)
             now = time.monotonic()
             self._gone_since = self._gone_since or now
             if known is None and now - self._gone_since < _COURTESY_SECONDS:
                 return
-        outcome = known or self._judge()
+        outcome = known or replace(self._judge(), process=process_name(self._record))
         if unkillable:
             outcome = _with_note(outcome, f"Process {self._record.pid} could not be ended; a restart frees its memory.")
-        if known is None and (self._started_here or read_outcome(self.folder, since=self._record.started) is None):
+        if known is None and (self._started_here or read_outcome(self.folder, of=self._record) is None):
             try:
                 write_outcome(self.folder, outcome)
             except OSError as failure:

@@ -1,6 +1,7 @@
 """Every way to end has its words, its title and its exit code."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from core.events.types import (
 from core.runs import crash
 from core.runs.crash import Exit, crashed, forced, last_lines, lost, memory_kills
 from core.runs.layout import RunFolder
-from core.runs.outcome import Outcome, OutcomeKind, outcome_of, read_outcome, write_outcome
+from core.runs.outcome import Outcome, OutcomeKind, outcome_of, process_name, read_outcome, write_outcome
+from core.runs.process_record import ProcessRecord
 
 STARTED = Started(0, 100, 80, 4, 1, 2, "none", "fp32", "sdpa", "chunked", 0, 2048)
 
@@ -176,8 +178,17 @@ def test_an_outcome_is_kept_on_disk(tmp_path: Path) -> None:
     outcome = outcome_of(Failed("non_finite", "It diverged.", "Lower it.", "t"), SAVED, exit_status=4)
     write_outcome(folder, outcome)
     assert read_outcome(folder) == outcome
-    assert read_outcome(folder, since=outcome.ended) == outcome
-    assert read_outcome(folder, since=outcome.ended + 1) is None
+    same, later = (ProcessRecord(7, "b", outcome.ended + delay) for delay in (0, 1))
+    assert read_outcome(folder, of=same) == outcome
+    assert read_outcome(folder, of=later) is None
+
+
+def test_an_outcome_belongs_to_its_process_whatever_the_clock_says(tmp_path: Path) -> None:
+    folder, own = RunFolder(tmp_path), ProcessRecord(7, "b", 0.0)
+    outcome = replace(outcome_of(Completed(5, 1.0, "Done.", {}), SAVED), process=process_name(own))
+    write_outcome(folder, outcome)
+    assert read_outcome(folder, of=replace(own, started=outcome.ended + 3600)) == outcome
+    assert read_outcome(folder, of=ProcessRecord(7, "another birth", 0.0)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "exploded", "message": ""}', '{"message": "x"}'])

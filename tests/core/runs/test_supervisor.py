@@ -6,12 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import ExitCode, UserError
 from core.events.types import CheckpointSaved, Event, Hello, Started, Step, Stopped, Unknown
+from core.paths import write_json
+from core.records import to_plain
 from core.runs import supervisor as supervisor_module
 from core.runs.control import pending_requests, place_request
 from core.runs.launch import LaunchCommand
@@ -294,6 +297,17 @@ def test_an_outcome_that_cannot_be_saved_is_still_told(
     assert outcome.kind == "completed"
     assert "could not be saved" in outcome.hint
     assert "No space left on device" in outcome.hint
+
+
+def test_a_clock_that_was_set_back_loses_no_outcome(run_folder: RunFolder, fake: Fake) -> None:
+    assert start(run_folder, fake("ok")).wait().kind == "completed"
+    record = read_process(run_folder)
+    assert record is not None
+    write_json(run_folder.process, to_plain(replace(record, started=record.started + 3600)))
+    supervisor = Supervisor(run_folder)
+    supervisor.attach()
+    assert supervisor.outcome is not None
+    assert supervisor.outcome.kind == "completed"
 
 
 def test_ctrl_c_in_a_listener_loses_no_event(run_folder: RunFolder, fake: Fake) -> None:
