@@ -100,7 +100,8 @@ def _rank_edits(case: Case, rank: int) -> tuple[Edit, ...]:
     """Another rank with alpha moved along, so that the adapters act as strongly as before."""
     spec = case.spec.adapter
     usual = usual_alpha(spec.method, rank)
-    alpha = float(f"{spec.alpha * usual / usual_alpha(spec.method, spec.rank):.3g}")
+    before = usual_alpha(spec.method, spec.rank)  # 0 where the rank is out of its bounds
+    alpha = float(f"{spec.alpha * usual / before:.3g}") if before > 0 else usual
     bounds = field_at("adapter.alpha").setting.bounds
     allowed = bounds is None or bounds.contains(alpha)
     return Edit("adapter.rank", rank), Edit("adapter.alpha", alpha if allowed else usual)
