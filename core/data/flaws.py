@@ -16,6 +16,8 @@ _LEFT_OPEN = re.compile(
     r"(?<!\$)\{\{\s*[A-Za-z_][\w .\-]{0,40}\}\}"
     r"|<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"
     r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
+    r"|\[(?:(?:Ihre?n?|[Dd]eine?n?|[Vv]otre|[Ss]u|[Tt]u|[Ss]eu|[Ii]l tuo) (?:Name|Namen|nom|nombre|nome)\b|[Ii]nsérer\b"
+    r"|[Ii]nsertar\b|[Ii]nserire\b|[Ii]nserir\b|您的|你的|请输入|请填写|插入|此处)[^\]\n]{0,60}\]"
     r"|\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"
     r"|\bT[O]DO\s*:"
     r"|^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$",
@@ -25,7 +27,10 @@ _HINTS = ("orem", "ODO", "TBD")
 _RARE_HINTS = (("{", "{{"), ("X", "IXME"), ("/", "N/A"))
 """Each with a letter of it that is looked for first, because one letter is found six times as fast as several."""
 
-_OPENED = re.compile(r"[<\[](?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL|Insert|insert|Your|your|Placeholder)")
+_OPENED = re.compile(
+    r"[<\[](?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL|Insert|insert|Your|your|Placeholder"
+    r"|Ihre?n? N|[Dd]eine?n? N|[Vv]otre n|[Ss]u n|[Tt]u n|[Ss]eu n|[Ii]l tuo n|[Ii]ns[ée]r|您的|你的|请|插入|此处)"
+)
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
 _REFUSES = re.compile(
@@ -34,8 +39,31 @@ _REFUSES = re.compile(
     r"|\bI(?:'m| am) (?:so |very )?sorry,? but I (?:can(?:'|no)t|am (?:unable|not able)|won't)\b"
     r"|\bI (?:can(?:'|no)t|won't|am unable to|am not able to) (?:fulfill|comply with|assist with|help with|provide|"
     r"answer|do) (?:that|this|your)\b"
+    # German, French, Spanish, Portuguese, Italian, Russian, Chinese and Japanese.
+    r"|\b[Aa]ls (?:eine? )?(?:KI|[Ss]prachmodell|künstliche Intelligenz)\b"
+    r"|\b[Tt]ut mir leid, aber ich kann\b"
+    r"|\b[Ee]n tant qu(?:e |')(?:une? )?(?:IA|intelligence artificielle|modèle de langage|modèle linguistique)\b"
+    r"|\b[Jj]e suis (?:vraiment )?désolée?, mais je ne (?:peux|suis) pas\b"
+    r"|\b[Cc]omo (?:una? |uma? )?(?:IA|intelig[eê]ncia artificial|modelo de (?:lenguaje|linguagem))\b"
+    r"|\b(?:[Ll]o siento|[Ss]into muito|[Dd]esculpe), (?:pero no puedo|mas não posso)\b"
+    r"|\b(?:[Ii]n quanto|[Cc]ome) (?:un |un')?(?:IA|intelligenza artificiale|modello linguistico)\b"
+    r"|\b[Mm]i dispiace, ma non posso\b"
+    r"|\b[Кк]ак (?:ИИ|языковая модель|искусственный интеллект)\b|\b[Ии]звините, но я не могу\b"
+    r"|作为(?:一个|一名|一款|一种)?(?:AI|人工智能|大?语言模型)"
+    r"|我(?:只)?是(?:一个|一名|一款|一种)?(?:AI|人工智能|大?语言模型)"
+    r"|(?:抱歉|对不起)[,，]?\s*(?:但)?我(?:无法|不能|没有办法)"
+    r"|(?:AI|人工知能|言語モデル)として"
 )
-_REFUSAL_HINTS = ("AI", "language model", "sorry", "I can", "I won't", "able to")
+_REFUSAL_HINTS = (
+    "AI", "language model", "sorry", "I can", "I won't", "able to", "KI", "prachmodell", "tut mir", "Tut mir", "IA",
+    "ntelligen", "odelo de l", "odello l", "iento, pero", "mas não", "ispiace, ma",
+)  # fmt: skip
+_REFUSAL_HINTS_ABROAD = (
+    "ünstliche", "odèle l", "odèle de l", "désolé", "ИИ", "языков", "искусств", "звините", "人工", "模型", "抱歉",
+    "对不起", "モデル",
+)  # fmt: skip
+"""With letters beyond ASCII: looked for only where a text has such."""
+
 _OPENING = 300
 """Answers that refuse say so at once; what stands further behind is rather a quotation."""
 
@@ -103,8 +131,15 @@ def _may_hold_a_place(text: str) -> bool:
 def find_refusal(sample: Sample) -> str | None:
     """An answer that refuses, or says that it is a program, as assistants of other makers do."""
     openings = (text[:_OPENING].replace("’", "'") for text in answer_texts(sample))
-    suspects = (text for text in openings if any(hint in text for hint in _REFUSAL_HINTS))
+    suspects = (text for text in openings if _may_refuse(text))
     return _first((text, match.span()) for text in suspects if (match := _REFUSES.search(text)))
+
+
+def _may_refuse(text: str) -> bool:
+    for hint in _REFUSAL_HINTS:
+        if hint in text:
+            return True
+    return not text.isascii() and any(hint in text for hint in _REFUSAL_HINTS_ABROAD)
 
 
 def find_loop(sample: Sample) -> str | None:
