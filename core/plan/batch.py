@@ -6,6 +6,9 @@ from core.facts.types import LengthFacts
 from core.plan.types import Batch
 from core.spec.sections import TrainingSpec
 
+_MOST_STEPS = 10**12
+"""Far above what the setting allows: a number without end is complained about and must not end the planning."""
+
 
 def count_steps(training: TrainingSpec, rows: int) -> tuple[int, int]:
     """Optimizer steps of one epoch and of the whole run.
@@ -16,13 +19,13 @@ def count_steps(training: TrainingSpec, rows: int) -> tuple[int, int]:
     batch = max(1, training.effective_batch)
     per_epoch = math.ceil(rows / batch)
     if training.max_steps > 0:
-        return per_epoch, training.max_steps
+        return per_epoch, min(training.max_steps, _MOST_STEPS)
     epochs = training.epochs if math.isfinite(training.epochs) else 0.0
     whole = math.floor(round(max(0.0, epochs), 9))
     # Fractions such as 1.1 - 1 are a hair above the number that was meant and must not cost a step.
     fraction = max(0.0, round(epochs - whole, 9))
     rest = min(per_epoch, math.ceil(round(fraction * rows / batch, 6)))
-    return per_epoch, max(1 if rows else 0, whole * per_epoch + rest)
+    return per_epoch, min(max(1 if rows else 0, whole * per_epoch + rest), _MOST_STEPS)
 
 
 def batch_of(training: TrainingSpec, rows: LengthFacts, micro_batch_tokens: int, *, packing: bool) -> Batch:
