@@ -74,8 +74,10 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
             slope = narrow = logits
             del logits, scores, bent
         else:
-            slope = tape.buffer(rows, "words", FP32) if size != FP32 else logits
+            slope = logits  # the round before loses its slopes here, before the wide ones are made
             del logits
+            if size != FP32:
+                slope = tape.buffer(rows, "words", FP32)
             if form.capped:
                 square = tape.buffer(rows, "words", FP32)
                 damping = tape.buffer(rows, "words", FP32)

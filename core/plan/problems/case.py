@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from core.errors import Edit
 from core.facts.types import DataFacts, Facts, LengthFacts, ModelFacts
 from core.plan.choices import Decision, decide
+from core.plan.disk import disk_of
 from core.plan.types import Batch, Curve, Disk, Duration
 from core.spec.run_spec import RunSpec
 
@@ -63,4 +64,15 @@ class Case:
         """Whether a fix leaves a run that fits as one that fits: no fix may trade a warning for an error."""
         if self.decision.memory.verdict in ("does_not_fit", "unknown"):
             return True
-        return decide(self.with_edits(edits), self.facts).memory.verdict != "does_not_fit"
+        spec = self.with_edits(edits)
+        decision = decide(spec, self.facts)
+        return decision.memory.verdict != "does_not_fit" and self._has_room(spec, decision)
+
+    def _has_room(self, spec: RunSpec, decision: Decision) -> bool:
+        """Whether another spec's checkpoints and result have room on the disk, if those of this one have."""
+        model, training, disk = self.model, decision.training, self.disk
+        if model is None or training is None or disk is None or disk.run_bytes > disk.free_bytes:
+            return True
+        optimizer = decision.choices.optimizer.value
+        now = disk_of(spec, model, training.targets, training.trained, optimizer, disk.free_bytes)
+        return now.run_bytes <= now.free_bytes
