@@ -62,11 +62,10 @@ class Case:
 
     def still_fits(self, *edits: Edit) -> bool:
         """Whether a fix leaves a run that fits as one that fits: no fix may trade a warning for an error."""
-        if self.decision.memory.verdict in ("does_not_fit", "unknown"):
-            return True
         spec = self.with_edits(edits)
         decision = decide(spec, self.facts)
-        return decision.memory.verdict != "does_not_fit" and self._has_room(spec, decision)
+        unfit = self.decision.memory.verdict in ("does_not_fit", "unknown")
+        return (unfit or decision.memory.verdict != "does_not_fit") and self._has_room(spec, decision)
 
     def _has_room(self, spec: RunSpec, decision: Decision) -> bool:
         """Whether another spec's checkpoints and result have room on the disk, if those of this one have."""
