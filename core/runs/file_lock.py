@@ -38,6 +38,16 @@ def exclusive(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator
         yield
 
 
+def lock_within(handle: int, seconds: float) -> bool:
+    """Takes the lock on an open file as soon as it is free; False where it is still held after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not try_lock(handle):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 if sys.platform == "win32":
     import msvcrt
 

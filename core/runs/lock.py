@@ -1,12 +1,11 @@
 """One engine per folder: a lock that the system itself gives back when its holder dies, however it dies."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.errors import ExitCode, UserError, error
-from core.runs.file_lock import try_lock
+from core.runs.file_lock import lock_within, try_lock
 from core.runs.layout import RunFolder
 from core.runs.process_record import claim_process, is_own, living_process
 
@@ -43,7 +42,7 @@ def hold_lock(folder: RunFolder) -> Iterator[None]:
     """
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _lock_within(handle, _PATIENCE_SECONDS):
+        if not lock_within(handle, _PATIENCE_SECONDS):
             raise FolderBusy(folder, _read_pid(handle))
         record = living_process(folder)
         if record is not None and not is_own(record):
@@ -74,15 +73,6 @@ def require_free(folder: RunFolder) -> None:
             raise FolderBusy(folder, _read_pid(handle))
     finally:
         os.close(handle)
-
-
-def _lock_within(handle: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not try_lock(handle):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def _read_pid(handle: int) -> int | None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from core import paths
 from core.errors import ExitCode, UserError
 from core.events.types import Stopped
-from core.runs.file_lock import try_lock
+from core.runs.file_lock import lock_within
 from core.runs.history import is_run
 from core.runs.layout import RunFolder
 from core.runs.lock import FolderBusy
@@ -222,7 +222,7 @@ def main(make_supervisor: MakeSupervisor = Supervisor) -> int:
     queue_dir().mkdir(parents=True, exist_ok=True)
     handle = os.open(queue_dir() / "runner.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _lock_within(handle, _PATIENCE_SECONDS):
+        if not lock_within(handle, _PATIENCE_SECONDS):
             _log.info("another process is at the queue already")
             return ExitCode.DONE
         runner = Runner(make_supervisor)
@@ -238,15 +238,6 @@ def main(make_supervisor: MakeSupervisor = Supervisor) -> int:
     finally:
         os.close(handle)
     return ExitCode.DONE
-
-
-def _lock_within(handle: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not try_lock(handle):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ExitCode
+from core.runs import file_lock
 from core.runs import lock as lock_module
 from core.runs.child_env import child_env
 from core.runs.control import clear_requests, pending_requests, place_request, take_request
@@ -101,7 +102,8 @@ def test_a_killed_holder_blocks_nobody(folder: RunFolder) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_without_locks_the_record_serves(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network file systems have no locks; a living engine in the record is respected all the same."""
-    monkeypatch.setattr(lock_module, "try_lock", lambda handle: True)
+    for module in (file_lock, lock_module):
+        monkeypatch.setattr(module, "try_lock", lambda handle: True)
     parent = identify(os.getppid())
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
