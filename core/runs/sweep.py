@@ -113,6 +113,7 @@ def points(spec: RunSpec, axes: Sequence[Axis], name: str, *, alpha_follows: boo
         raise UserError(error("", message, "Leave out some values."))
     names = [axis.path for axis in axes]
     follows = alpha_follows and alpha_would_follow(spec, axes)
+    known = check(spec)
     found: list[Point] = []
     problems: list[Problem] = []
     for combination in itertools.product(*(axis.values for axis in axes)):
@@ -124,7 +125,6 @@ def points(spec: RunSpec, axes: Sequence[Axis], name: str, *, alpha_follows: boo
             point = point.replace(_ALPHA, spec.adapter.alpha / spec.adapter.rank * point.adapter.rank)
         point = point.replace("output.name", safe_name(f"{name}-{label(values)}"))
         found.append(Point(point, values))
-        known = check(spec)
         problems += [
             replace(problem, message=f"With {described(values)}: {problem.message}")
             for problem in check(point)
@@ -183,16 +183,12 @@ def prepare_points(
     Raises:
         UserError: model or data cannot be used; or a plan has more against it than too little room.
     """
-    prepared: list[Prepared] = []
+    if any(path.startswith(_ABOUT_ROWS) for path in found[0].values):
+        prepared = [prepare(point.spec, on_progress=on_progress) for point in found]
+    else:
+        prepared = _planned_again(base or prepare(found[0].spec, on_progress=on_progress), found)
     problems: list[Problem] = []
-    for point in found:
-        about_rows = any(path.startswith(_ABOUT_ROWS) for path in point.values)
-        if base is None or about_rows:
-            one = prepare(point.spec, on_progress=on_progress)
-            base = base or one
-        else:
-            one = _planned_again(base, point.spec)
-        prepared.append(one)
+    for point, one in zip(found, prepared, strict=True):
         if not one.plan.can_start and not one.plan.lacks_only_room:
             problems += [
                 replace(problem, message=f"With {described(point.values)}: {problem.message}")
@@ -204,12 +200,16 @@ def prepare_points(
     return tuple(prepared)
 
 
-def _planned_again(base: Prepared, spec: RunSpec) -> Prepared:
-    """The plan of a spec with the same model and rows as another's."""
-    spec = replace(spec, data=base.spec.data, model=base.spec.model)  # with the paths made absolute there
+def _planned_again(base: Prepared, found: Sequence[Point]) -> list[Prepared]:
+    """The plans of runs with the same model and rows as another."""
     from_planner = plan_with_fixes(base.spec, base.facts).problems
     from_rows = [problem for problem in base.plan.problems if problem not in from_planner]
-    planned = plan_with_fixes(spec, base.facts)
-    return Prepared(
-        spec, base.facts, replace(planned, template=base.plan.template, problems=(*planned.problems, *from_rows))
-    )
+    prepared = []
+    for point in found:
+        output = replace(point.spec.output, folder=base.spec.output.folder)
+        # with the paths made absolute there
+        spec = replace(point.spec, data=base.spec.data, model=base.spec.model, output=output)
+        planned = plan_with_fixes(spec, base.facts)
+        plan = replace(planned, template=base.plan.template, problems=(*planned.problems, *from_rows))
+        prepared.append(Prepared(spec, base.facts, plan))
+    return prepared
