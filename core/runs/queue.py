@@ -144,21 +144,19 @@ class Queue:
         Raises:
             UserError: the run does not wait.
         """
-        waiting = list(self.waiting)
-        place = next((index for index, entry in enumerate(waiting) if entry.path == path), None)
+        place = next((index for index, entry in enumerate(self.waiting) if entry.path == path), None)
         if place is None:
             message = f"The run “{path.name}” does not wait in the queue, so it has no place that could change."
             raise UserError(error(str(path), message, "“lowrank queue” shows the runs that wait."))
-        entry = waiting.pop(place)
-        last = len(waiting)
-        waiting.insert({"first": 0, "up": max(0, place - 1), "down": min(last, place + 1), "last": last}[move], entry)
-        return self._with_waiting(waiting)
+        last = len(self.waiting) - 1
+        return self.placed(path, {"first": 0, "up": max(0, place - 1), "down": place + 1, "last": last}[move])
 
     def placed(self, path: Path, place: int) -> "Queue":
         """The queue with a waiting run at a place among those that wait, counted from 0; the end where it is beyond."""
         waiting = [entry for entry in self.waiting if entry.path != path]
         moved = [entry for entry in self.waiting if entry.path == path]
-        return self._with_waiting([*waiting[:place], *moved, *waiting[place:]])
+        others = (entry for entry in self.entries if entry.state != "queued")
+        return self._with_entries((*others, *waiting[:place], *moved, *waiting[place:]))
 
     def without(self, path: Path) -> "Queue":
         """The queue without a run; its folder stays where it is.
@@ -193,9 +191,6 @@ class Queue:
             raise UserError(error("", message, "Give the whole name, or the number in front of it."))
         message = f"There is no run “{wanted}” in the queue."
         raise UserError(error("", message, "“lowrank queue” lists the runs in it."))
-
-    def _with_waiting(self, waiting: list[Entry]) -> "Queue":
-        return self._with_entries((*(entry for entry in self.entries if entry.state != "queued"), *waiting))
 
     def _with_entries(self, entries: Iterable[Entry]) -> "Queue":
         return replace(self, entries=tuple(sorted(entries, key=_place)))
