@@ -205,7 +205,7 @@ def find_run(name_or_path: str) -> RunFolder:
         raise _not_found("No run is named.", "Give the name of a run, its folder, or “last”.")
     parent = paths.runs_dir()
     if not _is_path(wanted):
-        runs = _names(parent)
+        runs = run_names(parent)
         if wanted in runs:
             return RunFolder(parent / wanted)
         if wanted == LAST:
@@ -222,7 +222,7 @@ def find_run(name_or_path: str) -> RunFolder:
         raise _not_found(f"{path} is not a run: it has neither a spec nor events.", "Name a run's own folder.")
     if _is_path(wanted):
         raise _not_found(f"There is no folder {path}.", "Check the path.")
-    close = difflib.get_close_matches(wanted, _names(parent), n=_SHOWN_NAMES)
+    close = difflib.get_close_matches(wanted, run_names(parent), n=_SHOWN_NAMES)
     advice = f"Did you mean {_some(close)}?" if close else "“lowrank runs” lists the runs there are."
     raise _not_found(f"There is no run “{wanted}” in {parent}.", advice)
 
@@ -231,7 +231,8 @@ def _is_path(text: str) -> bool:
     return "/" in text or os.sep in text or text in (".", "..") or text.startswith("~")
 
 
-def _names(parent: Path) -> list[str]:
+def run_names(parent: Path) -> list[str]:
+    """The names of the runs in a runs folder, sorted; none where it cannot be read."""
     try:
         children = sorted(item.name for item in os.scandir(parent) if item.is_dir() and not item.name.startswith("."))
     except OSError:

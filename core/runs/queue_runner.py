@@ -16,7 +16,7 @@ from core import paths
 from core.errors import ExitCode, UserError
 from core.events.types import Stopped
 from core.runs.file_lock import lock_within
-from core.runs.history import is_run
+from core.runs.history import run_names
 from core.runs.layout import RunFolder
 from core.runs.lock import FolderBusy
 from core.runs.outcome import Outcome
@@ -209,11 +209,8 @@ def _goes_on(supervisor: Supervisor, outcome: Outcome) -> bool:
 
 def _living_runs() -> list[str]:
     """Names of the runs in the usual folder that an engine works on."""
-    try:
-        folders = [RunFolder(path) for path in paths.runs_dir().iterdir() if path.is_dir()]
-    except FileNotFoundError:
-        return []
-    return sorted(folder.path.name for folder in folders if is_run(folder) and living_process(folder) is not None)
+    parent = paths.runs_dir()
+    return [name for name in run_names(parent) if living_process(RunFolder(parent / name)) is not None]
 
 
 def main(make_supervisor: MakeSupervisor = Supervisor) -> int:
