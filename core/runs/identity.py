@@ -1,7 +1,7 @@
 """What a saved state belongs to, and in which named ways that may differ from what there is now."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,9 +128,10 @@ def _settings(saved: Identity, now: Identity) -> Iterator[Change]:
 
 
 def _data(saved: Identity, now: Identity) -> Iterator[Change]:
-    before, after = (Counted(side.files) for side in (saved, now))
-    gone = [path for path, value in saved.files.items() if value not in after.hashes]
-    come = [path for path, value in now.files.items() if value not in before.hashes]
+    # known by what they hold, wherever they lie
+    before, after = (frozenset(side.files.values()) for side in (saved, now))
+    gone = [path for path, value in saved.files.items() if value not in after]
+    come = [path for path, value in now.files.items() if value not in before]
     for path in gone:
         if path in now.files:
             message = f"The data file {path} has changed."
@@ -147,18 +148,6 @@ def _data(saved: Identity, now: Identity) -> Iterator[Change]:
     if not gone and not come and saved.template == now.template and saved.tokenizer == now.tokenizer:
         message = "The rows are not the same any more: how files are read, cut or sorted has changed."
         yield Change("data", _short(saved.data), _short(now.data), message)
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """Data files, asked for by what they hold."""
-
-    files: Mapping[str, str]
-
-    @property
-    def hashes(self) -> frozenset[str]:
-        """What they hold, wherever they lie."""
-        return frozenset(self.files.values())
 
 
 def _short(text: str) -> str:
