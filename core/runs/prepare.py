@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core import paths
 from core.data.dataset import load_dataset
 from core.data.hub_files import find_hub_data, pin_hub_data
 from core.data.source import check_file
@@ -19,6 +18,7 @@ from core.plan.planner import plan
 from core.plan.solve import is_unsolved, solve, with_fixes
 from core.plan.types import Plan
 from core.runs.device_records import known_machine
+from core.runs.store import runs_folder
 from core.spec.codec import resolve_paths
 from core.spec.hub_data import is_hub_data
 from core.spec.rules import check
@@ -60,7 +60,7 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     spec = resolve_paths(spec, Path.cwd())
     spec = replace(spec, data=pin_hub_data(spec.data))
     report("Looking at this computer", 0, 0)
-    hardware, records = known_machine(read_hardware(_runs_folder(spec)))
+    hardware, records = known_machine(read_hardware(runs_folder(spec)))
     report("Reading the base model’s files", 0, 0)
     model = _read_model(spec)
     if not model.here or not rows_named:
@@ -114,10 +114,6 @@ def missing_files(spec: RunSpec) -> list[Problem]:
         except UserError as failure:
             problems += failure.problems
     return problems
-
-
-def _runs_folder(spec: RunSpec) -> Path:
-    return Path(spec.output.folder) if spec.output.folder.strip() else paths.runs_dir()
 
 
 def _without_repeats(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

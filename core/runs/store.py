@@ -40,6 +40,7 @@ __all__ = [
     "load_plan",
     "load_spec",
     "run_name",
+    "runs_folder",
     "safe_name",
 ]
 
@@ -70,7 +71,7 @@ def create_run(spec: RunSpec, facts: Facts, plan: Plan) -> RunFolder:
     Raises:
         UserError: the disk has no room for the run, or the folder cannot be made.
     """
-    parent = Path(spec.output.folder).expanduser().absolute() if spec.output.folder.strip() else paths.runs_dir()
+    parent = runs_folder(spec)
     require_room_to_start(plan.disk, parent)
 
     def fill(folder: RunFolder) -> None:
@@ -123,6 +124,11 @@ def _create(parent: Path, name: str, fill: Callable[[RunFolder], None]) -> RunFo
     raise UserError(
         error("output.name", f"There are too many runs called “{name}” in {parent}.", "Choose another name.")
     )
+
+
+def runs_folder(spec: RunSpec) -> Path:
+    """Where the folder of a run of this spec goes."""
+    return Path(spec.output.folder).expanduser().absolute() if spec.output.folder.strip() else paths.runs_dir()
 
 
 def run_name(spec: RunSpec, now: time.struct_time) -> str:

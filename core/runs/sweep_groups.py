@@ -14,7 +14,7 @@ from core.records import RecordError, from_plain, to_plain
 from core.runs.layout import RunFolder
 from core.runs.prepare import Prepared
 from core.runs.run_room import require_room_to_start
-from core.runs.store import create_run, run_name, safe_name
+from core.runs.store import create_run, run_name, runs_folder, safe_name
 from core.runs.sweep import Point
 from core.spec.run_spec import RunSpec
 from core.spec.values import to_plain as plain_value
@@ -65,11 +65,10 @@ def create_group(name: str, found: Sequence[Point], prepared: Sequence[Prepared]
     Raises:
         UserError: the disk has no room for all of them, or a folder cannot be made.
     """
-    spec = found[0].spec
-    parent = Path(spec.output.folder).expanduser().absolute() if spec.output.folder.strip() else paths.runs_dir()
     disks = [one.plan.disk for one in prepared if one.plan.disk is not None]
     if disks:
-        require_room_to_start(replace(disks[0], run_bytes=sum(disk.run_bytes for disk in disks)), parent)
+        together = replace(disks[0], run_bytes=sum(disk.run_bytes for disk in disks))
+        require_room_to_start(together, runs_folder(found[0].spec))
     members = []
     for point, one in zip(found, prepared, strict=True):
         members.append(Member(create_run(one.spec, one.facts, one.plan).path, point.values))

@@ -21,10 +21,9 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Writes or prints the script; starts nothing."""
     import time
 
-    from core import paths
     from core.paths import write_atomic
     from core.runs.launch_scripts import Script
-    from core.runs.store import run_name
+    from core.runs.store import run_name, runs_folder
     from core.spec.codec import read_spec
 
     spec = read_spec(Path(options.spec))
@@ -39,8 +38,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
                 "Use fewer processes, or more rows a step.",
             )
         )
-    parent = Path(spec.output.folder).expanduser() if spec.output.folder.strip() else paths.runs_dir()
-    folder = Path(options.run) if options.run else parent / run_name(spec, time.localtime())
+    folder = Path(options.run) if options.run else runs_folder(spec) / run_name(spec, time.localtime())
     script = Script(
         options.kind,
         Path(options.spec).absolute(),
