@@ -42,9 +42,14 @@ class _Label:
 
 def draw_run_curve(state: RunState, path: Path, *, title: str = "") -> None:
     """`draw_loss_curve` for the losses of a run."""
+    draw_loss_curve(*_losses(state), path, title=title)
+
+
+def _losses(state: RunState) -> tuple[Points, Points]:
+    """Training and validation."""
     steps = [int(step) for step in state.history.column("step")]
     train = list(zip(steps, state.history.column("loss"), strict=True))
-    draw_loss_curve(train, [(item.step, item.loss) for item in state.evaluations], path, title=title)
+    return train, [(item.step, item.loss) for item in state.evaluations]
 
 
 def draw_loss_curve(train: Points, validation: Points, path: Path, *, title: str = "") -> None:
@@ -60,23 +65,15 @@ def draw_loss_curve(train: Points, validation: Points, path: Path, *, title: str
         ValueError: there is no finite loss at all.
         OSError: the file cannot be written.
     """
-    # The figure classes alone: pyplot would look for a screen and keep every figure alive.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     train, validation = _finite(train), _finite(validation)
     if not train and not validation:
         raise ValueError("there is no loss to draw yet")
-    figure = Figure(figsize=(WIDTH / DOTS_PER_INCH, HEIGHT / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.075, 0.105, 0.745, 0.775 if title else 0.835))
-    _dress(axes, title, "; steps faint, smoothed strong" if len(train) >= _SMOOTH_FROM else "")
+    explanation = "; steps faint, smoothed strong" if len(train) >= _SMOOTH_FROM else ""
+    axes = _new_axes(0.745, title, explanation)
     labels = _draw_training(axes, train) + _draw_validation(axes, validation)
     _limit(axes, train, validation)
     _label_ends(axes, labels)
-    image = io.BytesIO()
-    canvas.print_png(image)
-    write_atomic(path, image.getvalue())
+    _write(axes, path)
 
 
 def draw_curves_over(runs: Sequence[tuple[str, RunState]], path: Path, *, title: str = "") -> None:
@@ -91,18 +88,10 @@ def draw_curves_over(runs: Sequence[tuple[str, RunState]], path: Path, *, title:
         ValueError: no run has a finite loss.
         OSError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH / DOTS_PER_INCH, HEIGHT / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.075, 0.105, 0.9, 0.775 if title else 0.835))
-    _dress(axes, title, "; smoothed where there are many steps")
+    axes = _new_axes(0.9, title, "; smoothed where there are many steps")
     everything: list[tuple[int, float]] = []
     for index, (name, state) in enumerate(runs):
-        steps = [int(step) for step in state.history.column("step")]
-        train = _finite(list(zip(steps, state.history.column("loss"), strict=True)))
-        validation = _finite([(item.step, item.loss) for item in state.evaluations])
+        train, validation = map(_finite, _losses(state))
         if train or validation:
             colour = _SERIES[index % len(_SERIES)]
             style = _STYLES[index // len(_SERIES) % len(_STYLES)]
@@ -115,8 +104,25 @@ def draw_curves_over(runs: Sequence[tuple[str, RunState]], path: Path, *, title:
         raise ValueError("there is no loss to draw yet")
     _limit(axes, everything, [])
     axes.legend(loc="upper right", frameon=False, fontsize=11, labelcolor=_TEXT)
+    _write(axes, path)
+
+
+def _new_axes(width: float, title: str, explanation: str) -> Any:
+    """Empty axes, so wide as a share of the picture."""
+    # The figure classes alone: pyplot would look for a screen and keep every figure alive.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / DOTS_PER_INCH, HEIGHT / DOTS_PER_INCH), dpi=DOTS_PER_INCH, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.075, 0.105, width, 0.775 if title else 0.835))
+    _dress(axes, title, explanation)
+    return axes
+
+
+def _write(axes: Any, path: Path) -> None:
     image = io.BytesIO()
-    canvas.print_png(image)
+    axes.figure.canvas.print_png(image)
     write_atomic(path, image.getvalue())
 
 
