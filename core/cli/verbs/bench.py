@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.console import Console
+from core.cli.numbers import whole_number
 from core.errors import ExitCode, UserError, error
 
 if TYPE_CHECKING:
@@ -57,10 +58,10 @@ def _lengths(text: str) -> list[int]:
 
     if not text:
         return list(LENGTHS)
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and 16 <= int(word) <= 1_048_576 for word in words):
+    lengths = {whole_number(word.strip(), 16, 1_048_576) for word in text.split(",")}
+    if None in lengths:
         raise UserError(error("--lengths", f"“{text}” is no list of lengths.", "Write whole numbers: 512,2048."))
-    return sorted({int(word) for word in words})
+    return sorted(length for length in lengths if length is not None)
 
 
 def _print(bench: "AttentionBench", console: Console) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.console import Console
+from core.cli.numbers import whole_number
 from core.cli.spec_options import add_change_arguments, change_spec
 from core.errors import ExitCode
 from core.spec.demo import STEPS, demo_spec
@@ -139,6 +140,7 @@ def _print_next(folder: "RunFolder", console: Console) -> None:
 
 
 def _steps(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100_000:
+    steps = whole_number(text, 1, 100_000)
+    if steps is None:
         raise argparse.ArgumentTypeError(f"“{text}” is not a whole number from 1 to 100,000")
-    return int(text)
+    return steps

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from core.cli.console import Console
+from core.cli.numbers import whole_number
 from core.errors import ExitCode, UserError, error
 
 
@@ -64,6 +65,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
 
 
 def _number(option: str, text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    number = whole_number(text, 1)
+    if number is None:
         raise UserError(error(option, f"“{text}” is not a number of at least 1.", f"Write for example {option} 2."))
-    return int(text)
+    return number

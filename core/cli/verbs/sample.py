@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from core.cli.console import Console
+from core.cli.numbers import whole_number
 from core.errors import ExitCode, UserError, error
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ def _number(low: float, high: float) -> Any:
 
 def _whole(low: int, high: int) -> Any:
     def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        number = whole_number(text, low, high)
+        if number is None:
             raise argparse.ArgumentTypeError(f"“{text}” is not a whole number from {low:,} to {high:,}")
-        return int(text)
+        return number
 
     return read

@@ -200,3 +200,13 @@ def test_the_demo_looks_at_its_target_first(lowrank: LowRank, tmp_path: Path) ->
     said = lowrank("demo", "--out", tmp_path)
     assert said.code == 2
     assert "nothing is overwritten" in said.err
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²", "9" * 5000])
+def test_counts_that_are_no_counts(lowrank: LowRank, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("model:\n  base: starter\n")
+    for words in (("launch-script", path, f"--nodes={text}"), ("bench", "attention", f"--lengths=512,{text}")):
+        said = lowrank(*words)
+        assert said.code == 2, said.err
+        assert text[:40] in said.err
