@@ -5,6 +5,7 @@ from typing import Any
 
 from core.cli.console import Console
 from core.cli.run_report import print_commands, program
+from core.cli.tables import columns, joined
 from core.records import to_plain
 from core.runs.history import summarise
 from core.runs.queue import Entry, Queue
@@ -31,12 +32,11 @@ def print_queue(queue: Queue, console: Console) -> None:
         print_commands(console, [(f"{program()} queue add SPEC.yaml …", "put runs into it")])
         return
     rows = [_row(number, entry) for number, entry in enumerate(queue.entries, 1)]
-    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(len(_HEAD))]
-    console.line(console.bold(_line(_HEAD, widths)))
-    for entry, row in zip(queue.entries, rows, strict=True):
-        word = row[2].ljust(widths[2])
+    title, *lines = columns((_HEAD, *rows))
+    console.line(console.bold(joined(title)))
+    for entry, (number, name, word, *others) in zip(queue.entries, lines, strict=True):
         painted = console.colour(_COLOURS[entry.state], word) if entry.state in _COLOURS else word
-        console.line(_line(row, widths).replace(f"  {word}", f"  {painted}", 1))
+        console.line(joined((number, name, painted, *others)))
         if entry.reason and entry.state != "done":
             console.paragraph(entry.reason, "     ")
     console.line()
@@ -66,10 +66,6 @@ def _row(number: int, entry: Entry) -> tuple[str, ...]:
         format_duration(run.seconds) if begun and run.seconds else expected,
         entry.group,
     )
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _commands(state: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.cli.console import Console
 from core.cli.run_report import print_commands, program
+from core.cli.tables import columns, joined
 from core.errors import ExitCode, UserError, error
 from core.records import to_plain
 from core.runs.prepare import Prepared
@@ -194,7 +195,6 @@ def _loss(value: float | None) -> str:
 
 
 def _print_rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> None:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        console.line(console.bold(text) if row is head else text)
+    title, *lines = map(joined, columns((head, *rows)))
+    console.line(console.bold(title))
+    console.lines(lines)

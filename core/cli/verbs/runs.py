@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.console import Console
+from core.cli.tables import columns, joined
 from core.errors import ExitCode
 from core.units import format_duration
 
@@ -50,18 +51,12 @@ def _print_table(runs: "tuple[RunSummary, ...]", console: Console) -> None:
         )
         for run in runs
     ]
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    console.line(console.bold(_row(head, widths)))
-    for run, row in zip(runs, rows, strict=True):
-        status = row[1].ljust(widths[1])
-        painted = console.colour(_COLOURS.get(run.status, "red"), status)
-        console.line(_row(row, widths).replace(f"  {status}", f"  {painted}", 1))
+    title, *lines = columns((head, *rows))
+    console.line(console.bold(joined(title)))
+    for run, (name, status, *others) in zip(runs, lines, strict=True):
+        console.line(joined((name, console.colour(_COLOURS.get(run.status, "red"), status), *others)))
         if run.status in ("failed", "crashed", "lost", "damaged") and run.problem:
             console.paragraph(run.problem, "    ")
-
-
-def _row(cells: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _loss(value: float | None) -> str:
