@@ -1,13 +1,14 @@
 """The queue in words: what it does, the runs in it, and what can be done next."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from core.cli.console import Console
 from core.cli.run_report import print_commands, program
 from core.cli.tables import columns, joined
 from core.records import to_plain
-from core.runs.history import summarise
+from core.runs.history import RunSummary
 from core.runs.queue import Entry, Queue
 from core.units import format_duration
 
@@ -24,14 +25,15 @@ _STATES = {
 }
 
 
-def print_queue(queue: Queue, console: Console) -> None:
-    """The whole queue, and the commands that may be wanted now."""
+def print_queue(queue: Queue, runs: Sequence[RunSummary], console: Console) -> None:
+    """The whole queue with a summary of each run, and the commands that may be wanted now."""
     state = queue.state
     if not queue.entries:
         console.line("The queue is empty.")
         print_commands(console, [(f"{program()} queue add SPEC.yaml …", "put runs into it")])
         return
-    rows = [_row(number, entry) for number, entry in enumerate(queue.entries, 1)]
+    numbered = enumerate(zip(queue.entries, runs, strict=True), 1)
+    rows = [_row(number, entry, run) for number, (entry, run) in numbered]
     title, *lines = columns((_HEAD, *rows))
     console.line(console.bold(joined(title)))
     for entry, (number, name, word, *others) in zip(queue.entries, lines, strict=True):
@@ -52,8 +54,7 @@ def print_queue(queue: Queue, console: Console) -> None:
 _HEAD = ("#", "RUN", "STATE", "STEP", "LOSS", "VALIDATION", "TIME", "GROUP")
 
 
-def _row(number: int, entry: Entry) -> tuple[str, ...]:
-    run = summarise(entry.folder)
+def _row(number: int, entry: Entry, run: RunSummary) -> tuple[str, ...]:
     begun = entry.state != "queued" or run.step
     expected = f"about {format_duration(entry.expected_seconds)}" if entry.expected_seconds else ""
     return (
@@ -82,7 +83,7 @@ def _commands(state: str) -> list[tuple[str, str]]:
     return []
 
 
-def queue_record(queue: Queue) -> dict[str, Any]:
+def queue_record(queue: Queue, runs: Sequence[RunSummary]) -> dict[str, Any]:
     """The queue for programs."""
     return {
         "state": queue.state,
@@ -90,7 +91,7 @@ def queue_record(queue: Queue) -> dict[str, Any]:
         "seconds_left": queue.seconds_left,
         "time": time.time(),
         "entries": [
-            {"run": entry.name, "folder": str(entry.path), **to_plain(entry), "status": summarise(entry.folder).status}
-            for entry in queue.entries
+            {"run": entry.name, "folder": str(entry.path), **to_plain(entry), "status": run.status}
+            for entry, run in zip(queue.entries, runs, strict=True)
         ],
     }

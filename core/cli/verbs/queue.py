@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Does what the action says, and prints the queue."""
     from core.cli.queue_report import print_queue, queue_record
+    from core.runs.history import summarise
     from core.runs.queue import read_queue
     from core.runs.queueing import hold_queue, start_queue
 
@@ -57,8 +58,9 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     elif options.action in ("pause", "stop"):
         hold_queue(options.action)
     queue = read_queue()
-    print_queue(queue, console)
-    console.result(queue_record(queue))
+    runs = [summarise(entry.folder) for entry in queue.entries]
+    print_queue(queue, runs, console)
+    console.result(queue_record(queue, runs))
     return ExitCode.DONE
 
 
