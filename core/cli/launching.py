@@ -11,24 +11,17 @@ from core.cli.run_report import (
     run_record,
 )
 from core.errors import ExitCode
-from core.runs.launch import engine_command
 from core.runs.layout import RunFolder
 from core.runs.supervisor import Supervisor
 
 
-def start_and_follow(folder: RunFolder, console: Console, *, detach: bool, processes: int = 0) -> ExitCode:
+def start_and_follow(folder: RunFolder, console: Console, *, detach: bool) -> ExitCode:
     """Starts the engine and shows it until it ends; with ``detach`` only says how to find it again.
-
-    Args:
-        folder: the run's.
-        console: where to show it.
-        detach: returns at once.
-        processes: how many share the work; 0 for as many as the run's spec says.
 
     Raises:
         UserError: another engine works on the folder, or this one cannot be started.
     """
-    supervisor = Supervisor(folder, engine_command(folder, processes)) if processes else Supervisor(folder)
+    supervisor = Supervisor(folder)
     name = folder.path.name
     if detach:
         supervisor.start()
