@@ -205,15 +205,19 @@ class Plan:
     notes: Mapping[str, str] | None = None
 
     @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that block the start."""
+        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
+
+    @property
     def can_start(self) -> bool:
         """Whether nothing blocks the start."""
-        blocked = any(problem.severity is Severity.ERROR for problem in self.problems)
-        return not blocked and self.batch is not None and self.parameters is not None
+        return not self.errors and self.batch is not None and self.parameters is not None
 
     @property
     def lacks_only_room(self) -> bool:
         """Whether all that blocks the start is too little memory or disk space, which another moment may bring."""
-        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
+        errors = self.errors
         return bool(errors) and all(self._is_lack_of_room(problem) for problem in errors)
 
     def _is_lack_of_room(self, problem: Problem) -> bool:

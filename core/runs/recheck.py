@@ -37,7 +37,7 @@ def recheck(folder: RunFolder) -> Plan:
     planned = plan_with_fixes(spec, now)
     begun = folder.events().exists()
     # The states that a begun run has saved need no more room; whoever starts it counts what it still needs.
-    errors = [problem for problem in _errors(planned) if not (begun and problem.path == _DISK)]
+    errors = [problem for problem in planned.errors if not (begun and problem.path == _DISK)]
     if errors:
         code = ExitCode.DOES_NOT_FIT if planned.lacks_only_room else ExitCode.BAD_SPEC
         raise UserError(*errors, exit_code=code)
@@ -48,10 +48,6 @@ def recheck(folder: RunFolder) -> Plan:
     write_json(folder.facts, to_plain(now))
     write_json(folder.plan, to_plain(fresh))
     return fresh
-
-
-def _errors(planned: Plan) -> list[Problem]:
-    return [problem for problem in planned.problems if problem.severity is Severity.ERROR]
 
 
 def _is_about_rows(problem: Problem, planned: Plan) -> bool:

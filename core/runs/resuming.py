@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.data.tokenizer import Tokenizer
-from core.errors import ExitCode, Severity, UserError, error
+from core.errors import ExitCode, UserError, error
 from core.paths import write_atomic, write_json
 from core.records import to_plain
 from core.runs.consent import write_consent
@@ -38,9 +38,8 @@ def look_again(folder: RunFolder, *, on_progress: OnProgress | None = None) -> R
         UserError: the spec, the model or the data cannot be used any more, or the run cannot start as it is now.
     """
     prepared = prepare(load_spec(folder), on_progress=on_progress)
-    refused = [problem for problem in prepared.plan.problems if problem.severity is Severity.ERROR]
-    if refused:
-        raise UserError(*refused)
+    if prepared.plan.errors:
+        raise UserError(*prepared.plan.errors)
     return Return(folder, prepared, _changes(folder, prepared))
 
 

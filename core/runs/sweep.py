@@ -192,8 +192,7 @@ def prepare_points(
         if not one.plan.can_start and not one.plan.lacks_only_room:
             problems += [
                 replace(problem, message=f"With {described(point.values)}: {problem.message}")
-                for problem in one.plan.problems
-                if problem.severity == "error"
+                for problem in one.plan.errors
             ]
     if problems:
         raise UserError(*problems)
