@@ -1,5 +1,7 @@
 """From a spec to a run that may start, with words for what takes time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from core.cli.console import Console
@@ -10,7 +12,7 @@ from core.spec.rules import check
 from core.spec.run_spec import RunSpec
 
 if TYPE_CHECKING:
-    from core.runs.prepare import Prepared
+    from core.runs.prepare import OnProgress, Prepared
 
 
 def prepare_spec(spec: RunSpec, console: Console, *, rows_needed: bool = True) -> "Prepared":
@@ -26,14 +28,22 @@ def prepare_spec(spec: RunSpec, console: Console, *, rows_needed: bool = True) -
     """
     from core.runs.prepare import prepare
 
-    def report(what: str, done: int, total: int) -> None:
-        console.progress(f"{what}: {done / total:.0%}" if total else what)
-
     names_hub = any(is_hub_data(name) for name in (*spec.data.train, *spec.data.validation))
     if names_hub and not any(problem.severity is Severity.ERROR for problem in check(spec)):
         fetch_hub_data(spec.data, console)
-    try:
+    with telling(console) as report:
         return prepare(spec, on_progress=report, rows_needed=rows_needed)
+
+
+@contextmanager
+def telling(console: Console) -> Iterator["OnProgress"]:
+    """Says what takes time, and how much of it is done, while the block runs."""
+
+    def report(what: str, done: int, total: int) -> None:
+        console.progress(f"{what}: {done / total:.0%}" if total else what)
+
+    try:
+        yield report
     finally:
         console.end_progress()
 

@@ -83,18 +83,12 @@ def _make(options: argparse.Namespace, console: Console) -> ExitCode:
 
 def _prepare(spec: "RunSpec", found: "Sequence[Point]", console: Console) -> "tuple[Prepared, ...]":
     from core.cli.hub import fetch_hub_data
+    from core.cli.preparing import telling
     from core.runs.sweep import prepare_points
-    from core.spec.hub_data import is_hub_data
 
-    def report(what: str, done: int, total: int) -> None:
-        console.progress(f"{what}: {done / total:.0%}" if total else what)
-
-    if any(is_hub_data(name) for name in (*spec.data.train, *spec.data.validation)):
-        fetch_hub_data(spec.data, console)
-    try:
+    fetch_hub_data(spec.data, console)
+    with telling(console) as report:
         return prepare_points(found, on_progress=report)
-    finally:
-        console.end_progress()
 
 
 def _require_few(found: "Sequence[Point]", prepared: "Sequence[Prepared]", *, sure: bool) -> None:
