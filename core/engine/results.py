@@ -35,8 +35,7 @@ def write_result(session: Session, saved: SavedState | None = None) -> Path:
     """
     trained = saved.masters if saved is not None else dict(session.masters.named())
     step = saved.counters.step if saved is not None else session.counters.step
-    target = session.context.folder.adapter
-    fresh = target.with_name(f"{target.name}.new")
+    target, fresh = session.context.folder.adapter, session.context.folder.fresh_adapter
     shutil.rmtree(fresh, ignore_errors=True)
     if session.order.spec.adapter.method == "full":
         _write_full_model(session, fresh, trained, step)

@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def fresh_adapter(self) -> Path:
+        """The same while it is being written; it takes the other's place when it is whole."""
+        return self.path / "adapter.new"
+
+    @property
     def trained_template(self) -> Path:
         """The text of the chat template that a finished adapter was trained with."""
         return self.adapter / "chat_template.jinja"

@@ -166,7 +166,7 @@ def tidy_up(folder: RunFolder) -> None:
     Raises:
         OSError: something cannot be removed.
     """
-    fresh = folder.adapter.with_name(f"{folder.adapter.name}.new")
+    fresh = folder.fresh_adapter
     if fresh.is_dir() and not folder.adapter.exists():
         os.replace(fresh, folder.adapter)
     for place in (folder.path, folder.checkpoints, folder.samples):
