@@ -40,6 +40,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
 _PATIENCE_SECONDS = 30.0
+_LAYERS = 8
+"""Layouts within layouts that a changed text may pass through: each one asks the next to be laid out."""
 
 
 class WholeWindow:
@@ -70,6 +72,9 @@ class WholeWindow:
             time.sleep(0.005)
         self.app.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         self.app.processEvents()
+        # a living run may have changed a text just now: lay that out, widget by widget, without hearing more of the run
+        for _ in range(_LAYERS):
+            self.app.sendPostedEvents(None, QEvent.Type.LayoutRequest)
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         """Lets the application work until something is so."""
