@@ -23,6 +23,7 @@ def test_the_defaults_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "30000",
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "100",
         "LRU_CACHE_CAPACITY": "64",
         "MALLOC_MMAP_THRESHOLD_": "1048576",
