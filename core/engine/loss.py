@@ -4,6 +4,7 @@ The vocabulary projection of a long row would be the largest tensor of the whole
 of positions at a time, and the gradient of the hidden states is computed in the same visit, so nothing is kept.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +15,10 @@ from torch.nn import functional
 from core.engine.passes import Pass
 
 CHUNK_BYTES = 128 * 1024**2
-CACHED_BYTES = 4 * 1024**2
-"""Scores that a processor works on at a time."""
+SMALLEST_CHUNK = 64
+CACHED_CHUNK, CACHED_BYTES = 256, 4 * 1024**2
+"""Positions whose logits a processor holds (products of 256 rows were the fastest of 64 to 682), and scores in float32
+that it works on at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +53,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         shape: LogitShape,
     ) -> torch.Tensor:
         """Hidden (K, width), weight (vocabulary, width), targets (K,) -> scalar, float32."""
-        chunk = max(64, CHUNK_BYTES // (weight.shape[0] * 4))
         wants_weight = ctx.needs_input_grad[1]
         wants_bias = bias is not None and ctx.needs_input_grad[2]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
         grad_bias = torch.zeros(weight.shape[0], device=weight.device) if wants_bias else None
-        for start in range(0, hidden.shape[0], chunk):
-            part, aim = hidden[start : start + chunk], targets[start : start + chunk, None]
-            slope = functional.linear(part, weight, bias)
-            if _by_rows(slope):
-                total += _make_slope_by_rows(slope, aim, shape)
-            else:
-                slope = slope.float()
-                if shape.scale != 1.0:
-                    slope.mul_(shape.scale)
-                damping = None
-                if shape.softcap is not None:
-                    slope.div_(shape.softcap).tanh_()
-                    damping = 1.0 - slope.square()
-                    slope.mul_(shape.softcap)
-                total += (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
-                slope = torch.softmax(slope, dim=-1)
-                slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
-                if damping is not None:
-                    slope.mul_(damping)
-                if shape.scale != 1.0:
-                    slope.mul_(shape.scale)
+        visit = _by_rows if _prefers_rows(hidden) else _at_once
+        start = 0
+        for lost, slope in visit(hidden, weight, bias, targets[:, None], shape):
+            total += lost
+            end = start + slope.shape[0]
             narrow = slope.to(hidden.dtype)
-            grad_hidden[start : start + chunk] = narrow @ weight
+            torch.mm(narrow, weight, out=grad_hidden[start:end])
             if grad_weight is not None:
-                grad_weight += (narrow.T @ part).float()
+                grad_weight += (narrow.T @ hidden[start:end]).float()
             if grad_bias is not None:
                 grad_bias += slope.sum(dim=0, dtype=torch.float32)
+            start = end
+            del slope, narrow  # before the next chunk has its own
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.weight_dtype = weight.dtype
         return total
@@ -102,33 +90,82 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         )
 
 
-def _by_rows(logits: torch.Tensor) -> bool:
+_Visits = Iterator[tuple[torch.Tensor, torch.Tensor]]
+"""For each chunk of positions the summed loss, and its derivative by the logits (positions, vocabulary)."""
+
+
+def _prefers_rows(hidden: torch.Tensor) -> bool:
     """Whether a cache decides the speed, as on a processor, and not the number of kernels."""
-    return logits.is_cpu
+    return hidden.is_cpu
 
 
-def _make_slope_by_rows(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape) -> torch.Tensor:
-    """Makes the logits the derivative of the summed loss by them, and returns that loss.
-
-    A few rows at a time, whose float32 copies stay in the processor's cache.
-    """
-    rows = max(1, CACHED_BYTES // (logits.shape[1] * 4))
-    lost = torch.zeros((), dtype=torch.float32)
-    for some, target in zip(logits.split(rows), aim.split(rows), strict=True):
-        scores = some.float() if shape == LogitShape() else some.float() * shape.scale
-        bent = None
+def _at_once(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, aims: torch.Tensor, shape: LogitShape
+) -> _Visits:
+    """All positions of a chunk in each operation; slopes in float32."""
+    chunk = max(SMALLEST_CHUNK, CHUNK_BYTES // (weight.shape[0] * 4))
+    for part, aim in zip(hidden.split(chunk), aims.split(chunk), strict=True):
+        slope = functional.linear(part, weight, bias).float()
+        if shape.scale != 1.0:
+            slope.mul_(shape.scale)
+        damping = None
         if shape.softcap is not None:
-            bent = torch.tanh(scores / shape.softcap)
-            scores = bent * shape.softcap
-        slope = scores.sub_(scores.amax(dim=-1, keepdim=True))
-        aimed = slope.gather(1, target)
-        total = slope.exp_().sum(dim=-1, keepdim=True)
-        lost += (total.log() - aimed).sum()
-        slope.mul_(total.reciprocal())
-        slope.scatter_add_(1, target, torch.full_like(target, -1, dtype=slope.dtype))
-        if bent is not None:
-            slope.mul_(1.0 - bent.square())
-        some.copy_(slope if shape.scale == 1.0 else slope.mul_(shape.scale))
+            slope.div_(shape.softcap).tanh_()
+            damping = 1.0 - slope.square()
+            slope.mul_(shape.softcap)
+        lost = (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
+        slope = torch.softmax(slope, dim=-1)
+        slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
+        if damping is not None:
+            slope.mul_(damping)
+        if shape.scale != 1.0:
+            slope.mul_(shape.scale)
+        yield lost, slope
+        del slope, damping
+
+
+def _by_rows(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, aims: torch.Tensor, shape: LogitShape
+) -> _Visits:
+    """A few rows at a time whose float32 scores stay in the processor's cache; slopes in the type of ``hidden``.
+
+    All chunks use the same memory, which the system would clear page by page for each of them otherwise; so what is
+    yielded holds until the next is asked for.
+    """
+    chunk = min(CACHED_CHUNK, max(SMALLEST_CHUNK, CHUNK_BYTES // (weight.shape[0] * 4)), hidden.shape[0])
+    rows = min(chunk, max(1, CACHED_BYTES // (weight.shape[0] * 4)))
+    logits = hidden.new_empty(chunk, weight.shape[0])
+    room = torch.empty(rows, weight.shape[0])
+    for part, aim in zip(hidden.split(max(1, chunk)), aims.split(max(1, chunk)), strict=True):
+        slopes = logits[: part.shape[0]]
+        if bias is None:
+            torch.mm(part, weight.t(), out=slopes)
+        else:
+            torch.addmm(bias, part, weight.t(), out=slopes)
+        lost = torch.zeros(())
+        for some, target in zip(slopes.split(rows), aim.split(rows), strict=True):
+            lost += _make_slope(some, target, shape, room[: some.shape[0]])
+        yield lost, slopes
+
+
+def _make_slope(logits: torch.Tensor, aim: torch.Tensor, shape: LogitShape, room: torch.Tensor) -> torch.Tensor:
+    """Makes the logits the derivative of the summed loss by them, and returns that loss; ``room`` is overwritten."""
+    scores = room.copy_(logits)
+    if shape.scale != 1.0:
+        scores.mul_(shape.scale)
+    bent = None
+    if shape.softcap is not None:
+        bent = scores.div_(shape.softcap).tanh_().clone()
+        scores.mul_(shape.softcap)
+    slope = scores.sub_(scores.amax(dim=-1, keepdim=True))
+    aimed = slope.gather(1, aim)
+    total = slope.exp_().sum(dim=-1, keepdim=True)
+    lost = (total.log() - aimed).sum()
+    slope.mul_(total.reciprocal())
+    slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
+    if bent is not None:
+        slope.mul_(1.0 - bent.square())
+    logits.copy_(slope if shape.scale == 1.0 else slope.mul_(shape.scale))
     return lost
 
 

@@ -40,7 +40,7 @@ def _constants_are_there() -> None:
 def test_a_step_really_taken_keeps_the_same_ledger(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.engine import loss
 
-    monkeypatch.setattr(loss, "_by_rows", lambda _: False)  # the processor takes the way of the other devices
+    monkeypatch.setattr(loss, "_prefers_rows", lambda _: False)  # the processor takes the way of the other devices
     real, simulated = take(case), simulate(case)
     assert real.static == simulated.static
     assert real.peak_bytes == simulated.peak_bytes

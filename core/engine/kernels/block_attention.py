@@ -6,6 +6,7 @@ attention (arXiv 2205.14135) no scores are kept: the backward pass makes them ag
 pass are one node of the graph, so that no gradient is padded to the length of the pass for each of them.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -50,11 +51,11 @@ class _BlockAttention(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         with torch.profiler.record_function(NAME):
-            groups = key.shape[1]
+            groups, mask = key.shape[1], _mask(query, scale)
             attended = query.new_empty(query.shape[0], query.shape[2], query.shape[1], query.shape[3])
             for start, first, last in _blocks(bounds):
                 asked = _grouped(query, first, last, groups)
-                weights = _weights(asked, key[0, :, start:last], scale, last - first)
+                weights = _weights(asked, key[0, :, start:last], scale, mask[: last - first, : last - first])
                 given = torch.bmm(weights, value[0, :, start:last])
                 attended[0, first:last] = given.view(query.shape[1], last - first, -1).transpose(0, 1)
         ctx.save_for_backward(query, key, value)
@@ -64,7 +65,7 @@ class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value = ctx.saved_tensors
-        given = grads[0].transpose(1, 2)
+        given, mask = grads[0].transpose(1, 2), _mask(query, ctx.scale)
         groups, heads, width = key.shape[1], query.shape[1], query.shape[3]
         grad_query = torch.empty_like(query, memory_format=torch.contiguous_format)
         grad_key = torch.empty_like(key, memory_format=torch.contiguous_format)
@@ -72,12 +73,13 @@ class _BlockAttention(torch.autograd.Function):
         for start, first, last in _blocks(ctx.bounds):
             keys, values = key[0, :, start:last], value[0, :, start:last]
             asked, slope = _grouped(query, first, last, groups), _grouped(given, first, last, groups)
-            weights = _weights(asked, keys, ctx.scale, last - first)
+            weights = _weights(asked, keys, ctx.scale, mask[: last - first, : last - first])
             for_values = torch.bmm(weights.transpose(1, 2), slope)
             slope = torch.bmm(slope, values.transpose(1, 2))
-            slope = torch._softmax_backward_data(slope, weights, -1, slope.dtype).mul_(ctx.scale)  # noqa: SLF001
-            grad_query[0, :, first:last] = torch.bmm(slope, keys).view(heads, last - first, width)
-            for_keys = torch.bmm(slope.transpose(1, 2), asked)
+            slope = torch._softmax_backward_data(slope, weights, -1, slope.dtype)  # noqa: SLF001
+            for_query = torch.bmm(slope, keys).mul_(ctx.scale)  # the factor meets what is narrow
+            grad_query[0, :, first:last] = for_query.view(heads, last - first, width)
+            for_keys = torch.bmm(slope.transpose(1, 2), asked).mul_(ctx.scale)
             grad_key[0, :, first:last] = for_keys[:, first - start :]
             grad_value[0, :, first:last] = for_values[:, first - start :]
             if first > start:
@@ -98,10 +100,26 @@ def _grouped(states: torch.Tensor, first: int, last: int, groups: int) -> torch.
     return states[0, :, first:last].reshape(groups, -1, states.shape[3])
 
 
-def _weights(asked: torch.Tensor, keys: torch.Tensor, scale: float, rows: int) -> torch.Tensor:
-    """What each query takes from each key, (key heads, heads a group x rows, keys), summed in float32."""
-    seen = keys.shape[1]
-    scores = torch.bmm(asked, keys.transpose(1, 2)).float().mul_(scale)
-    hidden = torch.full((rows, rows), -torch.inf).triu_(1)  # only the last keys can lie behind a query
-    scores.view(-1, rows, seen)[:, :, seen - rows :] += hidden
+def _mask(query: torch.Tensor, scale: float) -> torch.Tensor:
+    """What is added to the scores of the last keys: nothing, or minus infinity for those behind a query."""
+    dtype = query.dtype if _is_exact(scale) else torch.float32
+    return torch.full((BLOCK_ROWS, BLOCK_ROWS), -torch.inf, dtype=dtype).triu_(1)
+
+
+def _weights(asked: torch.Tensor, keys: torch.Tensor, scale: float, mask: torch.Tensor) -> torch.Tensor:
+    """What each query takes from each key, (key heads, heads a group x rows, keys), summed in float32.
+
+    A power of two, as for heads of 64 and 256 values, only moves the exponent: the queries can be scaled, and the
+    scores need not be made wide for it, because PyTorch's softmax of bfloat16 sums in float32 by itself.
+    """
+    seen, rows = keys.shape[1], mask.shape[0]
+    if _is_exact(scale):
+        scores = torch.bmm(asked * scale, keys.transpose(1, 2))
+    else:
+        scores = torch.bmm(asked, keys.transpose(1, 2)).float().mul_(scale)
+    scores.view(-1, rows, seen)[:, :, seen - rows :] += mask
     return torch.softmax(scores, -1).to(asked.dtype)
+
+
+def _is_exact(scale: float) -> bool:
+    return math.frexp(scale)[0] == 0.5

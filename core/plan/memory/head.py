@@ -24,7 +24,7 @@ class HeadForm:
         tied: its gradient waits for that of the embeddings, which are the same matrix.
         bias: the projection has a bias.
         scaled, capped: what is done to the logits.
-        by_rows: scores become slopes where they lie, a few rows at a time, as on a processor.
+        by_rows: scores become slopes where they lie, a few rows at a time and in the same memory, as on a processor.
     """
 
     layer: Structure
@@ -65,17 +65,15 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
     learns = form.learns and tape.grad
     grown = tape.buffer("one", "vocabulary", FP32) if learns else None
     grown_bias = tape.buffer("one", "words", FP32) if learns and form.bias else None
-    slope = narrow = damping = None
+    logits = tape.buffer("chunk", "words", size) if form.by_rows else None
+    scores = tape.buffer("cached", "words", FP32) if form.by_rows else None
     for rows in ("chunk", "again"):
-        logits = tape.buffer(rows, "words", size)
+        slope = narrow = damping = None
         if form.by_rows:
-            scores = tape.buffer("cached", "words", FP32)
             bent = tape.buffer("cached", "words", FP32) if form.capped else None
-            slope = narrow = logits
-            del logits, scores, bent
+            del bent
         else:
-            slope = logits  # the round before loses its slopes here, before the wide ones are made
-            del logits
+            slope = tape.buffer(rows, "words", size)
             if size != FP32:
                 slope = tape.buffer(rows, "words", FP32)
             if form.capped:
@@ -86,13 +84,12 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
             del scratch
             slope = tape.buffer(rows, "words", FP32)
             narrow = tape.buffer(rows, "words", size) if size != FP32 else slope
-        scratch = tape.buffer(rows, "hidden", size)
-        del scratch
         if learns:
             part = tape.buffer("one", "vocabulary", size)
             wide = tape.buffer("one", "vocabulary", FP32) if size != FP32 else part
             del part, wide
-    del slope, narrow, damping
+        del slope, narrow, damping
+    del logits, scores
     weight = leaf(tape, "vocabulary", size) if learns and not form.tied else None
 
     def gradient(_: Grads) -> Grads:

@@ -18,7 +18,7 @@ from core.plan.memory.widths import model_widths
 from core.plan.parameters import head_of
 
 CHUNK_BYTES, CACHED_BYTES = 128 * 1024**2, 4 * 1024**2  # core.engine.loss
-SMALLEST_CHUNK = 64
+SMALLEST_CHUNK, CACHED_CHUNK = 64, 256
 _NONE: frozenset[str] = frozenset()
 _HEAD = frozenset(("lm_head",))
 LARGEST_FUSED_4BIT = 4  # bitsandbytes/backends/cuda/ops.py, _GEMM_4BIT_CUSTOM_FLOOR_M
@@ -159,7 +159,7 @@ class StepMemory:
             return known[1]
         if len(_counts) >= _KEPT_COUNTS:
             del _counts[next(iter(_counts))]
-        rows = rows_of(size, self.model) | self._rebuilding(size)
+        rows = rows_of(size, self.model, by_rows=self.setting.kind == "cpu") | self._rebuilding(size)
         made = Counted(trace, rows, {**model_widths(self.model), **(kind.widths if kind else self._head_widths())})
         _counts[key] = (self.model, made)  # which keeps the model alive, and so its id its own
         return made
@@ -198,11 +198,13 @@ def _kernel(setting: Setting, model: ModelFacts) -> str:
     return "flash" if setting.number != "fp32" else "efficient"
 
 
-def rows_of(size: Size, model: ModelFacts) -> dict[str, int]:
-    """The numbers behind the ledger's rows."""
+def rows_of(size: Size, model: ModelFacts, *, by_rows: bool) -> dict[str, int]:
+    """The numbers behind the ledger's rows; ``by_rows`` as in `core.plan.memory.head.HeadForm`."""
     before = min(size.next_before or size.longest, size.before)
     after = min(size.next_after or size.longest, size.after)
     chunk = max(SMALLEST_CHUNK, CHUNK_BYTES // max(1, 4 * model.vocab_size))
+    if by_rows:
+        chunk = min(chunk, CACHED_CHUNK)
     return {
         "tokens": size.tokens,
         "kept": size.kept,

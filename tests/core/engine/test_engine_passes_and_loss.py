@@ -139,7 +139,7 @@ def test_chunked_loss_equals_the_definition(
     if by_rows:
         monkeypatch.setattr(loss, "CACHED_BYTES", 7 * 40 * 4)
     else:  # as on a GPU
-        monkeypatch.setattr(loss, "_by_rows", lambda _: False)
+        monkeypatch.setattr(loss, "_prefers_rows", lambda _: False)
     torch.manual_seed(0)
     hidden = torch.randn(150, 16, requires_grad=True)
     weight = torch.randn(40, 16, requires_grad=True)
