@@ -18,10 +18,10 @@ _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBPATH")
 ENGINE_DEFAULTS = {
     "HF_HUB_OFFLINE": "1",  # nothing is fetched behind the user's back; some libraries try at import
     "TOKENIZERS_PARALLELISM": "true",  # said outright, tokenizers neither warns nor turns it off after a fork
-    # Threads that wait for work spin for some tens of microseconds and then sleep. Spinning for long keeps the core from
-    # the thread they wait for where another program is busy; sleeping at once costs a wake-up at each small operation.
-    # Tokens/s on 2 cores, alone and beside two busy programs: spinning for long (libgomp's default) 387 and 88, sleeping
-    # at once 298 and 184, this 388 and 149.
+    # Threads that wait for work spin for some tens of microseconds and then sleep. Spinning for long keeps the core
+    # from the thread they wait for where another program is busy; sleeping at once costs a wake-up at each small
+    # operation. Tokens/s on 2 cores, alone and beside two busy programs: spinning for long (libgomp's default) 387 and
+    # 88, sleeping at once 298 and 184, this 388 and 149.
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "30000",
     # Every length of a pass is a new shape, and oneDNN and PyTorch's layer over it would each keep what they built for
