@@ -28,6 +28,7 @@ VERBS = (
     Verb("plan", "say what a run will do and need, without starting it"),
     Verb("run", "start a run and follow it"),
     Verb("resume", "go on with a run that was stopped or failed"),
+    Verb("extend", "train a finished run further"),
     Verb("launch-script", "write a script that trains with torchrun or Slurm, on several GPUs or machines"),
     Verb("stop", "stop a run; it saves first"),
     Verb("queue", "train runs one after another, such as over night"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from core.cli.console import Console
 from core.errors import ExitCode
 from core.facts.types import DataFacts, Facts, ModelFacts
-from core.plan.types import Choices, Duration, Memory, Plan
+from core.plan.types import Choices, Curve, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
 from core.spec.template_choice import TOOLS
 from core.units import format_bytes, format_count, format_duration, format_energy, format_share
@@ -154,16 +154,7 @@ class _Report:
                 f"loss, and takes about {batch.passes_per_step:.1f} passes through the model",
             )
         if curve is not None:
-            rise = (
-                f"rises for {curve.warmup_steps:,} steps to {curve.peak:g}" if curve.warmup_steps else f"{curve.peak:g}"
-            )
-            after = {
-                "cosine": "falls to zero along a cosine",
-                "linear": "falls to zero along a line",
-                "cosine_restarts": f"falls to zero along a cosine {curve.cycles:,} times",
-                "warmup_stable_decay": f"stays there and falls to zero in the last {curve.decay_steps:,} steps",
-            }
-            self._console.item("Rate", f"{rise}, then {after.get(curve.kind, 'stays there')}")
+            self._console.item("Rate", rate_words(curve))
 
     def time_and_disk(self, plan: Plan) -> None:
         if plan.duration is not None:
@@ -243,3 +234,16 @@ def _memory_table(console: Console, memory: Memory) -> None:
             console.paragraph(part.detail, " " * len(start), start)
         else:
             console.line(start.rstrip())
+
+
+def rate_words(curve: Curve) -> str:
+    """What the learning rate does, from the last extension on if there is one."""
+    rise = f"rises for {curve.warmup_steps:,} steps to {curve.peak:g}" if curve.warmup_steps else f"{curve.peak:g}"
+    after = {
+        "cosine": "falls to zero along a cosine",
+        "linear": "falls to zero along a line",
+        "cosine_restarts": f"falls to zero along a cosine {curve.cycles:,} times",
+        "warmup_stable_decay": f"stays there and falls to zero in the last {curve.decay_steps:,} steps",
+    }
+    words = f"{rise}, then {after.get(curve.kind, 'stays there')}"
+    return f"from step {curve.start:,} on {words}" if curve.start else words

@@ -1,8 +1,10 @@
 """The learning rate over a run, as a pure function of the step, so that nothing has to be saved to resume it."""
 
 import math
+from dataclasses import replace
 
 from core.plan.types import Curve
+from core.spec.extensions import Leg, known_extensions
 from core.spec.sections import TrainingSpec
 
 
@@ -10,8 +12,30 @@ def curve_of(training: TrainingSpec, steps: int) -> Curve:
     """The curve of a run of ``steps`` steps; the warm-up is the asked share of them, rounded up, one step short of all.
 
     A share above zero gives at least one step of warm-up unless the run has only one step. The decay of a stable rate
-    is a share as well, and never reaches into the warm-up.
+    is a share as well, and never reaches into the warm-up. Each extension has a curve of its own, made in the same way
+    for its own steps.
     """
+    legs = [Leg(0, training.learning_rate)]
+    legs += [leg for leg in known_extensions(training.extensions) if leg.step < steps]
+    ends = [*(leg.step for leg in legs[1:]), steps]
+    curve: Curve | None = None
+    for leg, end in zip(legs, ends, strict=True):
+        own = replace(training, learning_rate=leg.rate, schedule=leg.schedule or training.schedule)
+        curve = replace(_leg(own, end - leg.step), steps=end, start=leg.step, earlier=curve)
+    assert curve is not None, "a run begins once at least"
+    return curve
+
+
+def rate_when_longer(training: TrainingSpec, done: int, steps: int) -> float:
+    """The rate of a run's next step after ``done``, had it been planned for ``steps`` steps from the start.
+
+    At least a tenth of the full rate, so that an extension that begins at it learns something.
+    """
+    planned = _leg(training, steps)
+    return max(learning_rate(planned, done), 0.1 * training.learning_rate)
+
+
+def _leg(training: TrainingSpec, steps: int) -> Curve:
     warmup = min(_share_of(training.warmup, steps), max(0, steps - 1))
     restarts, stable = training.schedule == "cosine_restarts", training.schedule == "warmup_stable_decay"
     return Curve(
@@ -43,6 +67,10 @@ def learning_rate(curve: Curve, step: int) -> float:
     """
     if step < 0:
         raise ValueError(f"step {step} is before the start of the run")
+    if curve.start:
+        if curve.earlier is not None and step < curve.start:
+            return learning_rate(curve.earlier, step)
+        return learning_rate(_alone(curve), max(0, step - curve.start))
     if step < curve.warmup_steps:
         return curve.peak * ((step + 1) / curve.warmup_steps)
     if curve.kind == "constant":
@@ -55,6 +83,11 @@ def learning_rate(curve: Curve, step: int) -> float:
     if curve.kind == "cosine_restarts" and progress < 1.0:
         progress = (curve.cycles * progress) % 1.0
     return curve.peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def _alone(curve: Curve) -> Curve:
+    """The curve of an extension, as if it were a run of its own."""
+    return replace(curve, steps=curve.steps - curve.start, start=0, earlier=None)
 
 
 def _decayed(curve: Curve, step: int) -> float:
@@ -84,7 +117,10 @@ def curve_points(curve: Curve, count: int = 200) -> tuple[tuple[int, float], ...
 
 
 def _corners(curve: Curve) -> list[int]:
-    """Steps at which the curve has a corner or a jump: the first of each later cycle, and of the decay."""
+    """Steps at which the curve has a corner or a jump: the first of each later cycle, extension, and of the decay."""
+    if curve.start:
+        before = _corners(curve.earlier) if curve.earlier is not None else []
+        return [*before, curve.start, *(curve.start + step for step in _corners(_alone(curve)))]
     after = curve.steps - curve.warmup_steps
     starts = [curve.warmup_steps + math.ceil(cycle * after / curve.cycles) for cycle in range(1, curve.cycles)]
     starts += [curve.steps - curve.decay_steps] if curve.decay_steps else []

@@ -105,6 +105,8 @@ class Curve:
     """
 
     kind: Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
+        steps: where it ends, counted from the start of the run.
+        start: the step at which this curve begins; before that, `earlier` holds. Above 0 in an extended run.
     peak: float
     warmup_steps: int
     steps: int
@@ -113,6 +115,13 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+    start: int = 0
+    earlier: "Curve | None" = None
+
+    @property
+    def highest(self) -> float:
+        """The highest peak of the whole run."""
+        return max(self.peak, self.earlier.highest if self.earlier is not None else 0.0)
 class MemoryPart:
     """One component of the peak, for the stacked bar; ``name`` is stable and `title` is for people."""
 

@@ -15,6 +15,7 @@ from core.runs.prepare import OnProgress, Prepared, prepare
 from core.runs.saved_states import newest_manifest
 from core.runs.store import load_spec
 from core.spec.codec import to_yaml
+from core.spec.run_spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class Return:
         return tuple(change for change in self.changes if change.blocks)
 
 
-def look_again(folder: RunFolder, *, on_progress: OnProgress | None = None) -> Return:
-    """Reads model, data and the run's spec as they are now. Writes nothing.
+def look_again(folder: RunFolder, spec: RunSpec | None = None, *, on_progress: OnProgress | None = None) -> Return:
+    """Reads model, data and the run's spec (or another ``spec`` for it) as they are now. Writes nothing.
 
     Raises:
         UserError: the spec, the model or the data cannot be used any more, or the run cannot start as it is now.
     """
-    prepared = prepare(load_spec(folder), on_progress=on_progress)
+    prepared = prepare(spec or load_spec(folder), on_progress=on_progress)
     if prepared.plan.errors:
         raise UserError(*prepared.plan.errors)
     return Return(folder, prepared, _changes(folder, prepared))

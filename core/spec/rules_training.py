@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from core.errors import Edit, Fix, Problem, Severity, error, warning
+from core.spec.extensions import known_extensions, parse_extension
 from core.spec.run_spec import RunSpec
 
 
@@ -29,6 +30,25 @@ def _check_result(spec: RunSpec) -> Iterator[Problem]:
         message = "The finished model is to be made of the best state, and that is not kept."
         keep = Fix("Keep the best state", (Edit("training.keep_best", value=True),))
         yield warning("training.result", message, "Keep it, or take the last state.", keep, usual)
+
+
+def _check_extensions(spec: RunSpec) -> Iterator[Problem]:
+    before = 0
+    for text in spec.training.extensions:
+        try:
+            step = parse_extension(text).step
+        except ValueError as failure:
+            advice = "Take it out, or write the step after which the run was extended and the rate it goes on with."
+            rest = tuple(str(leg) for leg in known_extensions(spec.training.extensions))
+            fix = Fix("Take out what cannot be read", (Edit("training.extensions", rest),))
+            yield error("training.extensions", f"One extension cannot be read: {failure}.", advice, fix)
+            return
+        if step <= before:
+            fix = Fix("Train in one go", (Edit("training.extensions", ()),))
+            message = f"The extension at step {step:,} comes after one at step {before:,}."
+            yield error("training.extensions", message, "Write them by rising step, each once.", fix)
+            return
+        before = step
 
 
 def _check_samples(spec: RunSpec) -> Iterator[Problem]:
@@ -110,3 +130,4 @@ TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_formats,
     _check_hardware,
 )
+    _check_extensions,

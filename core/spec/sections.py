@@ -527,6 +527,16 @@ class TrainingSpec:
         affects=("quality",),
     )
     weight_decay: float = setting(
+    extensions: tuple[str, ...] = setting(
+        (),
+        Kind.NAMES,
+        "Extensions",
+        "Where the run was extended: the step after which warm-up and schedule begin anew, and the learning rate that "
+        "they begin at, such as “120: 0.0001”, and a schedule if it is another one. Extending a run writes it.",
+        zero_means="the run is trained in one go",
+        advanced=True,
+        affects=("quality",),
+    )
         0.0,
         Kind.NUMBER,
         "Weight decay",

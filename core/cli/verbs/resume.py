@@ -28,7 +28,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     outcome = read_outcome(folder)
     if outcome is not None and outcome.kind == "completed":
         message = f"The run “{folder.path.name}” is complete: {outcome.message}"
-        raise UserError(error(str(folder.path), message, "Start a new run to train further."))
+        raise UserError(error(str(folder.path), message, f"“lowrank extend {folder.path.name}” trains it further."))
     if options.accept_changes:
         _accept_changes(folder, console)
     return start_and_follow(folder, console, detach=options.detach)

@@ -118,7 +118,7 @@ class RateCurve(QWidget):
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         height = metrics.height()
         left = QRectF(0, area.top() - height / 2, area.left() - 6, height)
-        painter.drawText(left, right, number(curve.peak))
+        painter.drawText(left, right, number(curve.highest))
         painter.drawText(left.translated(0, area.height()), right, "0")
         below = QRectF(area.left(), area.bottom() + 4, area.width(), height)
         painter.drawText(below, Qt.AlignmentFlag.AlignLeft, "0")
@@ -126,7 +126,7 @@ class RateCurve(QWidget):
             painter.drawText(below, Qt.AlignmentFlag.AlignRight, tr("{n} steps", n=count(curve.steps)))
         else:
             painter.drawText(below, Qt.AlignmentFlag.AlignRight, tr("end of the run"))
-        if curve.warmup_steps > 1 and self.known:
+        if curve.warmup_steps > 1 and self.known and not curve.start:
             x = area.left() + area.width() * (curve.warmup_steps - 1) / max(1, curve.steps - 1)
             text = count(curve.warmup_steps)
             if x - area.left() > metrics.horizontalAdvance("00") + metrics.horizontalAdvance(text) / 2:
@@ -166,7 +166,7 @@ class RateCurve(QWidget):
     @staticmethod
     def _at(area: QRectF, curve: Curve, step: int, rate: float) -> QPointF:
         x = area.left() + area.width() * step / max(1, curve.steps - 1)
-        return QPointF(x, area.bottom() - area.height() * rate / (curve.peak or 1.0))
+        return QPointF(x, area.bottom() - area.height() * rate / (curve.highest or 1.0))
 
 
 def _font() -> QFont:

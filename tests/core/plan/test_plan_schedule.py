@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.plan.schedule import curve_of, curve_points, learning_rate
+from core.plan.schedule import curve_of, curve_points, learning_rate, rate_when_longer
 from core.plan.types import Curve
+from core.spec.extensions import Leg, with_extension
 from core.spec.sections import TrainingSpec
 
 KINDS = ("cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay")
@@ -139,3 +140,54 @@ def test_decay_steps(decay: float, warmup: float, steps: int, decayed: int) -> N
 
 def test_a_run_without_steps_has_no_picture() -> None:
     assert curve_points(Curve("cosine", 1.0, 0, 0)) == ()
+
+
+# --- extensions
+
+
+def extended(*extensions: str, **settings: object) -> TrainingSpec:
+    return TrainingSpec(learning_rate=1.0, warmup=0.0, extensions=extensions, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("schedule", KINDS)
+def test_an_extended_run_has_the_same_past_and_a_curve_of_its_own_after_it(schedule: str) -> None:
+    whole = curve_of(extended(schedule=schedule), 100)
+    longer = curve_of(extended("100: 0.25", schedule=schedule), 160)
+    alone = curve_of(dataclasses.replace(extended(schedule=schedule), learning_rate=0.25), 60)
+    assert [learning_rate(longer, step) for step in range(100)] == [learning_rate(whole, step) for step in range(100)]
+    assert [learning_rate(longer, step) for step in range(100, 170)] == [
+        learning_rate(alone, step) for step in range(70)
+    ]
+    assert (longer.start, longer.steps, longer.highest) == (100, 160, 1.0)
+
+
+def test_a_run_can_be_extended_twice() -> None:
+    curve = curve_of(extended("100: 0.5", "150: 0.2", schedule="linear"), 200)
+    assert [learning_rate(curve, step) for step in (0, 50, 100, 125, 150, 175, 200)] == pytest.approx(
+        [1.0, 0.5, 0.5, 0.25, 0.2, 0.1, 0.0]
+    )
+    points = dict(curve_points(curve, 40))
+    assert {0, 99, 100, 149, 150, 199} <= set(points)
+
+
+def test_an_extension_that_is_not_reached_changes_nothing() -> None:
+    assert curve_of(extended("100: 0.5"), 100) == curve_of(extended(), 100)
+
+
+def test_an_extension_goes_on_at_the_rate_of_a_run_planned_so_long() -> None:
+    assert rate_when_longer(extended(schedule="cosine"), 100, 200) == pytest.approx(0.5)
+    assert rate_when_longer(extended(schedule="constant"), 100, 200) == 1.0
+    assert rate_when_longer(extended(schedule="linear"), 190, 200) == pytest.approx(0.1)
+    assert rate_when_longer(extended(schedule="linear"), 199, 200) == pytest.approx(0.1)
+
+
+def test_extensions_are_written_as_they_are_read() -> None:
+    once = with_extension((), Leg(100, 1e-4))
+    assert once == ("100: 0.0001",)
+    assert with_extension(once, Leg(150, 0.5, "linear")) == ("100: 0.0001", "150: 0.5 linear")
+    assert with_extension(("100: 0.1", "150: 0.5"), Leg(100, 0.2)) == ("100: 0.2",)
+
+
+def test_an_extension_may_have_a_schedule_of_its_own() -> None:
+    curve = curve_of(extended("100: 0.5 linear", schedule="cosine"), 200)
+    assert [learning_rate(curve, step) for step in (50, 100, 150)] == pytest.approx([0.5, 0.5, 0.25])

@@ -36,6 +36,11 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
+    ({"training.extensions": ("soon",)}, ERROR, "training.extensions", "is not a step, a colon"),
+    ({"training.extensions": ("9: 2",)}, ERROR, "training.extensions", "not above 0 and at most 1"),
+    ({"training.extensions": ("9: 0.1 wavy",)}, ERROR, "training.extensions", "names no schedule"),
+    ({"training.extensions": ("0: 0.1",)}, ERROR, "training.extensions", "before the first step"),
+    ({"training.extensions": ("9: 0.1", "9: 0.2")}, ERROR, "training.extensions", "comes after one at step 9"),
     ({"training.result": "best", "data.validation_share": 0.0}, WARNING, "training.result", "no validation rows"),
     ({"training.result": "best", "training.keep_best": False}, WARNING, "training.result", "that is not kept"),
     ({"adapter.start": "pissa", "model.quantization": "nf4"}, ERROR, "adapter.start", "rounded anew in 4 bits"),
