@@ -329,6 +329,8 @@ def _continue_from_checkpoint(session: Session) -> None:
         session.scale.load(saved.scaler)
         checkpoints.restore_random(saved)
         session.counters = saved.counters
+        if saved.counters.step == session.order.curve.start:  # an extension gets all of the patience
+            session.counters = replace(saved.counters, evaluations_since_best=0)
         recompute_as_saved(session)
 
 
@@ -347,8 +349,6 @@ def _announce(session: Session) -> None:
             compute_dtype=choices.compute_dtype.value,
             attention=session.attention,
             loss_head=session.head.kind,
-        if saved.counters.step == session.order.curve.start:  # an extension gets all of the patience
-            session.counters = replace(saved.counters, evaluations_since_best=0)
             checkpointed_layers=max(choices.checkpointed_layers.value, session.counters.recomputed_layers),
             micro_batch_tokens=session.counters.micro_batch_tokens,
         )

@@ -102,19 +102,16 @@ class Curve:
     Attributes:
         cycles: how often the rate falls, with restarts.
         decay_steps: in how many steps at the end a stable rate falls.
+        steps: where it ends, counted from the start of the run.
+        start: the step at which this curve begins; before that, `earlier` holds. Above 0 in an extended run.
     """
 
     kind: Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_stable_decay"]
-        steps: where it ends, counted from the start of the run.
-        start: the step at which this curve begins; before that, `earlier` holds. Above 0 in an extended run.
     peak: float
     warmup_steps: int
     steps: int
     cycles: int = 1
     decay_steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
     start: int = 0
     earlier: "Curve | None" = None
 
@@ -122,6 +119,9 @@ class Curve:
     def highest(self) -> float:
         """The highest peak of the whole run."""
         return max(self.peak, self.earlier.highest if self.earlier is not None else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPart:
     """One component of the peak, for the stacked bar; ``name`` is stable and `title` is for people."""
 

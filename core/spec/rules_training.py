@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.spec.extensions import known_extensions, parse_extension
 from core.spec.run_spec import RunSpec
+from core.spec.values import one_line
 
 
 def _check_validation(spec: RunSpec) -> Iterator[Problem]:
@@ -41,7 +42,7 @@ def _check_extensions(spec: RunSpec) -> Iterator[Problem]:
             advice = "Take it out, or write the step after which the run was extended and the rate it goes on with."
             rest = tuple(str(leg) for leg in known_extensions(spec.training.extensions))
             fix = Fix("Take out what cannot be read", (Edit("training.extensions", rest),))
-            yield error("training.extensions", f"One extension cannot be read: {failure}.", advice, fix)
+            yield error("training.extensions", f"One extension cannot be read: {one_line(str(failure))}.", advice, fix)
             return
         if step <= before:
             fix = Fix("Train in one go", (Edit("training.extensions", ()),))
@@ -125,9 +126,9 @@ def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
 TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_validation,
     _check_result,
+    _check_extensions,
     _check_samples,
     _check_optimizer,
     _check_formats,
     _check_hardware,
 )
-    _check_extensions,

@@ -526,7 +526,6 @@ class TrainingSpec:
         step=0.01,
         affects=("quality",),
     )
-    weight_decay: float = setting(
     extensions: tuple[str, ...] = setting(
         (),
         Kind.NAMES,
@@ -537,6 +536,7 @@ class TrainingSpec:
         advanced=True,
         affects=("quality",),
     )
+    weight_decay: float = setting(
         0.0,
         Kind.NUMBER,
         "Weight decay",
