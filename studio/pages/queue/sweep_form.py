@@ -271,13 +271,12 @@ class SweepForm(QWidget):
 
 
 def _words_of(grid: Grid) -> str:
-    words = tr_count(len(grid.points), "One run", "{n} runs")
-    pieces = [words]
+    text = tr_count(len(grid.points), "One run", "{n} runs")
     if grid.seconds:
-        pieces.append(tr("about {time} together", time=format_duration(grid.seconds)))
+        text = tr("{words}, about {time} together", words=text, time=format_duration(grid.seconds))
     if grid.peak_bytes:
-        pieces.append(tr("at most {size} of memory", size=format_bytes(grid.peak_bytes)))
-    text = ", ".join(pieces) + "."
+        text = tr("{words}, at most {size} of memory", words=text, size=format_bytes(grid.peak_bytes))
+    text = tr("{words}.", words=text)
     if grid.without_room:
         late = tr_count(
             grid.without_room,

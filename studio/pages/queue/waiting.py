@@ -176,9 +176,9 @@ class Waiting(QWidget):
         if not count:
             return words
         waits = tr_count(count, "One run waits", "{n} runs wait")
-        if not left:
-            return f"{words} {waits}."
-        return f"{words} {waits}, {tr('about {time}', time=format_duration(left))}."
+        if left:
+            waits = tr("{words}, about {time}", words=waits, time=format_duration(left))
+        return f"{words} {tr('{words}.', words=waits)}"
 
     def selected(self) -> Entry | None:
         """The run that is selected."""
