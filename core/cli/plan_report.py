@@ -6,7 +6,7 @@ from pathlib import Path
 from core.cli.console import Console
 from core.errors import ExitCode
 from core.facts.types import DataFacts, Facts, ModelFacts
-from core.plan.types import Choices, Curve, Duration, Memory, Plan
+from core.plan.types import WHOLE_BASE, Choices, Curve, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
 from core.spec.template_choice import TOOLS
 from core.units import format_bytes, format_count, format_duration, format_energy, format_share
@@ -24,6 +24,7 @@ _CHOICES = (
     ("device", "device"),
     ("weights in", "quantization"),
     ("compute in", "compute_dtype"),
+    ("base in processes", "sharding"),
     ("attention", "attention"),
     ("packing", "packing"),
     ("tokens a pass", "micro_batch_tokens"),
@@ -178,7 +179,8 @@ class _Report:
     def choices(self, choices: Choices) -> None:
         self._console.line()
         self._console.line(self._console.bold("Choices"))
-        shown = [(title, getattr(choices, name)) for title, name in _CHOICES]
+        known = [(title, getattr(choices, name)) for title, name in _CHOICES]
+        shown = [(title, chosen) for title, chosen in known if chosen != WHOLE_BASE]
         title_width = max(len(title) for title, _ in shown)
         value_width = max(len(_value(chosen.value)) for _, chosen in shown)
         for title, chosen in shown:

@@ -120,18 +120,29 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
 
             {"sample": jobs.sample, "merge": jobs.merge}[kind](context, job)
     except OthersGone as error:
-        traceback.print_exception(error)
-        if context.place.leads:  # the others leave the word to the one that failed
-            context.emit(
-                Failed(FailureKind.INTERNAL, _OTHERS_GONE, _RESUME, "".join(traceback.format_exception(error)))
-            )
-        return LEFT_ALONE
+        return _left_alone(context, error)
     except Exception as error:  # noqa: BLE001 (the border of the process: everything becomes a last word)
+        if context.place.size > 1 and _lost_others(error):
+            return _left_alone(context, error)
         failure = _describe(error)
         print(failure.detail, file=sys.stderr, flush=True)  # noqa: T201
         context.emit(Failed(failure.kind, failure.message, failure.hint, failure.detail))
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _lost_others(error: Exception) -> bool:
+    from core.engine.distributed import lost_others
+
+    return lost_others(error)
+
+
+def _left_alone(context: JobContext, error: Exception) -> int:
+    """What is left to say for one whose group is broken: nothing, but for the first one."""
+    traceback.print_exception(error)
+    if context.place.leads:  # the others leave the word to the one that failed
+        context.emit(Failed(FailureKind.INTERNAL, _OTHERS_GONE, _RESUME, "".join(traceback.format_exception(error))))
+    return LEFT_ALONE
 
 
 def _describe(error: Exception) -> Failure:

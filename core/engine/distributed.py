@@ -1,10 +1,11 @@
 """Several processes that train one adapter: what they tell each other, on torch's own distributed engine.
 
-Every process holds the whole base (replicated, in 4 bits where the plan says so), the same masters and the same
-optimizer state, and takes its share of a step's rows. Before the masters move, their gradients are summed over all
-processes, once a step. torch's DistributedDataParallel is not used: it would wrap the model and sum in every backward
-pass unless told not to, average instead of sum, and see the 16-bit copies instead of the float32 masters. All that is
-ever needed is one sum of some megabytes after the last backward pass of a step.
+Every process holds the whole base (replicated, in 4 bits where the plan says so) or its share of it
+(`core.engine.spread`), the same masters and the same optimizer state, and takes its share of a step's rows. Before the
+masters move, their gradients are summed over all processes, once a step. torch's DistributedDataParallel is not used:
+it would wrap the model and sum in every backward pass unless told not to, average instead of sum, and see the 16-bit
+copies instead of the float32 masters. All that is ever needed is one sum of some megabytes after the last backward pass
+of a step.
 
 Processes agree through the host (gloo) about everything that is decided outside of the gradients: requests, whether
 the memory ran out somewhere, which parameters have a gradient. The sums of gradients themselves go through NCCL on
@@ -87,6 +88,13 @@ class Group:
         with _others():
             self._dist.all_reduce(held)
         return [float(number) for number in held]
+
+    def most(self, number: int) -> int:
+        """The largest of the numbers that the processes ask with."""
+        held = torch.tensor(number, dtype=torch.int64)
+        with _others():
+            self._dist.all_reduce(held, op=self._dist.ReduceOp.MAX)
+        return int(held)
 
     def say_short(self) -> None:
         """Tells the others, who are on their way to `add_gradients`, that the memory of this process ran out."""
@@ -172,6 +180,13 @@ def buckets(tensors: Sequence[torch.Tensor], limit: int) -> Iterator[list[torch.
         size += tensor.numel()
     if group:
         yield group
+
+
+def lost_others(error: BaseException) -> bool:
+    """Whether an error of torch's own talk between processes, as in gathering a layer, means that one is gone."""
+    import torch.distributed as dist
+
+    return isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "/gloo/" in str(error))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from core.engine.attention import documents
 from core.engine.distributed import Group
 from core.engine.loss import LossHead
 from core.engine.passes import make_passes
+from core.engine.spread import company
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ def evaluate(
     device: torch.device,
     on_pass: Callable[[int, int], bool] | None = None,
     group: Group | None = None,
+    spread: bool = False,
 ) -> Evaluation | None:
     """Measures the loss without touching the model's state or any source of chance.
 
@@ -42,6 +44,7 @@ def evaluate(
         device: where the model is.
         on_pass: called with (passes done, passes in all); returning False gives up and the result is None.
         group: the processes that share the rows; where one gives up, all do.
+        spread: whether they share the base as well, and so have to make equally many passes.
     """
     began = time.monotonic()
     was_training = head.model.training
@@ -53,13 +56,18 @@ def evaluate(
     try:
         with torch.no_grad():
             passes = list(make_passes(own, budget, packing, device))
-            for index, one in enumerate(passes):
-                if on_pass is not None and not on_pass(index, len(passes)):
-                    given_up = True
+            others = company(group, passes, rows, device) if group is not None and spread else []
+            for index, one in enumerate((*passes, *others)):
+                given_up = on_pass is not None and not on_pass(min(index, len(passes)), len(passes))
+                if group is not None and spread:
+                    (given_up,) = group.any_of((given_up,))
+                if given_up:
                     break
                 with documents(one.documents):
-                    total += head.summed(one)
-                tokens += one.num_supervised
+                    summed_here = head.summed(one)
+                if index < len(passes):
+                    total += summed_here
+                    tokens += one.num_supervised
     finally:
         head.model.train(was_training)
     summed, counted, interrupted = float(total), float(tokens), float(given_up)

@@ -21,6 +21,7 @@ def load_base(
     double_quant: bool = True,
     kernel: str = "flash",
     trust_remote_code: bool = False,
+    in_files: bool = False,
 ) -> nn.Module:
     """Loads a causal language model from a local folder.
 
@@ -32,6 +33,8 @@ def load_base(
         double_quant: whether NF4's scale factors are quantized as well.
         kernel: which attention, see `core.engine.attention.register`.
         trust_remote_code: whether Python files in the folder may run; the user's explicit consent.
+        in_files: whether the weights stay in RAM, mapped from their files, for somebody who moves them to the device
+            piece by piece.
 
     Raises:
         JobError: the files cannot be loaded, with what to do.
@@ -43,7 +46,7 @@ def load_base(
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            device_map={"": str(device)},
+            device_map={"": "cpu" if in_files else str(device)},
             attn_implementation=attention.register(kernel),
             quantization_config=_quantization_config(quantization, double_quant, dtype),
             use_safetensors=True,

@@ -5,7 +5,7 @@ holds 16-bit copies, gradients are added up in float32 as soon as each one is re
 masters. With fp32 compute the parameters are their own masters and nothing is copied.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -53,6 +53,17 @@ class Masters:
             master.grad = None
         for parameter, _ in self._pairs:
             parameter.grad = None
+
+    def take_gradients(self) -> list[torch.Tensor | None]:
+        """The gradients, which are none of the masters' any more."""
+        taken = [master.grad for master in self.masters]
+        self.clear_gradients()
+        return taken
+
+    def give_gradients(self, gradients: Sequence[torch.Tensor | None]) -> None:
+        """Puts back what `take_gradients` took."""
+        for master, gradient in zip(self.masters, gradients, strict=True):
+            master.grad = gradient
 
     @torch.no_grad()
     def publish(self) -> None:

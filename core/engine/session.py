@@ -26,6 +26,7 @@ from core.engine.optimizer import make_optimizer
 from core.engine.pace import Pace
 from core.engine.scaling import LossScale
 from core.engine.selfcheck import SelfCheck, self_check
+from core.engine.spread import spread
 from core.engine.start import read_start
 from core.errors import FailureKind, JobError
 from core.events.types import Notice
@@ -66,6 +67,7 @@ class Session:
         saved_at: when the state was saved last, on the clock that stands still while the computer sleeps.
         pace: how fast this attempt goes.
         group: the processes that share the work; None when this one is alone.
+        spread: whether they share the base as well, so that each pass is work of all of them.
     """
 
     context: JobContext
@@ -87,6 +89,7 @@ class Session:
     saved_at: float = field(default_factory=time.monotonic)
     pace: Pace = field(default_factory=Pace)
     group: Group | None = None
+    spread: bool = False
 
     @property
     def leads(self) -> bool:
@@ -140,6 +143,7 @@ def build(context: JobContext) -> Session:
             double_quant=order.spec.model.double_quant,
             kernel=choices.attention.value,
             trust_remote_code=order.spec.model.trust_remote_code,
+            in_files=group is not None and choices.sharding.value == "base",
         )
     with context.phase("adapt", "Adding the adapters and checking the setup"):
         return _assemble(context, order, device, group, meter, tokenizer, template, dataset, model)
@@ -224,9 +228,11 @@ def _assemble(
     if changes_base(order.spec.adapter):
         bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
     add_noise(model, training.embedding_noise)
+    if device.type == "cpu":  # by where it computes: weights that are to be spread over GPUs may still lie in RAM
+        fuse_adapters(model)
+    spreads = _spread(context, order, base, group, device)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
-    fuse_adapters(model)
     recomputed = checkpoint_layers(base, choices.checkpointed_layers.value)
     if recomputed < min(choices.checkpointed_layers.value, order.model.num_layers):
         message = "This model's layers cannot be recomputed one by one, so more memory is needed than planned."
@@ -272,7 +278,28 @@ def _assemble(
         meter=meter,
         counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
         group=group,
+        spread=spreads,
     )
+
+
+def _spread(context: JobContext, order: Order, base: nn.Module, group: Group | None, device: torch.device) -> bool:
+    """Spreads the base over the processes where the plan says so; returns whether it is spread."""
+    if order.plan.choices.sharding.value != "base":
+        return False
+    if group is None:
+        message = (
+            "The plan spreads the base model over several processes, but this one is alone and holds all of it, which "
+            "needs more memory than planned."
+        )
+        context.emit(Notice("warning", "base_not_spread", message))
+        return False
+    layers = spread(base, group, device)
+    message = (
+        f"The weights of {layers} layers are spread over {group.place.size} processes: each holds its share, and a "
+        "layer is whole only while it computes."
+    )
+    context.emit(Notice("info", "base_spread", message))
+    return True
 
 
 def _explain_attention(context: JobContext, base: nn.Module, checked: SelfCheck, device: torch.device) -> None:

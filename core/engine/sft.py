@@ -5,7 +5,7 @@ tokens of the step and divided once (`core.engine.step`).
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,10 +20,11 @@ from core.engine.distributed import ShortElsewhere
 from core.engine.evaluation import Evaluation, evaluate
 from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
 from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
-from core.engine.passes import make_passes
+from core.engine.passes import Pass, make_passes
 from core.engine.sampling import Sampling, answer
 from core.engine.session import Session, build
 from core.engine.shortage import give_back, make_do, recompute_as_saved
+from core.engine.spread import company
 from core.engine.step import Outcome, accumulate, apply
 from core.errors import FailureKind, JobError
 from core.events.types import CheckpointSaved, Completed, Evaluated, Notice, Sampled, Started, Step, Stopped
@@ -75,11 +76,14 @@ def train(context: JobContext) -> None:
         _save_if_older(session, 1.0, "time")
     _save(session, "end")  # before the last evaluation and samples: they may be interrupted, the learning is done
     _evaluate(session)
+    if session.spread:
+        _sample(session)  # work of all processes
     if session.group is not None:
         session.group.close()
     if not session.leads:
         return
-    _sample(session)
+    if not session.spread:
+        _sample(session)
     with context.phase("save", "Writing the finished model"), session.meter.during("saving"):
         chosen = _best_state(session)
         folder = results.write_result(session, chosen)
@@ -172,9 +176,13 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
             torch.manual_seed(
                 seed_number("step", session.order.spec.training.seed, session.counters.step, group.place.rank) >> 65
             )
-        passes = make_passes(own, session.counters.micro_batch_tokens, session.packing, session.device)
+        passes: Iterable[Pass] = make_passes(own, session.counters.micro_batch_tokens, session.packing, session.device)
+        others: list[Pass] = []
+        if group is not None and session.spread:
+            passes = list(passes)
+            others = company(group, passes, rows, session.device)
         try:
-            return accumulate(session, rows, session.pace.watch(passes), limit)
+            return accumulate(session, rows, session.pace.watch(passes), limit, others)
         except (RuntimeError, MemoryError) as error:
             if not make_do(session, error, own, learns=True):
                 raise
@@ -241,6 +249,7 @@ def _measure(session: Session, rows: Sequence[Encoded]) -> Evaluation | None:
                 device=session.device,
                 on_pass=on_pass,
                 group=session.group,
+                spread=session.spread,
             )
         except (RuntimeError, MemoryError) as error:
             # Several processes would have to agree, and an evaluation takes less than the steps that went well.
@@ -258,13 +267,20 @@ def _has_enough(session: Session) -> bool:
 def _sample(session: Session) -> None:
     """Answers the sample prompts with the model as it is now."""
     training, context = session.order.spec.training, session.context
-    if not training.sample_prompts or not session.leads:
+    if not training.sample_prompts or not (session.leads or session.spread):
         return
     step = session.counters.step
     said = []
+
+    def goes_on() -> bool:
+        interrupted = context.interrupted
+        if session.group is not None and session.spread:
+            (interrupted,) = session.group.any_of((interrupted,))
+        return not interrupted
+
     with context.phase("sample", "Answering the sample prompts"), session.meter.during("sampling"):
         for index, prompt in enumerate(training.sample_prompts):
-            if context.interrupted:
+            if not goes_on():
                 return
             spoken = answer(
                 session.model,
@@ -273,11 +289,13 @@ def _sample(session: Session) -> None:
                 stop_ids=session.template.stop_ids(session.tokenizer),
                 sampling=Sampling(max_new_tokens=training.sample_tokens, seed=training.seed),
                 device=session.device,
-                keep_going=lambda: not context.interrupted,
+                keep_going=goes_on,
             )
             body = Sampled(step, index, prompt, spoken.text, len(spoken.tokens), spoken.seconds)
             context.emit(replace(body, variant="base") if step == 0 else body)
             said.append({"prompt": prompt, "text": spoken.text})
+    if not session.leads:
+        return
     context.folder.samples.mkdir(exist_ok=True)
     write_json(context.folder.samples / f"step-{step:08d}.json", {"step": step, "answers": said})
 
@@ -359,9 +377,10 @@ def _obey_requests(session: Session) -> Ending | None:
     """Does what was asked for between two steps; returns why the run has to end, if it has to."""
     asked, signalled = session.context.taken(), session.context.signalled
     if session.group is not None:  # a signal may reach any of the processes, and all have to end in the same step
-        stop, pause, signalled = session.group.any_of(("stop" in asked, "pause" in asked, signalled))
+        said = ("stop" in asked, "pause" in asked, "sample" in asked, signalled)
+        stop, pause, sample, signalled = session.group.any_of(said)
     else:
-        stop, pause = "stop" in asked, "pause" in asked
+        stop, pause, sample = "stop" in asked, "pause" in asked, "sample" in asked
     if stop:
         return "stop"
     if pause:
@@ -370,7 +389,7 @@ def _obey_requests(session: Session) -> Ending | None:
         return "signal"
     if "save" in asked:
         _save(session, "request")
-    if "sample" in asked:
+    if sample:
         _sample(session)
     return None
 

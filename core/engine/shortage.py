@@ -10,6 +10,7 @@ from core.engine.distributed import ShortElsewhere
 from core.engine.failures import is_out_of_memory
 from core.engine.loading import checkpoint_layers
 from core.engine.session import Session
+from core.errors import FailureKind, JobError
 from core.events.types import Notice
 
 SMALLEST_PASS = 64
@@ -30,6 +31,13 @@ def make_do(session: Session, failure: BaseException, rows: Sequence[Encoded], *
     """
     if not is_out_of_memory(failure):
         return False
+    if session.spread:
+        raise JobError(
+            FailureKind.OUT_OF_MEMORY,
+            "The memory ran out in a process that shares the base model with others; they wait for it in the middle "
+            "of a pass, so the step cannot be taken again.",
+            "Lower training.micro_batch_tokens or data.max_length, or turn on activation checkpointing, and resume.",
+        ) from failure
     budget = session.counters.micro_batch_tokens
     longest = 0 if isinstance(failure, ShortElsewhere) else max((len(row) for row in rows), default=0)
     smaller = budget // 2

@@ -46,7 +46,13 @@ class Outcome:
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass], max_grad_norm: float) -> Outcome:
+def accumulate(
+    learner: Learner,
+    rows: Sequence[Encoded],
+    passes: Iterable[Pass],
+    max_grad_norm: float,
+    company: Sequence[Pass] = (),
+) -> Outcome:
     """Gradients of the mean loss over all supervised tokens of ``rows``, in the masters and clipped.
 
     Args:
@@ -55,6 +61,7 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
         passes: this process's share of them as tensors; how many share a pass changes nothing but the memory and the
             time needed.
         max_grad_norm: the norm that gradients are cut to; 0 leaves them.
+        company: passes that are made only because other processes have more (`core.engine.spread`).
     """
     supervised = sum(row.supervised for row in rows)
     weight = learner.scale.factor / max(supervised, 1)
@@ -66,6 +73,8 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
             loss.backward()
         total += loss.detach()
         count += 1
+    if company:
+        _keep_company(learner, company)
     if learner.group is not None:
         count = learner.group.add_gradients(learner.masters, total, count)
     if learner.scale.enabled:
@@ -74,6 +83,16 @@ def accumulate(learner: Learner, rows: Sequence[Encoded], passes: Iterable[Pass]
     norm = torch.nn.utils.clip_grad_norm_(learner.masters.masters, limit)
     loss_value, norm_value = torch.stack([total / learner.scale.factor, norm.float()]).tolist()  # the step's one wait
     return Outcome(loss_value, norm_value, sum(len(row) for row in rows), supervised, count)
+
+
+def _keep_company(learner: Learner, passes: Sequence[Pass]) -> None:
+    """Goes through the model and back, and leaves every gradient as it was, also those that are not there."""
+    own = learner.masters.take_gradients()
+    for one in passes:
+        with documents(one.documents):
+            learner.head.summed(one).backward()
+    learner.masters.clear_gradients()
+    learner.masters.give_gradients(own)
 
 
 def apply(learner: Learner, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from core.plan.search import (
     search,
 )
 from core.plan.targets import Targets
-from core.plan.types import Choices, Chosen, Memory, Parameters
+from core.plan.types import WHOLE_BASE, Choices, Chosen, Memory, Parameters
 from core.spec.rules_adapter import changes_base
 from core.spec.run_spec import RunSpec
 from core.spec.sections import AdapterSpec
@@ -85,6 +85,7 @@ def decide(spec: RunSpec, facts: Facts) -> Decision:
         threads=_threads(spec, facts),
         evaluate_every=_evaluate_every(spec, facts),
         result=_result(spec, facts),
+        sharding=_sharding(spec, ground, settings),
     )
     return Decision(choices, ground, settings, training, memory, tuple(problems))
 
@@ -200,6 +201,28 @@ def _quantization(spec: RunSpec, ground: Ground, settings: Settings) -> Chosen[s
         return Chosen(value, f"{width}-bit weights {verb}: {_of_free(settings.peak, ground)}.")
     why = f"Unquantized weights would take at least {_of_free(settings.refused_peak, ground)}"
     return Chosen(value, f"{why}; 4 bits take {format_bytes(settings.peak)}.")
+
+
+def _sharding(spec: RunSpec, ground: Ground, settings: Settings) -> Chosen[str]:
+    asked, processes = spec.hardware.sharding, spec.hardware.processes
+    if processes <= 1:
+        return WHOLE_BASE
+    if settings.sharers > 1:
+        if asked == "base":
+            return Chosen("base", f"You chose to share the base model among {processes} processes.", by_user=True)
+        whole = _of_free(settings.refused_peak, ground)
+        shared = f"shared among {processes} processes it takes {format_bytes(settings.peak)} in each"
+        return Chosen("base", f"A whole base model in each process would take at least {whole}; {shared}.")
+    if asked == "off":
+        return Chosen("off", f"You chose a whole base model in each of {processes} processes.", by_user=True)
+    if settings.footprint is None:
+        return Chosen("off", f"Each of {processes} processes has its own until the base model is known.")
+    if spec.adapter.method == "full":
+        return Chosen("off", "Full fine-tuning changes 100 % of the weights, so none of them can be shared.")
+    if settings.quantization != "none":
+        bits = 4 if settings.quantization == "nf4" else 8
+        return Chosen("off", f"Weights in {bits} bits are not shared; each of {processes} processes has its own.")
+    return Chosen("off", f"Each of {processes} processes has room for its own: {_of_free(settings.peak, ground)}.")
 
 
 def _checkpointed_layers(spec: RunSpec, facts: Facts, ground: Ground, settings: Settings) -> Chosen[int]:

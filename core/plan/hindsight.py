@@ -36,6 +36,7 @@ def uncorrected(spec: RunSpec, facts: Facts, choices: Choices, largest_pass: int
         "hardware.activation_checkpointing": "layers",
         "hardware.checkpointed_layers": choices.checkpointed_layers.value,
         "hardware.threads": choices.threads.value,
+        "hardware.sharding": choices.sharding.value,
     }
     for path, value in settings.items():
         spec = spec.replace(path, value)

@@ -7,6 +7,7 @@ token), and small passes leave the hardware idle: a pass costs as much as its to
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.facts.types import Facts, ModelFacts
@@ -33,7 +34,8 @@ class Settings:
         tokens: tokens of the largest pass: the budget, a longer row, or all rows of a step where those are fewer.
         footprint: None while the model is not known.
         fits: whether the peak stays within 90 % of the free memory.
-        refused_peak: smallest peak of the preferred settings when they had to be left for these; else 0.
+        refused_peak: smallest peak of the settings preferred to these, when those had to be left; else 0.
+        sharers: how many processes share one base; 1 where each has its own.
     """
 
     quantization: str
@@ -45,6 +47,7 @@ class Settings:
     peak: int
     fits: bool
     refused_peak: int = 0
+    sharers: int = 1
 
 
 def longest_row(spec: RunSpec, facts: Facts) -> int:
@@ -72,12 +75,12 @@ def search(spec: RunSpec, facts: Facts, ground: Ground, trained: Trained) -> Set
     budgets = _budgets(spec, ground, longest)
     known = experience_of(facts.records, ground.gpu.name if ground.gpu else facts.hardware.cpu.name)
     tried: list[Settings] = []
-    for quantization, optimizer in itertools.product(quantizations(spec, model), optimizers(spec, ground)):
+    for (quantization, sharers), optimizer in itertools.product(_holdings(spec, model), optimizers(spec, ground)):
         if not (tried and tried[-1].fits):
-            setup = _setup(spec, ground, quantization, optimizer, longest, known)
+            setup = _setup(spec, ground, quantization, optimizer, longest, known, sharers)
             tried.append(_settle(spec, ground, footprint(setup, trained, model), budgets, longest))
-    chosen = tried[-1] if tried[-1].fits else min(tried, key=lambda settings: settings.peak)
-    return chosen if chosen is tried[0] else dataclasses.replace(chosen, refused_peak=tried[0].peak)
+    best = len(tried) - 1 if tried[-1].fits else min(range(len(tried)), key=lambda index: tried[index].peak)
+    return dataclasses.replace(tried[best], refused_peak=tried[best - 1].peak) if best else tried[best]
 
 
 def quantizations(spec: RunSpec, model: ModelFacts | None) -> tuple[str, ...]:
@@ -88,6 +91,22 @@ def quantizations(spec: RunSpec, model: ModelFacts | None) -> tuple[str, ...]:
     fixed = spec.adapter.method == "full" or changes_base(spec.adapter)
     quantizable = model is not None and not model.prequantized and not fixed
     return ("none", "nf4") if quantizable else ("none",)
+
+
+def _holdings(spec: RunSpec, model: ModelFacts) -> Iterator[tuple[str, int]]:
+    """Ways to hold the base, the preferred one first: the weights' format, and how many processes share them.
+
+    Shared weights are exact and quantized ones are not, so they come first where both would help.
+    """
+    asked = spec.hardware.sharding
+    for quantization in quantizations(spec, model):
+        shareable = spec.hardware.processes > 1 and quantization == "none" and spec.adapter.method != "full"
+        if not shareable or asked != "base":
+            yield quantization, 1
+        if shareable and asked != "off":
+            yield quantization, spec.hardware.processes
+        if shareable and asked == "base":
+            return
 
 
 def optimizers(spec: RunSpec, ground: Ground) -> tuple[str, ...]:
@@ -127,7 +146,7 @@ def _budgets(spec: RunSpec, ground: Ground, longest: int) -> tuple[int, ...]:
 
 
 def _setup(
-    spec: RunSpec, ground: Ground, quantization: str, optimizer: str, longest: int, experience: Experience
+    spec: RunSpec, ground: Ground, quantization: str, optimizer: str, longest: int, experience: Experience, sharers: int
 ) -> Setup:
     return Setup(
         kind=ground.kind,
@@ -140,6 +159,7 @@ def _setup(
         rows=max(1, spec.training.effective_batch) if ground.packing.value else 1,
         capability=ground.gpu.capability if ground.gpu is not None else (0, 0),
         experience=experience,
+        sharers=sharers,
     )
 
 
@@ -172,7 +192,10 @@ def _settle(spec: RunSpec, ground: Ground, memory: Footprint, budgets: tuple[int
     _, budget, count, tokens = best
     peak = memory.peak(tokens, count)
     setup = memory.setup
-    return Settings(setup.quantization, setup.optimizer, budget, count, tokens, memory, peak, peak <= allowed)
+    fits = peak <= allowed
+    return Settings(
+        setup.quantization, setup.optimizer, budget, count, tokens, memory, peak, fits, sharers=setup.sharers
+    )
 
 
 def _fewest_layers(memory: Footprint, tokens: int, allowed: int) -> int:

@@ -26,6 +26,7 @@ class Shapes:
         block_parameters: elements of the weight matrices inside the blocks: what quantization shrinks.
         block_outputs: rows of those matrices, each of which has one scale in int8.
         largest_linear: elements of the largest weight matrix inside the blocks.
+        largest_block: elements of the weight matrices of the largest block.
         blocks: (in, out) of those matrices -> how many there are.
     """
 
@@ -35,6 +36,7 @@ class Shapes:
     block_parameters: int
     block_outputs: int
     largest_linear: int
+    largest_block: int
     blocks: Counter[tuple[int, int]]
 
 
@@ -45,6 +47,9 @@ def shapes_of(model: ModelFacts) -> Shapes:
     blocks = [linear for linear in model.linears if linear.layer is not None]
     for linear in model.linears:
         by_short.setdefault(linear.short_name, []).append(linear)
+    by_block: Counter[int | None] = Counter()
+    for linear in blocks:
+        by_block[linear.layer] += linear.in_features * linear.out_features
     sizes = [linear.in_features * linear.out_features for linear in blocks]
     return Shapes(
         by_name={linear.name: linear for linear in model.linears},
@@ -53,6 +58,7 @@ def shapes_of(model: ModelFacts) -> Shapes:
         block_parameters=sum(sizes),
         block_outputs=sum(linear.out_features for linear in blocks),
         largest_linear=max(sizes, default=0),
+        largest_block=max(by_block.values(), default=0),
         blocks=Counter((linear.in_features, linear.out_features) for linear in blocks),
     )
 

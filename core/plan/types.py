@@ -44,6 +44,7 @@ class Parameters:
         return self.trainable / self.total if self.total else 0.0
 
 
+WHOLE_BASE = Chosen("off", "With 1 process there is nobody to share the base model with.")
 _LAST = Chosen("last", "The last state has learned from 100 % of the steps.")
 
 
@@ -61,6 +62,7 @@ class Choices:
         packing: whether several rows share a pass.
         threads: processor threads of the engine.
         result: "last" or "best": which state the finished model is made of.
+        sharding: "base" where several processes share the frozen weights, else "off".
     """
 
     device: Chosen[str]
@@ -74,6 +76,7 @@ class Choices:
     threads: Chosen[int]
     evaluate_every: Chosen[int]
     result: Chosen[str] = _LAST
+    sharding: Chosen[str] = WHOLE_BASE
 
 
 @dataclass(frozen=True, slots=True)

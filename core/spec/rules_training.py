@@ -123,6 +123,38 @@ def _check_hardware(spec: RunSpec) -> Iterator[Problem]:
         )
 
 
+def _check_sharding(spec: RunSpec) -> Iterator[Problem]:
+    """What cannot be shared is asked to be shared."""
+    if spec.hardware.sharding != "base":
+        return
+    choose = Fix("Let it be chosen", (Edit("hardware.sharding", "auto"),))
+    if spec.hardware.processes == 1:
+        yield error(
+            "hardware.sharding",
+            "The base model is to be shared among several processes, and there is one process.",
+            "Use a process for each GPU, or let it be chosen.",
+            choose,
+        )
+        return
+    if spec.adapter.method == "full":
+        yield error(
+            "hardware.sharding",
+            "Full fine-tuning trains every weight, and only weights that stay as they are can be shared.",
+            "Train an adapter, or keep a whole model in each process.",
+            Fix("Train a LoRA adapter instead", (Edit("adapter.method", "lora"),)),
+            choose,
+        )
+    elif spec.model.quantization in ("nf4", "int8"):
+        bits = 4 if spec.model.quantization == "nf4" else 8
+        yield error(
+            "hardware.sharding",
+            f"Only weights in 16 or 32 bits can be shared among processes, and {bits}-bit ones are chosen.",
+            f"Keep the {bits}-bit model whole in each process, or load the weights in full precision.",
+            choose,
+            Fix("Load in full precision", (Edit("model.quantization", "none"),)),
+        )
+
+
 TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_validation,
     _check_result,
@@ -131,4 +163,5 @@ TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_optimizer,
     _check_formats,
     _check_hardware,
+    _check_sharding,
 )

@@ -30,6 +30,7 @@ Result = Literal["auto", "last", "best"]
 Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
 ActivationCheckpointing = Literal["auto", "off", "layers", "all"]
+Sharding = Literal["auto", "off", "base"]
 
 _ADAPTER_METHODS = ("lora", "rslora", "dora")
 
@@ -782,6 +783,20 @@ class HardwareSpec:
         "Uses only kernels that give the same bits every time; slower on a GPU, always so on the processor.",
         advanced=True,
         affects=("speed",),
+    )
+    sharding: Sharding = setting(
+        "auto",
+        Kind.CHOICE,
+        "Spread the base model",
+        "Whether several processes share one base model in 16 or 32 bits instead of holding one each: less memory for "
+        "each, and more to send between them in every pass.",
+        choices=(
+            Choice("auto", "Automatic", "Only where a whole base model in each process does not fit."),
+            Choice("off", "A whole one for each", "Every process holds all weights, in 4 bits if need be."),
+            Choice("base", "Shared", "Each holds its share of every layer, which is whole only while it computes."),
+        ),
+        advanced=True,
+        affects=("memory", "speed"),
     )
 
 

@@ -8,7 +8,16 @@ from core.plan.memory.experience import NO_EXPERIENCE, Experience
 from core.plan.memory.layers import Trained
 from core.plan.memory.outside import context_bytes, library_bytes, slack_bytes
 from core.plan.memory.passes import Highest, PassMemory, Size
-from core.plan.memory.statics import base_bytes, gradient_bytes, master_bytes, optimizer_bytes, rounded, update_bytes
+from core.plan.memory.statics import (
+    GATHERED_LAYERS,
+    base_bytes,
+    gradient_bytes,
+    master_bytes,
+    optimizer_bytes,
+    rounded,
+    shared_base_bytes,
+    update_bytes,
+)
 from core.plan.memory.step import Setting, StepMemory
 from core.plan.types import MemoryPart
 
@@ -33,6 +42,7 @@ class Setup:
         several: whether a step can take more than one pass, so that gradients are there from the start.
         capability: compute capability of the GPU.
         experience: what earlier runs on the same device measured.
+        sharers: how many processes share one unquantized base; 1 where each has its own.
     """
 
     kind: DeviceKind
@@ -47,6 +57,7 @@ class Setup:
     several: bool = True
     capability: tuple[int, int] = (8, 0)
     experience: Experience = NO_EXPERIENCE
+    sharers: int = 1
 
     @property
     def dtype_bytes(self) -> int:
@@ -85,7 +96,10 @@ class Footprint:
         self.layers = model.num_layers
         self.first = trained.first
         size = setup.dtype_bytes
-        self.base = base_bytes(setup.quantization, size, model, double_quant=setup.double_quant)
+        if setup.sharers > 1:
+            self.base = shared_base_bytes(size, model, setup.sharers)
+        else:
+            self.base = base_bytes(setup.quantization, size, model, double_quant=setup.double_quant)
         self.masters = master_bytes(trained, size)
         self.gradients = gradient_bytes(trained)
         self.optimizer = optimizer_bytes(setup.optimizer, trained, setup.kind)
@@ -145,7 +159,7 @@ class Footprint:
         """The components that stay through a pass, with ``gradients`` bytes of those."""
         paged = self.setup.optimizer.startswith("paged") and self.setup.kind == "cuda"
         parts = (
-            MemoryPart("weights", "Base weights", self.base, _WEIGHT_DETAILS[self.setup.quantization]),
+            MemoryPart("weights", "Base weights", self.base, self._weight_detail()),
             MemoryPart("trained", "Trained weights", self.masters, "copies in the compute format and in 32 bits"),
             MemoryPart("gradients", "Gradients", gradients, "in 32 bits"),
             MemoryPart(
@@ -154,6 +168,11 @@ class Footprint:
             MemoryPart("libraries", "Matrix products", self.libraries, "what cuBLAS works with"),
         )
         return tuple(part for part in parts if part.bytes or part.name not in ("gradients", "libraries"))
+
+    def _weight_detail(self) -> str:
+        if self.setup.sharers == 1:
+            return _WEIGHT_DETAILS[self.setup.quantization]
+        return f"the layers shared by {self.setup.sharers} processes, up to {GATHERED_LAYERS} of them gathered"
 
     def outside(self, context: int, slack: int, slack_detail: str = "") -> tuple[MemoryPart, MemoryPart]:
         """The components beside the tensors."""

@@ -33,6 +33,22 @@ def base_bytes(quantization: str, size: int, model: ModelFacts, *, double_quant:
     )
 
 
+GATHERED_LAYERS = 3
+"""Layers that are whole at once while a base is shared among processes: the one that computes, what it was gathered
+into, and what the next one is being gathered into (torch's FSDP2, `foreach_all_gather` and `wait_for_unshard`)."""
+
+
+def shared_base_bytes(size: int, model: ModelFacts, processes: int) -> int:
+    """What one of several processes holds of an unquantized base: its share of the blocks' matrices, and the rest.
+
+    Embeddings and head are whole in each of them; so are norms and biases for this count, which are next to nothing.
+    """
+    shapes = shapes_of(model)
+    apart = rounded(max(0, model.parameters - shapes.block_parameters) * size) + 2 * ALLOCATION
+    share = -(-shapes.block_parameters // max(1, processes)) * size
+    return apart + rounded(share) + GATHERED_LAYERS * rounded(shapes.largest_block * size)
+
+
 def nf4_bytes(elements: int, *, double_quant: bool) -> int:
     """One weight in NF4, as bitsandbytes lays it out (functional.py, quantize_4bit).
 

@@ -244,3 +244,39 @@ def test_a_state_that_is_kept_takes_disk_and_time() -> None:
     assert kept.duration is not None
     assert not_kept.duration is not None
     assert kept.duration.parts["saving"] > not_kept.duration.parts["saving"]
+
+
+def test_a_base_is_shared_where_a_whole_one_for_each_process_does_not_fit() -> None:
+    two = machine(gpu("A", (8, 9), 16, 1.0, 0), gpu("B", (8, 9), 16, 1.0, 1), ram_gib=256, free_gib=240)
+    known = Facts(two, MODELS["8b"], data())
+    made = plan(spec(hardware__processes=2), known)
+    sharding = made.choices.sharding
+    assert (sharding.value, made.choices.quantization.value) == ("base", "none")
+    assert "A whole base model in each process would take at least" in sharding.reason
+    assert "shared among 2 processes" in sharding.reason
+    assert made.memory is not None
+    assert made.memory.verdict == "fits"
+    weights = next(part for part in made.memory.parts if part.name == "weights")
+    model = MODELS["8b"]
+    layer = sum(one.in_features * one.out_features for one in model.linears if one.layer == 0)
+    blocks = layer * model.num_layers
+    # half of the layers, embeddings and head whole, and three gathered layers
+    expected = 2 * (blocks // 2 + (model.parameters - blocks) + 3 * layer)
+    assert weights.bytes == pytest.approx(expected, rel=1e-5)
+    assert "shared by 2 processes" in weights.detail
+
+
+def test_a_base_is_shared_only_where_that_helps_and_can_be() -> None:
+    two = machine(gpu("A", (8, 9), 16, 1.0, 0), gpu("B", (8, 9), 16, 1.0, 1), ram_gib=256, free_gib=240)
+    small, large = Facts(two, MODELS["1b"], data()), Facts(two, MODELS["8b"], data())
+    assert value_of("sharding", small, hardware__processes=2) == "off"
+    assert value_of("sharding", small, hardware__processes=2, hardware__sharding="base") == "base"
+    assert value_of("sharding", large) == "off"
+    for settings in ({"hardware__sharding": "off"}, {"model__quantization": "nf4"}, {"adapter__method": "full"}):
+        assert value_of("sharding", large, hardware__processes=2, **settings) == "off"
+    assert value_of("quantization", large, hardware__processes=2, hardware__sharding="off") == "nf4"
+    huge = Facts(two, MODELS["70b"], data())
+    made = plan(spec(hardware__processes=2), huge)
+    assert made.choices.quantization.value == "nf4"
+    assert made.choices.sharding.value == "off"
+    assert not made.can_start

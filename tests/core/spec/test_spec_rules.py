@@ -35,6 +35,19 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 
 
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
+    ({"hardware.sharding": "base"}, ERROR, "hardware.sharding", "there is one process"),
+    (
+        {"hardware.sharding": "base", "hardware.processes": 2, "model.quantization": "nf4"},
+        ERROR,
+        "hardware.sharding",
+        "4-bit ones are chosen",
+    ),
+    (
+        {"hardware.sharding": "base", "hardware.processes": 2, "adapter.method": "full"},
+        ERROR,
+        "hardware.sharding",
+        "only weights that stay as they are can be shared",
+    ),
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
     ({"training.extensions": ("soon",)}, ERROR, "training.extensions", "is not a step, a colon"),
     ({"training.extensions": ("9: 2",)}, ERROR, "training.extensions", "not above 0 and at most 1"),

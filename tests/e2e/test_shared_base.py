@@ -1,0 +1,133 @@
+"""One base model spread over several processes: the same losses and the same adapter as one process with all of it."""
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.cli.main import main
+from core.events.tail import EventTail
+from core.events.types import Event, Hello, Notice, Sampled, Step, Stopped
+from core.runs.child_env import child_env
+from core.runs.launch import engine_command
+from core.runs.layout import RunFolder
+from core.runs.supervisor import Supervisor
+from core.spec.codec import to_yaml
+from tests.e2e.real_runs import Finished, create, make_spec, run_inside, write_rows
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
+
+CLOSE = partial(pytest.approx, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("rows") / "rows.jsonl", 40)
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    """Five rows a step and one row a pass, so that two processes never have equally many passes."""
+    return {
+        "data__validation_share": 0.2,
+        "data__packing": "off",
+        "training__effective_batch": 5,
+        "training__evaluate_every": 3,
+        "training__sample_prompts": ("What is a cat?",),
+        "training__sample_every": 3,
+        "training__sample_tokens": 6,
+        "hardware__activation_checkpointing": "layers",
+        "hardware__checkpointed_layers": 1,
+        "hardware__threads": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(short_starter: Path, rows: Path, settings: dict[str, Any]) -> Finished:
+    return run_inside(short_starter, rows, **settings)
+
+
+def spread(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "hardware__processes": 2, "hardware__sharding": "base"}
+
+
+def shared(folder: RunFolder, processes: int, on_event: Any = None) -> Finished:
+    supervisor = Supervisor(folder, engine_command(folder, processes))
+    supervisor.start()
+    outcome = supervisor.wait(on_event=(lambda event: on_event(supervisor, event)) if on_event else None)
+    return Finished(folder, outcome, EventTail(folder.events()).read())
+
+
+def log_of(finished: Finished) -> str:
+    return f"{finished.outcome}\n{finished.folder.log.read_text(encoding='utf-8')[-3000:]}"
+
+
+def notices(finished: Finished) -> list[str]:
+    return [notice.code for notice in finished.of(Notice)]
+
+
+def assert_same(finished: Finished, alone: Finished) -> None:
+    from safetensors.torch import load_file
+
+    assert finished.losses == CLOSE(alone.losses)
+    expected = load_file(alone.folder.adapter / "adapter_model.safetensors")
+    found = load_file(finished.folder.adapter / "adapter_model.safetensors")
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        assert (tensor - expected[name]).abs().max() < 1e-4, name
+
+
+def test_processes_that_share_a_base_learn_the_same(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished
+) -> None:
+    finished = shared(create(make_spec(short_starter, rows, **spread(settings))), 0)
+    assert finished.outcome.kind == "completed", log_of(finished)
+    assert finished.state.hello.world_size == 2
+    assert "base_spread" in notices(finished)
+    assert finished.validation == CLOSE(alone.validation)
+    for one, other in zip(finished.of(Step), alone.of(Step), strict=True):
+        assert (one.tokens, one.supervised_tokens, one.passes) == (other.tokens, other.supervised_tokens, other.passes)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4)
+    said, expected = ([(sample.step, sample.text) for sample in run.of(Sampled)] for run in (finished, alone))
+    assert said == expected
+    assert not finished.folder.other_rank_events(), "only a failure is told by another process than the first"
+    assert_same(finished, alone)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stopped_run_goes_on_with_one_process_or_with_two(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished, processes: int
+) -> None:
+    folder = create(make_spec(short_starter, rows, **spread(settings)))
+
+    def stop_after_two(supervisor: Supervisor, event: Event) -> None:
+        if isinstance(event.body, Step) and event.body.step == 2:
+            supervisor.stop()
+
+    stopped = shared(folder, 2, stop_after_two)
+    assert stopped.outcome.kind == "stopped", log_of(stopped)
+    assert stopped.of(Stopped)[-1].step < 6
+    finished = shared(folder, processes)
+    assert finished.outcome.kind == "completed", log_of(finished)
+    assert [event.world_size for event in finished.of(Hello)] == [2, processes]
+    assert notices(finished).count("base_not_spread") == (processes == 1)
+    assert_same(finished, alone)
+
+
+def test_torchrun_shares_the_base_as_well(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished, tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(to_yaml(make_spec(short_starter, rows, **spread(settings))), encoding="utf-8")
+    script, run = tmp_path / "train.sh", tmp_path / "runs" / "by-torchrun"
+    assert main(["launch-script", str(spec), "--run", str(run), "--to", str(script)]) == 0
+    done = subprocess.run(["bash", script], env=child_env(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    folder = RunFolder(run)
+    finished = Finished(folder, None, EventTail(folder.events()).read())
+    assert finished.state.hello.world_size == 2
+    assert "base_spread" in notices(finished)
+    assert_same(finished, alone)
