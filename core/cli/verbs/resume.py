@@ -10,6 +10,9 @@ from core.runs.layout import RunFolder
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.add_argument("run", metavar="RUN", help="name or folder of the run")
+    parser.add_argument(
+        "--processes", metavar="N", help="share the work among so many processes from now on (hardware.processes)"
+    )
     parser.add_argument("--detach", action="store_true", help="start it and return at once")
     parser.add_argument(
         "--accept-changes",
@@ -29,22 +32,36 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     if outcome is not None and outcome.kind == "completed":
         message = f"The run “{folder.path.name}” is complete: {outcome.message}"
         raise UserError(error(str(folder.path), message, f"“lowrank extend {folder.path.name}” trains it further."))
-    if options.accept_changes:
-        _accept_changes(folder, console)
+    if options.accept_changes or options.processes is not None:
+        _look_again(folder, options, console)
     return start_and_follow(folder, console, detach=options.detach)
 
 
-def _accept_changes(folder: RunFolder, console: Console) -> None:
-    """Makes the plan anew from what is there now, and says in which ways that is not what was saved."""
-    from core.runs.resuming import accept, look_again, refusal
+def _look_again(folder: RunFolder, options: argparse.Namespace, console: Console) -> None:
+    """Makes the plan anew from what is there now, and says in which ways that is not what was saved.
 
-    seen = look_again(folder)
+    Raises:
+        UserError: something has changed and the user did not consent, or no consent helps.
+    """
+    from core.runs.resuming import accept, look_again, refusal
+    from core.runs.store import load_spec
+    from core.spec.codec import apply_assignments
+
+    spec = load_spec(folder)
+    if options.processes is not None:
+        spec = apply_assignments(spec, [f"hardware.processes={options.processes}"])
+    seen = look_again(folder, spec)
     if seen.blocked:
         raise refusal(seen)
+    if seen.changes and not options.accept_changes:
+        message = f"More has changed since the state was saved: {' '.join(change.message for change in seen.changes)}"
+        raise UserError(
+            error(str(folder.path), message, "Put it back, or add --accept-changes."), exit_code=ExitCode.FAILED
+        )
     accept(seen)
-    if not seen.changes:
+    if seen.changes:
+        console.line("Going on although this has changed since the state was saved:")
+    elif options.accept_changes:
         console.line("Nothing has changed since the state was saved.")
-        return
-    console.line("Going on although this has changed since the state was saved:")
     for change in seen.changes:
         console.line(f"  {change.message}")

@@ -16,7 +16,7 @@ from core.events.tail import EventTail
 from core.paths import runs_dir
 from core.runs.layout import RunFolder
 from core.runs.process_record import living_process
-from core.runs.store import find_run
+from core.runs.store import find_run, load_spec
 from tests.core.cli.conftest import FAKE_ENGINE, ROOT, Said
 
 LowRank = Callable[..., Said]
@@ -47,7 +47,7 @@ def test_a_run_that_goes_well(lowrank: LowRank, basics: Basics, engine: Engine) 
     assert "words  completed" in lowrank("runs").out
     refused = lowrank("resume", "words")
     assert refused.code == 2
-    assert "is complete" in refused.err
+    assert "is complete" in " ".join(refused.err.split())
     assert "is not running" in lowrank("stop", "words").out
 
 
@@ -84,6 +84,18 @@ def test_a_failed_run_goes_on(lowrank: LowRank, basics: Basics, engine: Engine) 
     assert said.code == 0
     assert "Trained 5 steps" in said.out
     assert lowrank("show", "words", "--json").json["step"] == 5
+
+
+def test_a_run_goes_on_with_another_number_of_processes(lowrank: LowRank, basics: Basics, engine: Engine) -> None:
+    engine("torn_line")
+    assert lowrank("run", *basics).code == 4
+    refused = lowrank("resume", "words", "--processes", "none")
+    assert refused.code == 2
+    assert "hardware.processes" in refused.err
+    assert load_spec(find_run("words")).hardware.processes == 1
+    engine("resume")
+    assert lowrank("resume", "words", "--processes", "2").code == 0
+    assert load_spec(find_run("words")).hardware.processes == 2
 
 
 def test_a_detached_run_is_watched_and_stopped(lowrank: LowRank, basics: Basics, engine: Engine) -> None:
