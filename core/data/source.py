@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from core.data.encodings import BOMS, guess_encoding, legacy_text
 from core.data.packed import BrokenFileError, OnBytes, Packing, byte_chunks, packing_of, unreadable
@@ -38,9 +39,8 @@ class Source:
     bare_returns: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a file.
+class Line(NamedTuple):
+    """One line of a file; a tuple, because a file may have millions of empty ones.
 
     Attributes:
         number: counted from 1.
@@ -176,6 +176,11 @@ def lines(source: Source, *, on_bytes: OnBytes | None = None) -> Iterator[Line]:
             end = chunk.find(b"\n", position) + 1
             piece = chunk[position : end or len(chunk)]
             position += len(piece)
+            if end and not held and not overflow and len(piece) <= MAX_LINE_BYTES:
+                yield Line(number, offset, piece)
+                offset += len(piece)
+                number += 1
+                continue
             if held + len(piece) > MAX_LINE_BYTES:
                 overflow += len(piece)
             else:

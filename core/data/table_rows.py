@@ -14,6 +14,7 @@ from core.errors import Problem, UserError, error
 _DELIMITERS = (",", "\t", ";", "|")
 _SNIFFED_RECORDS = 20
 _MOST_REWINDS = 20
+_EMPTY = (b"\n", b"\r\n")
 _LONGEST_NAME = 500
 """A longer text in the first line is no name but the first row of a table without names."""
 
@@ -182,16 +183,22 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
-        if self._again:
-            line = self._again.popleft()
-        else:
-            try:
-                line = next(self._lines)
-            except StopIteration:
-                self.ended = True
-                raise
+        line = self._next_line()
+        # The csv module would give each empty line as a record without cells; a file may have millions of them.
+        while self.record_line > 1 and line.data in _EMPTY and not self._held:
+            self.record_line = line.number + 1
+            line = self._next_line()
         self._held.append(line)
         return self._text(line)
+
+    def _next_line(self) -> Line:
+        if self._again:
+            return self._again.popleft()
+        try:
+            return next(self._lines)
+        except StopIteration:
+            self.ended = True
+            raise
 
     def _text(self, line: Line) -> str:
         path = self._source.path
