@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from core.engine.masters import Masters
 from core.engine.start import begin, keep_start, make_start, read_start
 from core.errors import FailureKind, JobError
 from core.facts.architectures import TOWERS
@@ -60,6 +61,50 @@ def attach(
         if start is not None and keep and not known:
             keep_start(began, start)
     return module
+
+
+def take_over(model: nn.Module, masters: Masters, adapter: Path, kept: Path, *, keep: bool = True) -> None:
+    """Gives trained parameters the weights of an adapter that the run goes on from.
+
+    The weights are kept in the run's folder, so that the run needs the adapter's no longer.
+
+    Args:
+        model: with its adapters.
+        masters: its trained parameters.
+        adapter: PEFT's folder.
+        kept: the file that holds, or will hold, what they begin with.
+        keep: whether this process writes that file.
+
+    Raises:
+        JobError: the adapter cannot be read, or is not of the same parameters.
+    """
+    known = kept.exists()
+    began = read_start(kept) if known else _adapter_weights(model, masters.names, adapter)
+    try:
+        masters.load(began)
+    except (KeyError, ValueError) as error:
+        message = f"The adapter in {adapter} does not fit what this run trains: {error}."
+        raise JobError(FailureKind.PLAN_MISMATCH, message, "Plan the run again.") from error
+    if keep and not known:
+        keep_start(began, kept)
+
+
+def _adapter_weights(model: nn.Module, names: Sequence[str], adapter: Path) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter's file by the names of the model's parameters."""
+    from peft import get_peft_model_state_dict
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    file = adapter / "adapter_model.safetensors"
+    try:
+        stored: dict[str, torch.Tensor] = load_file(file)
+    except (OSError, SafetensorError) as error:
+        message = f"The adapter that this run goes on from cannot be read ({file}: {error})."
+        raise JobError(FailureKind.PLAN_MISMATCH, message, "Put it back, or begin without it.") from error
+    # Which name of the file is which parameter's only PEFT knows; it is told a number for each.
+    numbered = {name: torch.tensor(number) for number, name in enumerate(names)}
+    renamed = get_peft_model_state_dict(model, state_dict=numbered, save_embedding_layers=False)
+    return {names[int(number)]: stored[key].float() for key, number in renamed.items() if key in stored}
 
 
 def saved_modules(model: nn.Module, wanted: str) -> tuple[str, ...]:

@@ -205,6 +205,14 @@ def _changed_data(planned: DataFacts, now: DataFacts) -> str:
     return "the template, the tokenizer or the way in which files are read has changed."
 
 
+def _recompute(context: JobContext, order: Order, base: nn.Module) -> None:
+    """Has as many layers recomputed in the backward pass as the plan says, and tells when there are fewer."""
+    planned = order.plan.choices.checkpointed_layers.value
+    if checkpoint_layers(base, planned) < min(planned, order.model.num_layers):
+        message = "This model's layers cannot be recomputed one by one, so more memory is needed than planned."
+        context.emit(Notice("warning", "no_activation_checkpointing", message))
+
+
 def _assemble(
     context: JobContext,
     order: Order,
@@ -233,10 +241,10 @@ def _assemble(
     spreads = _spread(context, order, base, group, device)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
-    recomputed = checkpoint_layers(base, choices.checkpointed_layers.value)
-    if recomputed < min(choices.checkpointed_layers.value, order.model.num_layers):
-        message = "This model's layers cannot be recomputed one by one, so more memory is needed than planned."
-        context.emit(Notice("warning", "no_activation_checkpointing", message))
+    if order.spec.adapter.start_from and order.spec.adapter.method != "full":
+        source = Path(order.spec.adapter.start_from)
+        adapters.take_over(model, masters, source, context.folder.start, keep=leads)
+    _recompute(context, order, base)
     checked = self_check(make_loss_head(base), dataset.train, packing=choices.packing.value, device=device)
     if choices.packing.value and not checked.packing:
         message = "Rows would see each other in a shared pass of this model, so each row gets a pass of its own."

@@ -51,6 +51,8 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
     # Adapters that begin as a part of the weights are kept as they began, and leave with that part subtracted.
     begun = 4 * targets.parameters if changes_base(spec.adapter) else 0
     adapter += begun
+    if not full and spec.adapter.start_from:  # what it goes on from is kept as well
+        begun = 4 * trained.parameters
     kept = max(1, spec.training.keep_checkpoints) + 1 + keeps_best(spec)
     return Disk(
         checkpoint_bytes=checkpoint,

@@ -18,6 +18,7 @@ from core.plan.planner import plan
 from core.plan.solve import is_unsolved, solve, with_fixes
 from core.plan.types import Plan
 from core.runs.device_records import known_machine
+from core.runs.start_from import pin_start, start_problems
 from core.runs.store import runs_folder
 from core.spec.codec import resolve_paths
 from core.spec.hub_data import is_hub_data
@@ -33,7 +34,8 @@ class Prepared:
     """A run that can be created; whether it may start is `Plan.can_start`.
 
     Attributes:
-        spec: the spec as asked for, its paths absolute, and data sets of the hub with the commit that is here.
+        spec: the spec as asked for, its paths absolute, data sets of the hub with the commit that is here, and the
+            adapter that it goes on from as a folder.
     """
 
     spec: RunSpec
@@ -58,7 +60,7 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     if broken:
         raise UserError(*broken)
     spec = resolve_paths(spec, Path.cwd())
-    spec = replace(spec, data=pin_hub_data(spec.data))
+    spec = pin_start(replace(spec, data=pin_hub_data(spec.data)))
     report("Looking at this computer", 0, 0)
     hardware, records = known_machine(read_hardware(runs_folder(spec)))
     report("Reading the base model’s files", 0, 0)
@@ -75,7 +77,7 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     facts = Facts(hardware, model, dataset.facts, records)
     template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
     planned = plan_with_fixes(spec, facts)
-    problems = _without_repeats((*planned.problems, *dataset.problems))
+    problems = _without_repeats((*planned.problems, *start_problems(spec, model, planned), *dataset.problems))
     return Prepared(spec, facts, replace(planned, template=template.source, problems=problems))
 
 

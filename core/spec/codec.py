@@ -208,8 +208,8 @@ def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     """The spec with its relative file paths made absolute, as seen from ``folder``, and “~” made the home folder.
 
     Training and validation files and the runs folder always (but for data sets of the hub, which get the one spelling
-    that `core.spec.hub_data` has for them); the base model and the template where they are plainly
-    paths (“./base”, “~/base”) or where such a file or folder exists, because both may also be names.
+    that `core.spec.hub_data` has for them); the base model, the adapter to go on from and the template where they are
+    plainly paths (“./base”, “~/base”) or where such a file or folder exists, because both may also be names.
     """
     changes: dict[str, object] = {
         path: tuple(_data_name(text, folder) for text in spec.get(path)) for path in ("data.train", "data.validation")
@@ -223,6 +223,9 @@ def resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     base = _absolute(spec.model.base, folder)
     if spec.model.base.startswith(_PLAIN_PATH) or _exists(base):
         changes["model.base"] = base
+    start = _absolute(spec.adapter.start_from, folder)
+    if spec.adapter.start_from.startswith(_PLAIN_PATH) or _exists(start):
+        changes["adapter.start_from"] = start
     name = without_tools(spec.data.template)
     template = _absolute(name, folder)
     is_path = name.startswith(_PLAIN_PATH) or (_NOT_A_NAME.search(name) and _exists(template))

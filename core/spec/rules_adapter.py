@@ -41,6 +41,11 @@ def changes_base(adapter: AdapterSpec) -> bool:
 def _check_start(spec: RunSpec) -> Iterator[Problem]:
     if not changes_base(spec.adapter):
         return
+    if spec.adapter.start_from.strip():
+        message = "Adapters cannot both go on from another run's and begin as a part of the weights."
+        anew = Fix("Begin without an adapter", (Edit("adapter.start_from", ""),))
+        kept = Fix("Go on from the adapter", (Edit("adapter.start", "default"),))
+        yield error("adapter.start", message, "Choose one of the two.", kept, anew)
     usual = Fix("Let adapters begin as nothing", (Edit("adapter.start", "default"),))
     name = {"pissa": "PiSSA", "olora": "OLoRA"}[spec.adapter.start]
     if spec.model.quantization in ("nf4", "int8"):

@@ -408,6 +408,17 @@ class AdapterSpec:
         visible_when=When("adapter.method", _ADAPTER_METHODS),
         affects=("quality", "disk"),
     )
+    start_from: str = setting(
+        "",
+        Kind.TEXT,
+        "Go on from",
+        "A finished run, or the folder of a PEFT adapter, whose weights the training begins with; optimizer and "
+        "schedule begin anew. Base model, rank and target modules must be those of the adapter.",
+        zero_means="adapters begin anew",
+        advanced=True,
+        visible_when=When("adapter.method", _ADAPTER_METHODS),
+        affects=("quality",),
+    )
     b_rate_ratio: float = setting(
         1.0,
         Kind.NUMBER,

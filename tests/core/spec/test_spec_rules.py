@@ -49,6 +49,7 @@ CASES: list[tuple[dict[str, object], Severity, str, str]] = [
         "only weights that stay as they are can be shared",
     ),
     ({"model.base": " "}, ERROR, "model.base", "No base model is chosen."),
+    ({"adapter.start": "pissa", "adapter.start_from": "last"}, ERROR, "adapter.start", "cannot both go on"),
     ({"training.extensions": ("soon",)}, ERROR, "training.extensions", "is not a step, a colon"),
     ({"training.extensions": ("9: 2",)}, ERROR, "training.extensions", "not above 0 and at most 1"),
     ({"training.extensions": ("9: 0.1 wavy",)}, ERROR, "training.extensions", "names no schedule"),
