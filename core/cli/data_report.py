@@ -119,6 +119,11 @@ def print_report(console: Console, report: Report) -> None:
     rows = f"{report.rows:,} rows to learn from, {report.validation_rows:,} to measure with"
     skipped = [f"{report.skipped_rows:,} rows cannot be used"] if report.skipped_rows else []
     console.item("All rows", rows, *skipped)
+    epoch = report.epoch
+    if epoch.unused_rows or epoch.rows != report.rows:
+        unused = [f"{epoch.unused_rows:,} rows are not used (data.max_rows, data.weights)"] if epoch.unused_rows else []
+        tokens = f"{format_count(epoch.tokens)} tokens, {format_count(epoch.supervised_tokens)} of them carry loss"
+        console.item("An epoch", f"{epoch.rows:,} rows, {tokens}", *unused)
     share = report.supervised_tokens / max(1, report.tokens)
     carry = f"{format_count(report.supervised_tokens)} of them ({format_share(share)}) carry loss"
     console.item("Tokens", f"{format_count(report.tokens)}, {carry}")

@@ -22,13 +22,20 @@ def mix(files: Sequence[FileSamples], weights: Mapping[str, float], seed: int) -
     """
     rows: list[Sample] = []
     for file in files:
-        taken = _taken(len(file.samples), weight_of(file.facts.path, weights), file.facts.sha256, seed)
+        taken = taken_rows(len(file.samples), weight_of(file.facts.path, weights), file.facts.sha256, seed)
         rows.extend(file.samples[index] for index in taken)
     return rows
 
 
-def _taken(count: int, weight: float, identity: str, seed: int) -> list[int]:
-    """Indices below ``count``, each as often as the weight says; the wanted number of rows is met to the row."""
+def taken_rows(count: int, weight: float, identity: str, seed: int) -> list[int]:
+    """Indices below ``count``, each as often as the weight says; the wanted number of rows is met to the row.
+
+    Args:
+        count: rows of a file.
+        weight: how often an epoch takes each of them.
+        identity: the hash of the file's content; of no matter where the weight is a whole number.
+        seed: the run's seed.
+    """
     whole = int(weight)
     rest = round((weight - whole) * count)
     indices = list(range(count)) * whole

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from core.data.folders import left_out_problem, list_folder
 from core.data.formats import DataFile, detect_named, read_rows
@@ -21,6 +22,8 @@ from core.data.types import Row, Sample, Shape
 from core.errors import Problem, Severity, UserError, error, warning
 from core.facts.types import FileFacts
 from core.spec.sections import DataSpec
+
+T = TypeVar("T")
 
 _MOST_ALIKE = 3
 """How many rows are named that one change of a setting would mend, such as the encoding of the whole file."""
@@ -153,7 +156,7 @@ def _read_file(
         raise UserError(*bad.listed(), *failure.problems) from failure
     if bad.count and spec.bad_rows == "stop":
         raise UserError(*bad.listed())
-    facts = FileFacts(file.name, file.format, len(samples), file.bytes, _sha256(file, progress))
+    facts = FileFacts(file.name, file.format, len(samples), file.bytes, file_hash(file, progress.alive))
     if _state(file) != before:
         message = "The file changed while it was read, so nobody knows which rows these are."
         raise UserError(error(file.name, message, "Read it again when nothing writes to it any more."))
@@ -296,7 +299,7 @@ def as_warnings(problems: Iterable[Problem]) -> list[Problem]:
     ]
 
 
-def keep_some(samples: list[Sample], most: int, seed: int) -> list[Sample]:
+def keep_some(samples: list[T], most: int, seed: int) -> list[T]:
     """At most so many rows, chosen by the seed, in their own order; 0 keeps all."""
     if most <= 0 or most >= len(samples):
         return samples
@@ -324,13 +327,13 @@ def _used_fallback(file: DataFile, progress: Progress) -> str:
     return ""
 
 
-def _sha256(file: DataFile, progress: Progress) -> str:
+def file_hash(file: DataFile, alive: Callable[[], None]) -> str:
     """The hash of a file's bytes; of a folder, of the hashes of its files in their order."""
     hashes = []
     for path in file.parts or (file.path,):
         digest = hashlib.sha256()
         for piece in byte_chunks(path, ""):
             digest.update(piece)
-            progress.alive()
+            alive()
         hashes.append(digest.hexdigest())
     return hashes[0] if not file.parts else hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.data.mixing import taken_rows
 from core.data.near import Alive, text_of
+from core.data.reading import file_hash, keep_some
 from core.data.report.scan import Scan
 from core.data.report.sides import held_back, keys_of_files, keys_of_groups
 from core.spec.sections import DataSpec
+from core.spec.weights import weight_of
 
 _FENCE = 3.0
 """Tukey's outer fence ("Exploratory Data Analysis", 1977): what lies three times the width of the middle half outside
@@ -24,22 +27,27 @@ class Comparison:
 
     Attributes:
         is_training: for each row whether it is on the side that is trained.
-        is_kept: for each row whether it is left after the repairs that compare rows, and not left out of the validation
-            because it is trained.
+        is_kept: for each row whether it is used: left after the repairs that compare rows, taken by an epoch, and not
+            left out of the validation because it is trained.
+        times: for each row how often an epoch takes it, by the weights and the most rows that the spec asks for; on
+            whichever side it is, and 1 for the rows of validation files.
         equal: training rows that say what one before them says.
         near: those that say almost the same, and are not equal.
         leaked: rows that are measured although a trained row resembles them.
         unmeasured: rows of validation files that are left out because they are trained.
+        unused: how many training rows an epoch does not take, because of weights or of the most rows.
         dropped: how many rows each repair that compares rows left out.
         is_complete: whether the near-duplicates were looked for to the end.
     """
 
     is_training: Any
     is_kept: Any
+    times: Any
     equal: Any
     near: Any
     leaked: Any
     unmeasured: Any
+    unused: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     is_complete: bool = True
 
@@ -55,6 +63,7 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
     found = Comparison(
         is_training=np.arange(count) < scan.trained,
         is_kept=np.ones(count, bool),
+        times=np.ones(count, np.int64),
         equal=equal,
         near=np.setdiff1d(near, equal),
         leaked=_none(),
@@ -65,10 +74,11 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
         found.dropped["drop_duplicates"] = _drop(found, equal)
     if "drop_near_duplicates" in spec.repairs:
         found.dropped["drop_near_duplicates"] = _drop(found, near)
+    pool = _take(found, scan, spec, seed, alive)
     if spec.validation:
         _leave_out_trained(found, scan, spec, groups)
     else:
-        _hold_back(found, scan, spec, seed, groups)
+        _hold_back(found, pool, scan, spec, seed, groups)
     found.leaked = np.array(sorted(_on_both_sides(groups, found)), np.int64)
     found.equal, found.near = (rows[found.is_kept[rows]] for rows in (found.equal, found.near))
     return found
@@ -79,17 +89,39 @@ def _leave_out_trained(found: Comparison, scan: Scan, spec: DataSpec, groups: Se
     import numpy as np
 
     keys = scan.table.column("keys")
-    known = np.isin(keys[scan.trained :], keys[: scan.trained])
+    known = np.isin(keys[scan.trained :], keys[: scan.trained][found.is_kept[: scan.trained]])
     if spec.validation_groups == "near":
         known[np.array(list(_on_both_sides(groups, found)), np.int64) - scan.trained] = True
     found.unmeasured = scan.trained + np.flatnonzero(known)
     found.is_kept[found.unmeasured] = False
 
 
-def _hold_back(found: Comparison, scan: Scan, spec: DataSpec, seed: int, groups: Sequence[Sequence[int]]) -> None:
+def _take(found: Comparison, scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Any:
+    """The rows that an epoch takes, some of them several times: what `core.data.mixing` does, with numbers of rows."""
     import numpy as np
 
-    rows = np.flatnonzero(found.is_kept)
+    weights = [weight_of(name, spec.weights) for name in spec.train]
+    if not spec.max_rows and all(weight == 1 for weight in weights):
+        return np.flatnonzero(found.is_kept[: scan.trained])
+    pool: list[int] = []
+    start = 0
+    for file, weight, stop in zip(scan.files, weights, scan.stops, strict=False):
+        rows = start + np.flatnonzero(found.is_kept[start:stop])
+        identity = file_hash(file, alive) if weight % 1 else ""
+        pool += rows[np.array(taken_rows(len(rows), weight, identity, seed), np.int64)].tolist()
+        start = stop
+    taken = np.array(keep_some(pool, spec.max_rows, seed), np.int64)
+    found.times[: scan.trained] = np.bincount(taken, minlength=scan.trained)
+    is_unused = found.is_kept & (found.times == 0)
+    found.unused = int(is_unused.sum())
+    found.is_kept[is_unused] = False
+    return taken
+
+
+def _hold_back(
+    found: Comparison, rows: Any, scan: Scan, spec: DataSpec, seed: int, groups: Sequence[Sequence[int]]
+) -> None:
+    """Takes rows out of those that an epoch would take."""
     keys = scan.table.column("keys")
     if spec.validation_share and spec.validation_groups == "near":
         keys = keys_of_groups(keys, [[row for row in group if found.is_kept[row]] for group in groups])

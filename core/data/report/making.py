@@ -12,7 +12,7 @@ from core.data.report.findings import ORDER, Found, finding_of
 from core.data.report.languages import as_languages
 from core.data.report.rows import Seen
 from core.data.report.scan import LANGUAGES, Scan
-from core.data.report.types import MOST_PLACES, Finding, Lengths, Report, RowPlace
+from core.data.report.types import MOST_PLACES, Epoch, Finding, Lengths, Report, RowPlace
 from core.data.templates import choose_template
 from core.data.tokenizer import Tokenizer
 from core.errors import Severity, UserError, error
@@ -27,8 +27,8 @@ def make_report(
 
     The files are gone through once, and once more only where rows have to be compared with each other; of each row
     some sixty bytes are kept in memory and forty on disk, so files of gigabytes are no matter. Tokens and loss marks
-    are made by the functions that make them for the training. Weights of files and a number of rows to use at most are
-    left aside: the report is about all rows, each once.
+    are made by the functions that make them for the training. The report is about all rows that an epoch takes, each
+    once; how many it takes with the weights of files is a number of its own.
 
     Args:
         spec: the section ``data`` of the spec.
@@ -72,15 +72,25 @@ class _Summary:
         import numpy as np
 
         scan = self._scan
-        supervised = int(scan.table.column("supervised")[self._counted].sum(dtype=np.int64))
-        supervised += int(_array(scan.more.supervised)[self._trained[self._more]].sum())
+        pieces = self._trained[self._more]
+        lengths = np.concatenate([scan.table.column("lengths")[self._counted], _array(scan.more.lengths)[pieces]])
+        losses = np.concatenate(
+            [scan.table.column("supervised")[self._counted], _array(scan.more.supervised)[pieces]]
+        ).astype(np.int64)
+        times = np.concatenate([self._compared.times[self._counted], self._compared.times[self._more][pieces]])
         languages = np.bincount(scan.table.column("languages")[self._counted], minlength=len(LANGUAGES)).tolist()
         return Report(
             rows=self._lengths.total_rows,
             validation_rows=int(self._held.sum()) + int(self._measured[self._more].sum()),
             skipped_rows=scan.refused.count + len(scan.seen.get("unwritable", Seen()).rows),
             tokens=self._lengths.total_tokens - self._lengths.cut(self._spec.max_length).tokens,
-            supervised_tokens=supervised,
+            supervised_tokens=int(losses.sum()),
+            epoch=Epoch(
+                rows=int(times.sum()),
+                tokens=int((times * np.minimum(lengths, self._spec.max_length)).sum()),
+                supervised_tokens=int((times * losses).sum()),
+                unused_rows=self._compared.unused,
+            ),
             lengths=self._lengths,
             max_length=self._spec.max_length,
             languages=as_languages({code: rows for code, rows in zip(LANGUAGES, languages, strict=True) if rows}),

@@ -49,6 +49,8 @@ class Scan:
         seen: what was found in which rows.
         extremes: the shortest and the longest answers of training rows.
         refused: rows that cannot be read or understood.
+        files: what is read, training files first.
+        stops: for each file the number of the row behind its last one.
         shapes: what the rows of each file are.
         repairs: those of single rows, with what they did.
         near: signatures of all rows.
@@ -74,8 +76,8 @@ class Scan:
         cache = TokenCache(tokens_folder())
         self._batches = TokenBatches(tokenizer, template, spec.train_on, alive=progress.alive, cache=cache)
         self._sent: deque[tuple[int, bool]] = deque()
-        self._files: list[DataFile] = []
-        self._stops: list[int] = []
+        self.files: list[DataFile] = []
+        self.stops: list[int] = []
 
     def read_all(self) -> None:
         """Goes through the training files, and then through the validation files.
@@ -83,9 +85,9 @@ class Scan:
         Raises:
             UserError: a file cannot be read, or nobody can tell what its rows are.
         """
-        self._files = open_files(self._spec)
-        self._progress.expect(sum(file.bytes for file in self._files))
-        self.shapes = [shape_of(file, self._spec) for file in self._files]
+        self.files = open_files(self._spec)
+        self._progress.expect(sum(file.bytes for file in self.files))
+        self.shapes = [shape_of(file, self._spec) for file in self.files]
         fresh: list[Sample] = []
         for sample in self._samples():
             fresh.append(sample)
@@ -101,7 +103,7 @@ class Scan:
         """The rows with these numbers in the table (ascending) once more, from their files and with their repairs."""
         repairs = RowRepairs(self._spec.repairs)
         place = 0
-        for file, shape, stop in zip(self._files, self.shapes, self._stops, strict=True):
+        for file, shape, stop in zip(self.files, self.shapes, self.stops, strict=True):
             first = place
             while place < len(wanted) and wanted[place] < stop:
                 place += 1
@@ -114,7 +116,7 @@ class Scan:
 
     def _samples(self) -> Iterator[Sample]:
         """The rows that can be understood, each with its place in the table, and on its way to tokens."""
-        for number, (file, shape) in enumerate(zip(self._files, self.shapes, strict=True)):
+        for number, (file, shape) in enumerate(zip(self.files, self.shapes, strict=True)):
             self.table.begin_file(file.name)
             for row in numbered_rows(file, shape, on_bytes=self._progress.bytes_read):
                 sample = self._usable(file, row)
@@ -125,7 +127,7 @@ class Scan:
                     self._send(len(self.table) - 1, sample, key)
                     yield sample
             self._progress.file_done(file.bytes)
-            self._stops.append(len(self.table))
+            self.stops.append(len(self.table))
             if number + 1 == len(self._spec.train):
                 self.trained = len(self.table)
 

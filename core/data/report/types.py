@@ -142,16 +142,32 @@ class Language:
 
 
 @dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch takes of the training rows, with the weights of their files and at most `data.max_rows`.
+
+    Attributes:
+        rows, tokens, supervised_tokens: as in `Report`; a row that is taken twice counts twice.
+        unused_rows: how many rows it does not take at all; nothing else in the report is about them.
+    """
+
+    rows: int = 0
+    tokens: int = 0
+    supervised_tokens: int = 0
+    unused_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What the data is.
 
     Attributes:
-        rows: training rows that can be learned from, after the repairs that the spec asks for.
+        rows: training rows that can be learned from, after the repairs that the spec asks for, each counted once.
         validation_rows: rows that are measured.
         skipped_rows: rows that cannot be used.
         tokens: of the training rows, after the cut at `max_length`.
         supervised_tokens: those of them that carry loss.
         lengths: of the training rows, before the cut.
+        epoch: the same counts for an epoch; the same numbers where files have no weights and all rows are taken.
         max_length: the limit that the report was made with.
         languages: the most frequent first.
         findings: what is worth knowing, warnings first.
@@ -174,3 +190,4 @@ class Report:
     shape: str = ""
     template_name: str = ""
     is_complete: bool = True
+    epoch: Epoch = Epoch()

@@ -15,7 +15,7 @@ from core.data.formats import detect, read_rows
 from core.data.preview import RowPages, open_preview
 from core.data.report.findings import ORDER
 from core.data.report.making import make_report
-from core.data.report.types import MOST_PLACES, Finding, Report
+from core.data.report.types import MOST_PLACES, Epoch, Finding, Report
 from core.data.types import Row
 from core.errors import Fix, Severity, UserError
 from core.facts.types import ModelFacts
@@ -107,6 +107,43 @@ def test_it_counts_what_is_loaded(tmp_path: Path, model: ModelFacts, settings: M
     assert report.max_length == spec.max_length
     if "split_long" in spec.repairs:
         assert report.repaired["split_long"] > 10
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"weights": {"a.jsonl": 2.5}},
+        {"weights": {"a.jsonl": 2.0, "b.jsonl": 0.25}, "validation_share": 0.0},
+        {"weights": {"b.jsonl": 0.5}, "max_rows": 70, "validation_share": 0.2},
+        {"weights": {"b.jsonl": 3}, "max_rows": 200, "repairs": ("drop_duplicates",), "max_length": 80},
+        {"max_rows": 25, "validation_share": 0.3, "validation_groups": "file"},
+        {"weights": {"a.jsonl": 3}, "repairs": ("split_long",), "max_length": 30},
+    ],
+    ids=str,
+)
+def test_an_epoch_is_what_is_loaded(tmp_path: Path, model: ModelFacts, settings: Mapping[str, Any]) -> None:
+    source = random.Random(4)
+    files = []
+    for name, count in (("a.jsonl", 61), ("b.jsonl", 83)):
+        said = [f"{number % 50} {name} {'word ' * source.randrange(1, 30)}" for number in range(count)]
+        files.append(str(write(tmp_path / name, [chat(f"u {text}", f"a {text}", "u ?", "a !") for text in said])))
+    spec = DataSpec(train=tuple(files), **settings)
+    report, loaded = make_report(spec, 7, model), load_dataset(spec, 7, model)
+    facts, epoch = loaded.facts, report.epoch
+    assert (epoch.rows, epoch.tokens) == (facts.train.rows, facts.train.tokens)
+    assert epoch.supervised_tokens == facts.train.supervised_tokens
+    assert report.validation_rows == facts.validation.rows
+    assert report.rows == len({row.place + str(row.ids) for row in loaded.train})
+    assert epoch != Epoch(report.rows, report.tokens, report.supervised_tokens, 0)
+
+
+def test_a_validation_row_like_one_that_no_epoch_takes_is_measured(tmp_path: Path, model: ModelFacts) -> None:
+    train, held = write(tmp_path / "train.jsonl", PLAIN), write(tmp_path / "held.jsonl", PLAIN)
+    spec = DataSpec(train=(str(train),), validation=(str(held),), max_rows=30)
+    report, facts = make_report(spec, 7, model), load_dataset(spec, 7, model).facts
+    assert report.validation_rows == facts.validation.rows == 10
+    assert report.epoch.rows == facts.train.rows == 30
+    assert finding(report, "unmeasured").count == 30
 
 
 def test_validation_files_are_counted_as_they_are_measured(tmp_path: Path, model: ModelFacts) -> None:
