@@ -66,20 +66,27 @@ def download_from_hub(name: str, revision: str, console: Console) -> ExitCode:
     return ExitCode.DONE
 
 
-def fetch_hub_data(spec: DataSpec, console: Console) -> None:
+def fetch_hub_data(spec: DataSpec, console: Console, *, newest: bool = False) -> None:
     """Downloads the data sets of the hub that a spec names and that are not here, or goes on with that.
+
+    Args:
+        spec: the section ``data`` of a spec.
+        console: where to say so.
+        newest: also asks for a newer commit of those that are named without one.
 
     Raises:
         UserError: one of them cannot be had, or the download was stopped; what has come is kept.
     """
-    from core.data.hub_files import missing_hub_data
+    from core.data.hub_files import missing_hub_data, movable_hub_data
 
-    for wanted in missing_hub_data(spec):
+    asked = movable_hub_data(spec) if newest else ()
+    for wanted in dict.fromkeys((*missing_hub_data(spec), *asked)):
         _fetch_part(wanted, console)
 
 
 def _fetch_part(wanted: HubData, console: Console) -> None:
     from core.cli.jobs import run_job
+    from core.data.hub_files import pinned_name
     from core.hub.cache import require_space
     from core.hub.datasets import dataset_details
     from core.hub.job import dataset_arguments, download_command
@@ -90,6 +97,9 @@ def _fetch_part(wanted: HubData, console: Console) -> None:
     if found.barrier is not None:
         raise UserError(found.barrier, exit_code=ExitCode.FAILED)
     part = found.part(wanted)
+    if part.is_here and pinned_name(str(wanted)) == str(part.name):
+        console.line(f"“{part.name.short}” is the newest, and it is on this computer.")
+        return
     missing = part.bytes - part.bytes_here
     require_space(missing)
     rows = f" with {part.split.rows:,} rows" if part.split.rows else ""

@@ -92,9 +92,15 @@ def missing_hub_data(spec: DataSpec) -> tuple[HubData, ...]:
     return tuple(missing)
 
 
+def movable_hub_data(spec: DataSpec) -> tuple[HubData, ...]:
+    """The data sets of a spec of which the hub may have a newer commit than this computer, each once."""
+    named = (read_hub_data(text) for text in (*spec.train, *spec.validation))
+    return tuple(dict.fromkeys(name for name in named if name is not None and not name.names_commit))
+
+
 def pin_hub_data(spec: DataSpec) -> DataSpec:
     """The spec with the commit, subset and split of every data set that is here, so that a run can be repeated."""
-    names = {text: _pinned(text) for text in (*spec.train, *spec.validation) if is_hub_data(text)}
+    names = {text: pinned_name(text) for text in (*spec.train, *spec.validation) if is_hub_data(text)}
     if all(text == pinned for text, pinned in names.items()):
         return spec
     return replace(
@@ -105,7 +111,8 @@ def pin_hub_data(spec: DataSpec) -> DataSpec:
     )
 
 
-def _pinned(text: str) -> str:
+def pinned_name(text: str) -> str:
+    """The name of a data set with the commit, subset and split that are here; as it is where nothing of it is."""
     try:
         return str(find_hub_data(text).name)
     except UserError:  # whoever reads the rows says what is wrong

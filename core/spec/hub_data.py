@@ -57,9 +57,14 @@ class HubData:
         return bool(self.config and self.split and _COMMIT.fullmatch(self.revision))
 
     @property
+    def names_commit(self) -> bool:
+        """Whether the revision is a commit, of which there is never a newer one."""
+        return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
     def short(self) -> str:
         """A name for people: without “hf:”, and without most of a commit."""
-        revision = self.revision[:_SHOWN_COMMIT] if _COMMIT.fullmatch(self.revision) else self.revision
+        revision = self.revision[:_SHOWN_COMMIT] if self.names_commit else self.revision
         config = "" if self.config == "default" else self.config
         return str(replace(self, config=config, revision=revision)).removeprefix(PREFIX)
 

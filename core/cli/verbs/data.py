@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help=f"whose tokenizer and template are used (“{STARTER}”)")
     parser.add_argument("--spec", metavar="SPEC", help="take the files and all else from a settings file")
     parser.add_argument("--validation", action="append", default=[], metavar="FILE", help="rows that are only measured")
+    newest = "ask the hub for a newer commit of data sets that are named without one"
+    parser.add_argument("--newest", action="store_true", help=newest)
     add_assignments(parser, "data.max_length=512")
 
 
@@ -35,7 +37,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     spec = _spec(options)
     model = _model(spec)
     if any(is_hub_data(name) for name in (*spec.data.train, *spec.data.validation)):
-        fetch_hub_data(spec.data, console)
+        fetch_hub_data(spec.data, console, newest=options.newest)
         spec = replace(spec, data=pin_hub_data(spec.data))
     sample = first_sample(spec.data, model)
     print_sample(console, spec.data, model, sample)

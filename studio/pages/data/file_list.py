@@ -7,6 +7,7 @@ from PySide6.QtCore import QMimeData, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
+from core.data.hub_files import pinned_name
 from core.errors import Edit
 from core.spec.hub_data import is_hub_data, short_name
 from studio.look import tokens
@@ -139,7 +140,10 @@ class FileList(QWidget):
     def count(self, rows: dict[str, int]) -> None:
         """Writes how many rows each file has."""
         for chip in self.chips:
-            known = rows.get(chip.path, rows.get(str(Path(chip.path).expanduser().absolute())))
+            read = pinned_name(chip.path) if is_hub_data(chip.path) else str(Path(chip.path).expanduser().absolute())
+            known = rows.get(chip.path, rows.get(read))
+            if known is not None:
+                chip.setToolTip(read)  # with the commit that was read, where the spec names none
             chip.set_count(tr_count(known, "one row", "{n} rows") if known is not None else "")
 
     def browse(self) -> None:

@@ -299,6 +299,31 @@ def test_looking_through_a_data_set(lowrank: Callable[..., Said], tiny_model: Pa
     assert again["spec"]["train"] == [f"hf:org/talks/default:train@{COMMIT}"]
 
 
+def test_a_newer_commit_comes_when_it_is_asked_for(
+    lowrank: Callable[..., Said],
+    tiny_model: Path,  # noqa: F811
+    talks: Model,
+    hub: HubServer,
+) -> None:
+    old, newer = f"org/talks/default:train@{COMMIT}", "f" * 40
+    words = ("data", "hf:org/talks", "--model", tiny_model)
+    assert lowrank(*words).code == 0
+    talks.commit, talks.files["data/train-00000-of-00002.jsonl"] = newer, rows(200, "third")
+    hub.asked.clear()
+    assert lowrank(*words, "--json").json["spec"]["train"] == [f"hf:{old}"]
+    assert hub.asked == [], "nobody has asked for a newer one"
+    said = lowrank(*words, "--newest")
+    assert f"Downloading “org/talks:train@{newer[:7]}”" in said.out
+    assert lowrank(*words, "--json").json["spec"]["train"] == [f"hf:org/talks/default:train@{newer}"]
+    assert (
+        f"“org/talks:train@{newer[:7]}” is the newest, and it is on this computer." in lowrank(*words, "--newest").out
+    )
+    hub.asked.clear()
+    pinned = lowrank("data", f"hf:{old}", "--model", tiny_model, "--newest", "--json").json
+    assert pinned["spec"]["train"] == [f"hf:{old}"]
+    assert hub.asked == [], "a commit stays what it is"
+
+
 def test_planning_with_what_cannot_be_had(
     lowrank: Callable[..., Said],
     tiny_model: Path,  # noqa: F811

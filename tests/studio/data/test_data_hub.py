@@ -218,6 +218,10 @@ def test_the_page_shows_rows_of_a_data_set_that_is_here(qtbot: Any, page: DataPa
     (folder / "train.jsonl").write_bytes(rows(12))
     desk.session.edit("data.train", ("hf:org/mine",))
     qtbot.waitUntil(lambda: page.rows.model.rowCount() == 12, timeout=WAIT_MS)
+    (chip,) = page.files._train.chips
+    page.files._train.count({f"hf:org/mine/default:train@{COMMIT}": 12})  # the facts name what was read
+    assert chip.accessibleName() == "org/mine, 12 rows"
+    assert chip.toolTip() == f"hf:org/mine/default:train@{COMMIT}", "which commit that was"
 
 
 def test_a_data_set_of_the_spec_that_is_not_here_is_fetched_and_shown(qtbot: Any, page: DataPage, desk: Any) -> None:
