@@ -29,12 +29,17 @@ def _no_qt_noise(qtlog: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _look(qapp: Any) -> Iterator[None]:
     """Every test begins in English, light, at the normal text size."""
+    from PySide6.QtCore import QCoreApplication, QEvent
+
     from studio.look.theme import apply_look
     from studio.words import set_language
 
     set_language("en")
     apply_look(qapp, "light", 1.0)
     yield
+    # What pytest-qt closed waits for an event loop to delete it, and without one every later change of the look would
+    # style the windows of all tests before it.
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     set_language("en")
 
 
