@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from core.errors import Edit, Fix, Problem, UserError, error, warning
+from core.errors import Edit, Fix, Problem, Severity, UserError, error, warning
 from core.facts.start_adapter import StartAdapter, read_start_adapter
 from core.facts.types import ModelFacts
 from core.plan.matrix import Matrix
@@ -56,6 +56,19 @@ def start_problems(spec: RunSpec, model: ModelFacts | None, plan: Plan) -> tuple
     if not spec.adapter.start_from.strip() or spec.adapter.method == "full" or model is None:
         return ()
     return tuple(_problems(spec, model, plan, read_start_adapter(_folder(spec.adapter.start_from.strip()))))
+
+
+def checked_start(spec: RunSpec, model: ModelFacts | None, plan: Plan) -> RunSpec:
+    """The spec as `pin_start` gives it, once nothing speaks against going on from its adapter.
+
+    Raises:
+        UserError: there is no such adapter, or the run does not go with it.
+    """
+    pinned = pin_start(spec)
+    problems = start_problems(pinned, model, plan)
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise UserError(*problems)
+    return pinned
 
 
 def _problems(spec: RunSpec, model: ModelFacts, plan: Plan, adapter: StartAdapter) -> Iterator[Problem]:

@@ -171,8 +171,11 @@ class Runs(QObject):
 
     def start(self, prepared: "Prepared") -> WatchedRun | None:
         """Makes a run folder and starts an engine on it; a refusal is told by `failed`."""
+        from core.runs.start_from import checked_start
+
         try:
-            folder = store.create_run(prepared.spec, prepared.facts, prepared.plan)
+            spec = checked_start(prepared.spec, prepared.facts.model, prepared.plan)
+            folder = store.create_run(spec, prepared.facts, prepared.plan)
         except UserError as failure:
             self.failed.emit(failure.problems)
             return None
