@@ -31,15 +31,24 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the one line of the project that
     sys.exit(4)
 
 import os
-import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from launcher.environment import PYTHON, ROOT, prepare
 from launcher.words import SetupError, say
 
-# import-linter has no “python -m” of its own, and its script's name differs between systems
+if TYPE_CHECKING:
+    import subprocess
+
 MOST_TEST_PROCESSES = 4  # each may load torch and a model: about 2 GiB
+# import-linter has no “python -m” of its own, and its script's name differs between systems
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as main; main(['--no-logo'])"
+CHECKS = {
+    "ruff check": ["-m", "ruff", "check", "."],
+    "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "mypy": ["-m", "mypy"],
+    "import contracts": ["-c", LINT_IMPORTS],
+}
 FAILED, INTERRUPTED = 4, 130
 
 
@@ -106,7 +115,8 @@ def test(arguments: Sequence[str]) -> int:
 
     prepare(test=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
-    failed = [] if arguments else run_checks()
+    types = None if arguments else begin_check("mypy")  # takes a minute, most of it beside the tests
+    failed = [] if arguments else [name for name in CHECKS if name != "mypy" and not passes(name, begin_check(name))]
     missing = missing_libraries(QT_LIBRARIES)
     if missing:
         say(f"The window's tests are left out, because Qt needs these libraries: {library_advice(missing)}")
@@ -121,34 +131,40 @@ def test(arguments: Sequence[str]) -> int:
     cores = min(os.cpu_count() or 1, MOST_TEST_PROCESSES)
     spread = ["-n", str(cores), "--dist", "loadfile", "--no-loadscope-reorder"] if cores > 1 and not arguments else []
     command = [str(PYTHON), "-m", "pytest", *skip_qt, *spread, *arguments]
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    try:
+        status = subprocess.run(command, cwd=ROOT, check=False).returncode
+        if types and not passes("mypy", types):
+            failed.append("mypy")
+    finally:
+        if types and types.poll() is None:
+            types.kill()
     if failed:
         print(f"The tests {'failed' if status else 'passed'}, but not every check did: {', '.join(failed)}.")
     return status or int(bool(failed))
 
 
-def run_checks() -> list[str]:
-    """Runs the checks that are not tests, says how each went, and returns the names of those that failed."""
+def begin_check(name: str) -> "subprocess.Popen[str]":
+    """Starts one of the checks that are not tests."""
     import subprocess
 
-    checks = {
-        "ruff check": ["-m", "ruff", "check", "."],
-        "ruff format": ["-m", "ruff", "format", "--check", "."],
-        "mypy": ["-m", "mypy"],
-        "import contracts": ["-c", LINT_IMPORTS],
-    }
-    failed = []
-    for name, arguments in checks.items():
-        print(f"{name} … ", end="", flush=True)
-        began = time.monotonic()
-        result = subprocess.run(
-            [str(PYTHON), *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-        print(f"{'failed' if result.returncode else 'ok'} ({time.monotonic() - began:.1f} s)", flush=True)
-        if result.returncode:
-            failed.append(name)
-            print((result.stdout + result.stderr).rstrip(), flush=True)
-    return failed
+    return subprocess.Popen(
+        [str(PYTHON), *CHECKS[name]],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def passes(name: str, check: "subprocess.Popen[str]") -> bool:
+    """Waits for a check, says how it went, and what it found if it failed."""
+    print(f"{name} … ", end="", flush=True)
+    told, _ = check.communicate()
+    print("failed" if check.returncode else "ok", flush=True)
+    if check.returncode:
+        print(told.rstrip(), flush=True)
+    return check.returncode == 0
 
 
 def main(arguments: Sequence[str]) -> int:

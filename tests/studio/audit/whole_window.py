@@ -5,9 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication
 
@@ -40,6 +42,8 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
 _PATIENCE_SECONDS = 30.0
+_told: dict[tuple[str, ...], dict[str, Any]] = {}
+"""What torch said of this computer, by what it was asked."""
 _LAYERS = 8
 """Layouts within layouts that a changed text may pass through: each one asks the next to be laid out."""
 
@@ -110,6 +114,23 @@ class WholeWindow:
 
 
 @contextmanager
+def _one_checkup() -> Iterator[None]:
+    """Lets the Settings page ask torch about this computer once: the answer stays, and takes seconds to give."""
+    from core.runs import checkup
+
+    ask = checkup._ask
+
+    def remembered(arguments: tuple[str, ...], on_wait: Callable[[], None]) -> dict[str, Any]:
+        if arguments not in _told:
+            _told[arguments] = ask(arguments, on_wait)
+        return deepcopy(_told[arguments])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkup, "_ask", remembered)
+        yield
+
+
+@contextmanager
 def whole_window(app: QApplication, state: State, starter: Path | None = None) -> Iterator[WholeWindow]:
     """Opens the application on the present data folder, and closes it; the starter model is needed unless empty."""
     from studio.app import Studio
@@ -122,28 +143,29 @@ def whole_window(app: QApplication, state: State, starter: Path | None = None) -
     studio.preferences.set("more_settings", tuple(PAGES))
     whole = WholeWindow(app, studio)
     studio.show()
-    try:
-        whole.wait_for(lambda: studio.desk.session.hardware is not None and studio.desk.runs.known)
-        if state != "empty":
-            studio.desk.session.set_spec(demo_spec("starter"))
-            whole.settle()
-            studio.desk.runs.watch(runs["completed"])
-            whole.wait_for(lambda: not studio.desk.runs.is_live)
-        if state == "live":
-            _begin_run(whole)
-        for card in list(studio.window.notices.cards):
-            card.leave()
-        yield whole
-    finally:
-        current = studio.desk.runs.current
-        if current is not None and current.is_live:
-            current.stop(1.0)
-            whole.wait_for(lambda: not current.is_live)
-        studio.window.close()
-        studio.close()
-        studio.window.deleteLater()
-        app.processEvents()
-        assert end_tasks() == 0, "a task did not end"
+    with _one_checkup():
+        try:
+            whole.wait_for(lambda: studio.desk.session.hardware is not None and studio.desk.runs.known)
+            if state != "empty":
+                studio.desk.session.set_spec(demo_spec("starter"))
+                whole.settle()
+                studio.desk.runs.watch(runs["completed"])
+                whole.wait_for(lambda: not studio.desk.runs.is_live)
+            if state == "live":
+                _begin_run(whole)
+            for card in list(studio.window.notices.cards):
+                card.leave()
+            yield whole
+        finally:
+            current = studio.desk.runs.current
+            if current is not None and current.is_live:
+                current.stop(1.0)
+                whole.wait_for(lambda: not current.is_live)
+            studio.window.close()
+            studio.close()
+            studio.window.deleteLater()
+            app.processEvents()
+            assert end_tasks() == 0, "a task did not end"
 
 
 def _begin_run(whole: WholeWindow) -> None:
