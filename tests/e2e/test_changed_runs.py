@@ -1,5 +1,7 @@
 """Something changes between a saved state and its resume: it is named, and goes on only with the user's consent."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,15 +21,42 @@ from tests.e2e.real_runs import run_folder, run_inside, write_rows
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    return write_rows(tmp_path / "rows.jsonl", 24)
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run after three steps, its rows, and both as they were."""
+
+    rows: Path
+    run: RunFolder
+    kept: Path
+
+
+@pytest.fixture(scope="module")
+def trained(short_starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trained once for all tests, each of which gets it as it was."""
+    place = tmp_path_factory.mktemp("halfway")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWRANK_HOME", str(place / "home"))
+        rows = write_rows(place / "rows.jsonl", 24)
+        run = run_inside(short_starter, rows, training__max_steps=3).folder
+    kept = place / "kept"
+    shutil.copytree(run.path, kept / "run", symlinks=True)
+    shutil.copy2(rows, kept / "rows.jsonl")
+    return Trained(rows, run, kept)
 
 
 @pytest.fixture
-def halfway(short_starter: Path, rows: Path) -> RunFolder:
+def rows(trained: Trained) -> Path:
+    shutil.copy2(trained.kept / "rows.jsonl", trained.rows)
+    return trained.rows
+
+
+@pytest.fixture
+def halfway(trained: Trained, rows: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run after three steps."""
-    return run_inside(short_starter, rows, training__max_steps=3).folder
+    monkeypatch.setenv("LOWRANK_HOME", str(trained.rows.parent / "home"))
+    shutil.rmtree(trained.run.path)
+    shutil.copytree(trained.kept / "run", trained.run.path, symlinks=True)
+    return trained.run
 
 
 def change(folder: RunFolder, **settings: object) -> None:
