@@ -106,7 +106,7 @@ def test_two_runs_are_trained_and_one_that_does_not_fit_is_left_out(settings: Ca
 
 
 def test_a_killed_process_at_the_queue_loses_nothing(settings: Callable[..., Path]) -> None:
-    lowrank("queue", "add", settings("one", training__max_steps=30), settings("two"), "--start")
+    lowrank("queue", "add", settings("one", training__max_steps=20), settings("two"), "--start")
     eventually(lambda: begun("one"))
     runner, engine = read_queue().runner, living_process(read_queue().find("one").folder)
     assert runner is not None
@@ -121,7 +121,7 @@ def test_a_killed_process_at_the_queue_loses_nothing(settings: Callable[..., Pat
 
 
 def test_a_run_that_died_with_its_computer_goes_on_where_it_was_saved(settings: Callable[..., Path]) -> None:
-    lowrank("queue", "add", settings("one", training__max_steps=40), settings("two"), "--start")
+    lowrank("queue", "add", settings("one", training__max_steps=24), settings("two"), "--start")
     eventually(lambda: begun("one", 3))
     folder, runner = read_queue().find("one").folder, read_queue().runner
     (folder.control / "save").touch()
