@@ -40,7 +40,7 @@ def short_of_memory(
     usual = sft.accumulate
     steps = [0]
 
-    def accumulate(session: Any, rows: Any, passes: Any, limit: float) -> Any:
+    def accumulate(session: Any, rows: Any, passes: Any, *more: Any) -> Any:
         steps[0] += 1
 
         def failing() -> Iterator[Any]:
@@ -49,7 +49,7 @@ def short_of_memory(
                     fail()
                 yield one
 
-        return usual(session, rows, failing(), limit)
+        return usual(session, rows, failing(), *more)
 
     monkeypatch.setattr(sft, "accumulate", accumulate)
 

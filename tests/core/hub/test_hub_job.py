@@ -20,6 +20,7 @@ from core.hub.problems import HubError
 from core.hub.unfinished import list_unfinished
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
+from core.runs.process_record import read_process
 from core.runs.supervisor import State, Supervisor
 from tests.core.hub.conftest import whole_model
 from tests.core.hub.hub_server import COMMIT, TOKEN, HubServer, Model
@@ -45,6 +46,13 @@ def begin(started: list[Supervisor], name: str = "org/tiny", token: str = "") ->
     started.append(supervisor)
     supervisor.start()
     return supervisor
+
+
+def process_of(supervisor: Supervisor) -> psutil.Process:
+    """Its engine; other tests of this process may have left children too."""
+    record = read_process(supervisor.folder)
+    assert record is not None
+    return psutil.Process(record.pid)
 
 
 def until(supervisor: Supervisor, seen: list[Event], done: float) -> None:
@@ -136,7 +144,7 @@ def test_a_killed_download_loses_nothing(tiny: Model, hub: HubServer, started: l
     hub.faults.delay = 0.05
     supervisor = begin(started)
     until(supervisor, [], 300_000)
-    (engine,) = psutil.Process().children()
+    engine = process_of(supervisor)
     engine.kill()
     assert supervisor.wait().kind == "crashed"
     assert list_models() == ()
@@ -153,7 +161,7 @@ def test_the_token_is_in_the_environment_of_the_job_and_nowhere_else(
     hub.faults.delay = 0.02
     supervisor = begin(started, "org/gated", TOKEN)
     until(supervisor, [], 100_000)
-    (engine,) = psutil.Process().children()
+    engine = process_of(supervisor)
     assert TOKEN not in " ".join(engine.cmdline())
     outcome = supervisor.wait()
     assert outcome.kind == "completed"

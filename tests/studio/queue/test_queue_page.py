@@ -104,7 +104,7 @@ def test_starting_and_holding_goes_through_the_queues_own_process(
     qtbot: Any, page: QueuePage, desk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core.runs import queueing
-    from core.runs.process_tree import kill
+    from core.runs.process_tree import kill, wait_gone
 
     command = LaunchCommand((sys.executable, "-c", "import time; time.sleep(60)"), {}, Path.cwd())
     monkeypatch.setattr(queueing, "runner_command", lambda: command)
@@ -122,6 +122,7 @@ def test_starting_and_holding_goes_through_the_queues_own_process(
     runner = read_queue().runner
     assert runner is not None
     kill([runner])
+    assert wait_gone([runner], 10) == ()  # the window looks once, and a signal takes its time
     offered = []
     desk.queue.broken_off.connect(lambda: offered.append(True))
     desk.queue.known = False  # as at the next start of the window
