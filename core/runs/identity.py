@@ -22,6 +22,7 @@ _FREE = frozenset(
         "model.revision", "model.trust_remote_code",
     )
 )  # fmt: skip
+_SHAPES = ("adapter.rank", "adapter.modules_to_save")
 _FREE_SECTIONS = ("output", "hardware")
 _SAMPLES, _SAMPLE_BYTES = 16, 16 * 1024
 _NOTHING = "(nothing)"
@@ -124,7 +125,13 @@ def _settings(saved: Identity, now: Identity) -> Iterator[Change]:
         before, after = (side.settings.get(info.path, default) for side in (saved, now))
         if before != after:
             old, new = _text(before), _text(after)
-            yield Change(info.path, old, new, f"The setting {info.path} was {old} and is {new} now.")
+            message = f"The setting {info.path} was {old} and is {new} now."
+            yield Change(info.path, old, new, message, blocks=_makes_other_tensors(info.path, before, after))
+
+
+def _makes_other_tensors(path: str, before: Any, after: Any) -> bool:
+    """Whether a setting alone shows that the saved tensors do not fit; what others do to them is seen by the engine."""
+    return path in _SHAPES or (path == "adapter.method" and "full" in (before, after))
 
 
 def _data(saved: Identity, now: Identity) -> Iterator[Change]:

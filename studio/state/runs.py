@@ -129,8 +129,10 @@ class Runs(QObject):
         current_ended: it has ended (or could not start).
         listed: `all` is new.
         failed: problems of something that was asked for.
+        further_asked: somebody wants to train a finished run further: its folder, for the page of the runs.
     """
 
+    further_asked = Signal(object)
     current_changed = Signal()
     current_moved = Signal()
     current_ended = Signal()
@@ -184,6 +186,10 @@ class Runs(QObject):
     def resume(self, folder: RunFolder) -> WatchedRun:
         """Starts an engine on a run that was stopped or broke off; it goes on from its last saved state."""
         return self.watch(folder, attach=False)
+
+    def ask_further(self, folder: RunFolder) -> None:
+        """Has the page of the runs ask how a finished run is to be trained further."""
+        self.further_asked.emit(folder)
 
     def watch(self, folder: RunFolder, *, attach: bool = True) -> WatchedRun:
         """Shows a run: finds its engine or its end (``attach``), or starts an engine on it."""

@@ -89,6 +89,14 @@ def test_other_settings_are_named_and_taken_with_consent(halfway: RunFolder) -> 
     assert look_again(halfway).changes == ()
 
 
+def test_tensors_of_another_size_cannot_be_consented_to(halfway: RunFolder) -> None:
+    rank = load_spec(halfway).adapter.rank
+    change(halfway, adapter__rank=rank + 1)
+    assert [item.path for item in look_again(halfway).blocked] == ["adapter.rank"]
+    change(halfway, adapter__rank=rank, adapter__modules_to_save=("lm_head",))
+    assert "adapter.modules_to_save" in [item.path for item in look_again(halfway).blocked]
+
+
 def test_consent_counts_for_what_was_shown_alone(halfway: RunFolder) -> None:
     change(halfway, training__learning_rate=5e-4)
     accept(look_again(halfway))

@@ -24,6 +24,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.page import Page
 from studio.pages.runs.comparison import Comparison
+from studio.pages.runs.further import FurtherCard
 from studio.pages.runs.stories import Story, has_saved_state, read_sparks, read_stories
 from studio.pages.runs.table import COLUMNS, RUN_ROLE, SORT_ROLE, PillDelegate, RunsModel, SparkDelegate
 from studio.state.desk import Action, Desk
@@ -114,6 +115,8 @@ class RunsPage(Page):
             ("duplicate", tr("Use as new spec"), "copy", self.duplicate, "Ctrl+D"),
             ("resume", tr("Resume"), "play", self.resume, "Ctrl+R"),
             ("stop", tr("Stop"), "square", self.stop, "Ctrl+."),
+            ("further", tr("Train further"), "skip-forward", self.further, "Ctrl+Shift+R"),
+            ("continue", tr("Continue on new data"), "database", self.continue_on, "Ctrl+Shift+D"),
             ("folder", tr("Open folder"), "folder-open", self.open_folder, "Ctrl+Shift+F"),
             ("delete", tr("Delete"), "trash-2", self.delete, "Delete"),
         )
@@ -139,6 +142,11 @@ class RunsPage(Page):
         box.setSpacing(tokens.SPACE_3)
         box.addWidget(self.filter)
         box.addLayout(flow)
+        self.form = FurtherCard(self.desk)
+        self.form.begun.connect(lambda: self.desk.go("training"))
+        self.form.closed.connect(self.table.setFocus)
+        self.desk.runs.further_asked.connect(self.form.ask_about)
+        box.addWidget(self.form)
         box.addWidget(self.table, 1)
         box.addWidget(self._note)
         self.back = button(tr("Back to the list"), self.close_comparison, icon_name="chevron-left", name="runs-back")
@@ -226,7 +234,20 @@ class RunsPage(Page):
             return "" if run.status == "running" else tr("This run is not at work.")
         if name == "open" and run.status == "new":
             return tr("This run has not been started.")
+        if name in ("further", "continue"):
+            return self._cannot_go_further(name, run)
         return self._cannot_resume(run) if name == "resume" else ""
+
+    def _cannot_go_further(self, name: str, run: RunSummary) -> str:
+        if run.status != "completed":
+            return tr("This run is not complete yet; resume it first.")
+        if name == "further":
+            return "" if has_saved_state(run.folder) else tr("Nothing was saved to go on from.")
+        return (
+            tr("This run has trained the whole model; take its result as the base model.")
+            if run.method == "full"
+            else ""
+        )
 
     def _cannot_resume(self, run: RunSummary) -> str:
         if run.status == "running":
@@ -263,6 +284,31 @@ class RunsPage(Page):
         for run in self._one("resume"):
             self.desk.runs.resume(run.folder)
             self.desk.go("training")
+
+    def further(self) -> None:
+        """Asks how the selected run is to be trained further."""
+        for run in self._one("further"):
+            self.form.ask_about(run.folder)
+
+    def continue_on(self) -> None:
+        """Makes settings of a new run that goes on from the selected one's adapter, with data still to be named."""
+        from core.runs.start_from import continuation
+        from core.runs.store import load_facts
+
+        for run in self._one("continue"):
+            try:
+                spec = continuation(run.folder, load_facts(run.folder).model)
+            except UserError as failure:
+                self.desk.show_problems(failure.problems)
+                return
+            self.desk.session.set_spec(spec)
+            undo = Action(tr("Undo"), lambda: _ignore(self.desk.session.undo()))
+            self.desk.tell(
+                tr("The next run goes on from the adapter of {run}.", run=run.name),
+                tr("Choose the data that it is to learn from now."),
+                actions=(undo,),
+            )
+            self.desk.go("data")
 
     def stop(self) -> None:
         """Asks the selected run to stop and save."""

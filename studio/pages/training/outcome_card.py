@@ -8,6 +8,7 @@ from core.errors import UserError
 from core.runs.outcome import Outcome
 from core.units import format_duration
 from studio.look.theme import look, mono_font
+from studio.pages.training.consent import Consent
 from studio.state.desk import Action, Desk
 from studio.state.runs import WatchedRun, spec_of
 from studio.widgets.basics import Card, IconLabel, ProblemNote, button, label, row
@@ -52,9 +53,12 @@ class OutcomeCard(Card):
         self.detail.setFixedHeight(look().px(180))
         self._notes: list[QWidget] = []
         self._make_buttons()
+        self.consent = Consent(desk)
+        self.consent.given.connect(self._resume)
         self.add(row(self.mark, self.heading, None))
         self.add(self.message)
         self.add(self.hint)
+        self.add(self.consent)
         self.add(self._actions)
         self.add(self.detail)
 
@@ -66,7 +70,7 @@ class OutcomeCard(Card):
         self._run = run
         self._clear_notes()
         if run.outcome is not None:
-            self._show_outcome(run.outcome)
+            self._show_outcome(run, run.outcome)
         else:
             self._show_refusal(run)
 
@@ -75,7 +79,7 @@ class OutcomeCard(Card):
         self._run = None
         self.hide()
 
-    def _show_outcome(self, outcome: Outcome) -> None:
+    def _show_outcome(self, run: WatchedRun, outcome: Outcome) -> None:
         icon_name, color = _ICONS[outcome.kind]
         self.mark.set_icon(icon_name, color)
         self.heading.setText(say(outcome.title))
@@ -83,11 +87,13 @@ class OutcomeCard(Card):
         self.setAccessibleName(f"{say(outcome.title)}. {say(outcome.message)} {say(outcome.hint)}".strip())
         hint = say(outcome.hint) or _summary(outcome)
         self.hint.setText(hint)
-        self.hint.setVisible(bool(hint))
+        self.consent.ask_about(run.folder, outcome)
+        self.hint.setVisible(bool(hint) and self.consent.isHidden())  # it says what to type for what is pressed here
         has_result = outcome.kind == "completed"
         self.resume.setVisible(outcome.resumable)
         self.try_it.setVisible(has_result)
         self.export.setVisible(has_result)
+        self.further.setVisible(has_result)
         self._set_detail(outcome.detail)
 
     def _show_refusal(self, run: WatchedRun) -> None:
@@ -95,7 +101,8 @@ class OutcomeCard(Card):
         self.heading.setText(tr("The run could not be started"))
         self.message.hide()
         self.hint.hide()
-        for made in (self.resume, self.try_it, self.export):
+        self.consent.hide()
+        for made in (self.resume, self.try_it, self.export, self.further):
             made.hide()
         for problem in run.problems:
             note = ProblemNote(problem)
@@ -121,6 +128,7 @@ class OutcomeCard(Card):
         self.resume = button(tr("Resume"), self._resume, role="primary", icon_name="play", name="resume")
         self.try_it = button(tr("Try it"), self._try, role="primary", icon_name="message-square", name="outcome-try")
         self.export = button(tr("Export"), self._export, icon_name="package", name="outcome-export")
+        self.further = button(tr("Train further"), self._further, icon_name="skip-forward", name="outcome-further")
         self.again = button(tr("Use these settings again"), self._duplicate, icon_name="copy", name="outcome-again")
         self.new = button(tr("New run"), self.settings_asked.emit, icon_name="plus", name="new-run")
         self.new.setToolTip(tr("Back to the settings; this run stays in the list of runs."))
@@ -128,7 +136,17 @@ class OutcomeCard(Card):
         self.more = button(tr("Show details"), self._turn_detail, icon_name="file-text", name="outcome-more")
         self.copy = button(tr("Copy details"), self._copy, icon_name="copy", name="outcome-copy")
         self._actions = FlowLayout()
-        for made in (self.resume, self.try_it, self.export, self.new, self.again, self.folder, self.more, self.copy):
+        for made in (
+            self.resume,
+            self.try_it,
+            self.export,
+            self.further,
+            self.new,
+            self.again,
+            self.folder,
+            self.more,
+            self.copy,
+        ):
             self._actions.addWidget(made)
 
     # --- next steps
@@ -151,6 +169,11 @@ class OutcomeCard(Card):
         if self._run is not None:
             exports_of(self._desk).choose_run(self._run.folder.path)
             self._desk.go("export")
+
+    def _further(self) -> None:
+        if self._run is not None:
+            self._desk.runs.ask_further(self._run.folder)
+            self._desk.go("runs")
 
     def _duplicate(self) -> None:
         if self._run is None:

@@ -66,6 +66,9 @@ class RateCurve(QWidget):
         values = {"peak": peak, "kind": kinds[curve.kind], "warmup": f"{curve.warmup_steps:,}"}
         if not self.known:
             return tr("The learning rate rises to {peak}, {kind}", peak=peak, kind=kinds[curve.kind])
+        if curve.start:
+            start = f"{curve.start:,}"
+            return tr("From step {start} on the learning rate is {peak}, {kind}", start=start, **values)
         return tr(
             "The learning rate rises to {peak} in {warmup} of {steps} steps, {kind}", steps=f"{curve.steps:,}", **values
         )
