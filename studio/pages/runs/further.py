@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, QTimer, Signal
-from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QGridLayout, QSizePolicy, QWidget
 
 from core.errors import Problem, UserError, error, warning
 from core.runs.layout import RunFolder
@@ -13,7 +14,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.training.rate_curve import RateCurve
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, button, label, row, tool_button
+from studio.widgets.basics import Card, button, label, row
 from studio.widgets.controls import CalmList, CalmSpin, Switch
 from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
@@ -25,28 +26,32 @@ if TYPE_CHECKING:
 _SETTLE_MS = 300
 _MOST_STEPS = 10_000_000
 _LEAST_RATE = 1e-8
+_SIDE_BY_SIDE = 600
+"""Pixels of the normal text size from which on fields and curve stand side by side."""
 
 
 class FurtherCard(Card):
     """The form. It is planned anew after every edit, and begins nothing until its button is pressed.
 
     Attributes:
+        asked: a run's form is there to be seen.
         begun: the run goes on.
         closed: the user wants nothing of it any more.
     """
 
+    asked = Signal()
     begun = Signal()
     closed = Signal()
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(
             tr("Train further"),
-            tr(
-                "The run goes on from its last saved state, optimizer included. Nothing is forgotten: if you stop it, "
-                "it is saved as before."
-            ),
+            tr("The run goes on from its last saved state, optimizer included."),
         )
         self.setObjectName("further")
+        self.title.setWordWrap(True)  # names of runs are as long as people make them
+        self.head.setStretch(0, 1)
+        self.head.setStretch(1, 0)
         self.desk = desk
         self.folder: RunFolder | None = None
         self.extension: Extension | None = None
@@ -56,7 +61,9 @@ class FurtherCard(Card):
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._plan)
-        self.head.addWidget(tool_button("x", tr("Close"), self.close_card))
+        self.head.addWidget(
+            button(tr("Back to the list"), self.close_card, icon_name="chevron-left", role="quiet", name="further-back")
+        )
         self._curve = RateCurve()
         self._curve.setMinimumHeight(look().px(120))
         self._curve.setMaximumHeight(look().px(150))
@@ -68,12 +75,13 @@ class FurtherCard(Card):
         self.consent.toggled.connect(lambda _on: self._show())
         self.go = button(tr("Train further"), self.start, icon_name="play", role="primary", name="further-go")
         fields = self._make_fields()
-        self.add(row(fields, self._curve, spacing=tokens.SPACE_6))
+        self._side_by_side = row(fields, self._curve, spacing=tokens.SPACE_6)
+        self.add(self._side_by_side)
         self.add(self._words)
         self.add(self._notes)
         self.add(row(self.consent, None))
         self.add(row(self.go, None))
-        self.hide()
+        self.body.addStretch(1)
 
     def _make_fields(self) -> QWidget:
         self.steps = CalmSpin(whole=True)
@@ -107,6 +115,13 @@ class FurtherCard(Card):
         self.schedule.activated.connect(lambda _index: self._edited())
         return holder
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
+        """The curve below the fields where the page is narrow."""
+        super().resizeEvent(event)
+        narrow = self.width() < look().px(_SIDE_BY_SIDE)
+        directions = QBoxLayout.Direction
+        self._side_by_side.setDirection(directions.TopToBottom if narrow else directions.LeftToRight)
+
     # --- what is asked
 
     def ask_about(self, folder: RunFolder) -> None:
@@ -128,8 +143,8 @@ class FurtherCard(Card):
         self._epoch.setText(tr("An epoch is {n} steps.", n=f"{per_epoch:,}") if per_epoch else "")
         self._silently(self.steps, min(per_epoch or 1, batch.steps if batch is not None and batch.steps else 1))
         self.schedule.setCurrentIndex(max(0, self.schedule.findData(spec.training.schedule)))
-        self.show()
         self._edited()
+        self.asked.emit()
         self.steps.setFocus()
         self.steps.selectAll()
 
@@ -137,7 +152,6 @@ class FurtherCard(Card):
         """Asks nothing any more."""
         self._forget()
         self.folder = None
-        self.hide()
         self.closed.emit()
 
     def start(self) -> None:

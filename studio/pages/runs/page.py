@@ -71,6 +71,13 @@ class RunsPage(Page):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._make_list())
         self._stack.addWidget(self._make_empty())
+        self.form = FurtherCard(desk)
+        self.form.asked.connect(self._show_form)
+        self.form.begun.connect(lambda: desk.go("training"))
+        self.form.closed.connect(self._leave_form)
+        desk.runs.further_asked.connect(self.form.ask_about)
+        self._further = _scrolling(self.form)
+        self._stack.addWidget(self._further)
         self._scroller.setParent(self)
         self._scroller.hide()
         self.add(self._stack, 1)
@@ -142,11 +149,6 @@ class RunsPage(Page):
         box.setSpacing(tokens.SPACE_3)
         box.addWidget(self.filter)
         box.addLayout(flow)
-        self.form = FurtherCard(self.desk)
-        self.form.begun.connect(lambda: self.desk.go("training"))
-        self.form.closed.connect(self.table.setFocus)
-        self.desk.runs.further_asked.connect(self.form.ask_about)
-        box.addWidget(self.form)
         box.addWidget(self.table, 1)
         box.addWidget(self._note)
         self.back = button(tr("Back to the list"), self.close_comparison, icon_name="chevron-left", name="runs-back")
@@ -169,7 +171,7 @@ class RunsPage(Page):
         chosen = {run.path for run in self.selected()}
         self.model.show_runs(self.desk.runs.all)
         self._choose(chosen)
-        if self.comparison is None:
+        if self.comparison is None and self.form.folder is None:
             self._stack.setCurrentIndex(0 if self.desk.runs.all else 1)
         self._selection_changed()
         if self._sparks is None and self.desk.runs.all:
@@ -396,6 +398,14 @@ class RunsPage(Page):
         self.back.show()
         self.back.setFocus()
 
+    def _show_form(self) -> None:
+        self.close_comparison()
+        self._stack.setCurrentWidget(self._further)
+
+    def _leave_form(self) -> None:
+        self._stack.setCurrentIndex(0 if self.desk.runs.all else 1)
+        self.table.setFocus()
+
     def _not_read(self, failure: Exception) -> None:
         self._reading = None
         raise failure
@@ -421,7 +431,7 @@ class RunsPage(Page):
             self.table.setColumnHidden(COLUMNS.index(name), self.width() < look().px(least))
 
 
-def _scrolling(content: Comparison) -> QScrollArea:
+def _scrolling(content: QWidget) -> QScrollArea:
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)

@@ -71,7 +71,7 @@ def test_a_finished_run_is_trained_further_as_it_was_shown(
     qtbot: Any, page: RunsPage, desk: Any, trained: RunFolder
 ) -> None:
     form = page.form
-    assert form.isHidden()
+    assert not form.isVisible()
     press(qtbot, page.buttons["further"])
     assert form.isVisible()
     assert not form.go.isEnabled(), "nothing is planned yet"
@@ -89,7 +89,7 @@ def test_a_finished_run_is_trained_further_as_it_was_shown(
     assert form.rate.value() == suggested / 2, "a rate that was typed stays"
     assert "From step 3 on the learning rate is" in form._curve.accessibleName()
     press(qtbot, form.go)
-    assert form.isHidden()
+    assert not form.isVisible()
     run = desk.runs.current
     qtbot.waitUntil(lambda: run.outcome is not None, timeout=WAIT)
     assert run.outcome.kind == "completed", run.outcome
@@ -114,7 +114,7 @@ def test_a_change_since_the_end_is_shown_and_wants_consent(qtbot: Any, page: Run
     assert not form.go.isEnabled()
     assert form.consent.isHidden(), "no consent makes a saved adapter another rank"
     form.close_card()
-    assert form.isHidden()
+    assert not form.isVisible()
 
 
 def test_a_changed_run_is_resumed_with_consent_after_all_changes_were_shown(
