@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.engine.attention_proof import WRITTEN_OUT
 from core.engine.kernels.block_attention import block_attention
+from core.engine.placing import to_device
 from core.errors import FailureKind, JobError
 from core.plan.cards import AMPERE
 from core.plan.ground import WIDEST_FLASH_HEAD
@@ -47,7 +48,7 @@ class Documents:
         bounds = [0]
         for length in lengths:
             bounds.append(bounds[-1] + length)
-        return cls(tuple(bounds), torch.tensor(bounds, dtype=torch.int32, device=device))
+        return cls(tuple(bounds), to_device(torch.tensor(bounds, dtype=torch.int32), device))
 
 
 _current: Documents | None = None

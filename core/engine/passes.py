@@ -9,6 +9,7 @@ import torch
 from core.data.packing import pack
 from core.data.types import Encoded
 from core.engine.attention import Documents
+from core.engine.placing import to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ def make_pass(rows: Sequence[Encoded], device: torch.device) -> Pass:
     chosen = torch.from_numpy(np.flatnonzero(learned) - 1)
     positions = torch.from_numpy(np.arange(len(marks)) - np.repeat(firsts, lengths))
     return Pass(
-        tokens=ids[None].to(device),
-        positions=positions[None].to(device),
+        tokens=to_device(ids[None], device),
+        positions=to_device(positions[None], device),
         documents=Documents.of_lengths(tuple(len(row) for row in rows), device),
-        keep=chosen.to(device),
-        targets=ids[chosen + 1].to(device),
+        keep=to_device(chosen, device),
+        targets=to_device(ids[chosen + 1], device),
     )
 
 

@@ -166,3 +166,12 @@ def test_generation_with_a_cache_uses_the_same_attention() -> None:
         with torch.no_grad():
             whole = model(input_ids=spoken[:, :-1], use_cache=False).logits.argmax(-1)
         assert whole[0, 4:].tolist() == spoken[0, 5:].tolist(), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_pass_is_the_same_on_a_gpu_though_nobody_waits_for_it() -> None:
+    given = rows(8, 5)
+    here, there = (make_pass(given, torch.device(kind)) for kind in ("cpu", "cuda"))
+    for name in ("tokens", "positions", "keep", "targets"):
+        assert torch.equal(getattr(here, name), getattr(there, name).cpu())
+    assert torch.equal(here.documents.offsets, there.documents.offsets.cpu())
