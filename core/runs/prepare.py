@@ -43,12 +43,15 @@ class Prepared:
     plan: Plan
 
 
-def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed: bool = True) -> Prepared:
+def prepare(
+    spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed: bool = True, holds_start: bool = False
+) -> Prepared:
     """Reads all facts that a spec calls for and plans the run. Writes nothing.
 
     A base model that is in the catalogue but not on this computer is planned as far as its shapes tell; the plan's
     problems then say that it has to be downloaded, and the run cannot start. Neither can a run without data, which is
-    planned only where ``rows_needed`` is false.
+    planned only where ``rows_needed`` is false. A run that ``holds_start`` has kept what its adapters began with, and
+    needs the adapter that it went on from no longer.
 
     Raises:
         UserError: the spec, the model or the data cannot be used; it carries every problem found.
@@ -60,7 +63,8 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     if broken:
         raise UserError(*broken)
     spec = resolve_paths(spec, Path.cwd())
-    spec = pin_start(replace(spec, data=pin_hub_data(spec.data)))
+    spec = replace(spec, data=pin_hub_data(spec.data))
+    spec = spec if holds_start else pin_start(spec)
     report("Looking at this computer", 0, 0)
     hardware, records = known_machine(read_hardware(runs_folder(spec)))
     report("Reading the base model’s files", 0, 0)
@@ -77,7 +81,8 @@ def prepare(spec: RunSpec, *, on_progress: OnProgress | None = None, rows_needed
     facts = Facts(hardware, model, dataset.facts, records)
     template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
     planned = plan_with_fixes(spec, facts)
-    problems = _without_repeats((*planned.problems, *start_problems(spec, model, planned), *dataset.problems))
+    start = () if holds_start else start_problems(spec, model, planned)
+    problems = _without_repeats((*planned.problems, *start, *dataset.problems))
     return Prepared(spec, facts, replace(planned, template=template.source, problems=problems))
 
 

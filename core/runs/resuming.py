@@ -38,7 +38,7 @@ def look_again(folder: RunFolder, spec: RunSpec | None = None, *, on_progress: O
     Raises:
         UserError: the spec, the model or the data cannot be used any more, or the run cannot start as it is now.
     """
-    prepared = prepare(spec or load_spec(folder), on_progress=on_progress)
+    prepared = prepare(spec or load_spec(folder), on_progress=on_progress, holds_start=folder.start.exists())
     if prepared.plan.errors:
         raise UserError(*prepared.plan.errors)
     return Return(folder, prepared, _changes(folder, prepared))

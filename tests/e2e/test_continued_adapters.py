@@ -1,16 +1,20 @@
 """A new run goes on from an adapter: its first loss is what the finished adapter was measured at on the same rows."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import UserError
+from core.events.tail import EventTail
 from core.events.types import Evaluated, Step
 from core.facts.base_model import read_base_model
 from core.runs.prepare import prepare
+from core.runs.resuming import accept, look_again
 from core.runs.start_from import continuation
-from tests.e2e.real_runs import Finished, make_spec, run_inside, write_rows
+from core.runs.store import load_spec
+from tests.e2e.real_runs import Finished, make_spec, run_folder, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -77,3 +81,64 @@ def test_an_adapter_that_is_not_there_is_named(short_starter: Path, tmp_path: Pa
         prepare(make_spec(short_starter, rows, adapter__start_from="nobody"))
     assert {problem.path for problem in caught.value.problems} == {"adapter.start_from"}
     assert caught.value.problems[0].fixes
+
+
+def test_a_run_that_has_begun_needs_the_adapter_no_longer(short_starter: Path, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    first = first_run(short_starter, rows)
+    again = run_inside(short_starter, rows, training__max_steps=2, adapter__start_from=str(first.folder.adapter))
+    shutil.rmtree(first.folder.path)
+    seen = look_again(again.folder)
+    assert seen.changes == ()
+    longer = look_again(again.folder, load_spec(again.folder).replace("training.max_steps", 3))
+    assert {change.path for change in longer.changes} == {"training.max_steps", "chosen.steps"}
+    accept(longer)
+    run_folder(again.folder)
+    steps = [event.body.step for event in EventTail(again.folder.events()).read() if isinstance(event.body, Step)]
+    assert steps == [1, 2, 3]
+
+
+def test_an_adapter_that_plain_peft_has_made_is_gone_on_from(short_starter: Path, tmp_path: Path) -> None:
+    import peft
+    import torch
+    import transformers as hf
+
+    torch.manual_seed(3)
+    base = hf.AutoModelForCausalLM.from_pretrained(short_starter, dtype=torch.float32)
+    config = peft.LoraConfig(r=4, lora_alpha=12, target_modules=["q_proj", "o_proj"], task_type="CAUSAL_LM")
+    made = peft.get_peft_model(base, config)
+    with torch.no_grad():
+        for name, tensor in made.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_(0, 0.05)
+    made.save_pretrained(tmp_path / "foreign")
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    settings = {"adapter__rank": 4, "adapter__alpha": 12.0, "adapter__targets": ("q_proj", "o_proj")}
+    run = run_inside(
+        short_starter,
+        rows,
+        training__max_steps=1,
+        training__effective_batch=ROWS,
+        adapter__start_from=str(tmp_path / "foreign"),
+        **settings,
+    )
+    plain = run_inside(short_starter, rows, training__max_steps=1, training__effective_batch=ROWS, **settings)
+    encoded = load_rows(run)
+    with torch.no_grad():
+        summed = total = 0.0
+        for row in encoded:
+            ids = torch.tensor(row.tokens)[None]
+            logits = made(input_ids=ids).logits[0, :-1].float()
+            keep = torch.tensor(row.trained[1:])
+            summed += float(torch.nn.functional.cross_entropy(logits[keep], ids[0, 1:][keep], reduction="sum"))
+            total += int(keep.sum())
+    assert run.of(Step)[0].loss == pytest.approx(summed / total, rel=1e-5)
+    assert abs(run.of(Step)[0].loss - plain.of(Step)[0].loss) > 1e-3, "the adapter says something else than its base"
+
+
+def load_rows(finished: Finished) -> Any:
+    """The rows as the run has read them."""
+    from core.data.dataset import load_dataset
+
+    spec = load_spec(finished.folder)
+    return load_dataset(spec.data, spec.training.seed, read_base_model(spec.model.base)).train
