@@ -22,19 +22,20 @@ def content(tensor: Written) -> Iterator[Any]:
     Raises:
         UserError: the merged numbers do not fit the weight's format, or the adapter holds NaN.
     """
-    if tensor.change is not None:
-        blocks = _merged(tensor, tensor.change)
-    elif tensor.source.dtype != tensor.dtype:
-        blocks = _row_blocks(tensor.source)
-    else:
+    if tensor.change is None and tensor.source.dtype == tensor.dtype:
         yield from read_chunks(tensor.source)
         return
     dtype = _torch_dtype(tensor.dtype)
-    for block in blocks:
+    for block in wide_blocks(tensor):
         cast = block.to(dtype).contiguous()
         if not bool(cast.isfinite().all()):
             raise _not_finite(tensor, block)
         yield _bytes_of(cast)
+
+
+def wide_blocks(tensor: Written) -> "Iterator[torch.Tensor]":
+    """The numbers of one tensor of the merged model before they are rounded: float32, some rows at a time."""
+    return _row_blocks(tensor.source) if tensor.change is None else _merged(tensor, tensor.change)
 
 
 def _merged(tensor: Written, change: LowRank) -> "Iterator[torch.Tensor]":

@@ -163,7 +163,7 @@ class _Meter:
 
 
 def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: int) -> _Work:
-    problems = _check_target(target) if target is not None else []
+    problems = _target_problems(target) if target is not None else []
     found: PeftAdapter | None = None
     config: dict[str, object] = {}
     try:
@@ -171,7 +171,7 @@ def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: in
     except UserError as failure:
         problems += failure.problems
     try:
-        config = _read_base_config(base)
+        config = read_base_config(base)
         tensors = read_model_tensors(base)
     except UserError as failure:
         raise UserError(*problems, *failure.problems) from failure
@@ -181,14 +181,14 @@ def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: in
             matched = match(found, base, tensors, config)
         except UserError as failure:
             problems += failure.problems
-        problems += _check_fingerprint(base, adapter)
+        problems += fingerprint_problems(base, adapter)
     if found is None or matched is None or problems:
         raise UserError(*problems)
     layout = lay_out(matched.tensors, max(1, max_shard_bytes))
     return _Work(base, found, config, matched, layout, companion_files(base, adapter))
 
 
-def _check_target(target: Path) -> list[Problem]:
+def _target_problems(target: Path) -> list[Problem]:
     advice = "Choose a folder that does not exist yet."
     if target.exists() and not target.is_dir():
         return [error(str(target), "The merged model needs a folder, and this is a file.", advice)]
@@ -200,7 +200,12 @@ def _check_target(target: Path) -> list[Problem]:
     return []
 
 
-def _read_base_config(base: Path) -> dict[str, object]:
+def read_base_config(base: Path) -> dict[str, object]:
+    """The config.json of a base model that weights can be merged into.
+
+    Raises:
+        UserError: there is none, or its weights are quantized.
+    """
     if base.is_file():
         message = "The base model is a single file; adapters are merged into a folder of safetensors weights."
         raise UserError(error(str(base), message, "Import the model first, then merge into the imported folder."))
@@ -220,7 +225,8 @@ def _read_base_config(base: Path) -> dict[str, object]:
     return config
 
 
-def _check_fingerprint(base: Path, adapter: Path) -> list[Problem]:
+def fingerprint_problems(base: Path, adapter: Path) -> list[Problem]:
+    """Whether an adapter says that it was trained on another base model."""
     manifest = read_manifest(adapter)
     if manifest is None or not manifest.base_fingerprint:
         return []
