@@ -39,12 +39,12 @@ def wide_blocks(tensor: Written) -> "Iterator[torch.Tensor]":
 
 
 def _merged(tensor: Written, change: LowRank) -> "Iterator[torch.Tensor]":
-    a, b = _load(change.a), _load(change.b) * change.scaling
+    a, b = read_wide(change.a), read_wide(change.b) * change.scaling
     if tensor.source.dtype == "F64":
         a, b = a.double(), b.double()
     # Rows of a plain weight belong to outputs (rows of B); those of a transposed one to inputs (columns of A).
     left, right = (a.T, b.T) if tensor.transposed else (b, a)
-    magnitude = None if change.magnitude is None else _load(change.magnitude).reshape(-1)
+    magnitude = None if change.magnitude is None else read_wide(change.magnitude).reshape(-1)
     # DoRA needs the length of whole columns where the weight is transposed.
     whole = magnitude is not None and tensor.transposed
     start = 0
@@ -74,7 +74,8 @@ def _row_blocks(tensor: StoredTensor, *, whole: bool = False) -> "Iterator[torch
         yield block.reshape(stop - start, *tensor.shape[1:]).to(wide)
 
 
-def _load(tensor: StoredTensor) -> "torch.Tensor":
+def read_wide(tensor: StoredTensor) -> "torch.Tensor":
+    """A whole stored tensor in float32; for those of adapters, which are small."""
     import torch
 
     blob = read_rows(tensor, 0, tensor.shape[0])

@@ -51,7 +51,7 @@ class Placed:
         import gguf
 
         block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[self.kind]]
-        return self.elements // block * size
+        return self.elements // int(block) * int(size)
 
     @property
     def is_as_stored(self) -> bool:

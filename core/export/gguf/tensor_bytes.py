@@ -76,7 +76,8 @@ def _as_kind(numbers: "np.ndarray[Any, Any]", kind: str) -> "np.ndarray[Any, Any
     if kind == "F16":
         with np.errstate(over="ignore"):  # found by the caller, with the tensor's name
             return numbers.astype(np.float16)
-    return gguf.quantize(numbers, gguf.GGMLQuantizationType[kind])
+    written: np.ndarray[Any, Any] = gguf.quantize(numbers, gguf.GGMLQuantizationType[kind])
+    return written
 
 
 def _not_finite(tensor: Placed, numbers: "np.ndarray[Any, Any]") -> UserError:

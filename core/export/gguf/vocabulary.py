@@ -98,7 +98,7 @@ def read_vocabulary(files: Mapping[str, Path], config: Mapping[str, object], row
         message = f"The tokenizer is of the kind {kind}; GGUF files are written for byte-pair tokenizers."
         advice = "Export the merged model and convert it with llama.cpp's own converter."
         raise UserError(error(str(path), message, advice))
-    added = [token for token in settings.get("added_tokens") or [] if isinstance(token, dict)]  # type: ignore[attr-defined]
+    added = [token for token in settings.get("added_tokens") or [] if isinstance(token, dict)]
     if model.get("byte_fallback"):
         found = _with_scores(settings, model, added, rows, files.get(_PIECES))
     else:
@@ -171,13 +171,13 @@ def _named(vocab: Mapping[str, int], added: Iterable[Mapping[str, Any]], rows: i
         if number < rows:
             tokens[number], kinds[number] = text, NORMAL
     for token in added:
-        number, text = token.get("id"), str(token.get("content"))
-        if not isinstance(number, int) or number >= rows:
+        place, text = token.get("id"), str(token.get("content"))
+        if not isinstance(place, int) or place >= rows:
             continue
         is_control = bool(token.get("special")) or _LOOKS_SPECIAL.fullmatch(text) is not None
         # what is searched for in the text before it is split is written as the text has it
-        tokens[number] = text if is_control else text.replace("▁", " ")
-        kinds[number] = CONTROL if is_control else USER
+        tokens[place] = text if is_control else text.replace("▁", " ")
+        kinds[place] = CONTROL if is_control else USER
     return tokens, kinds
 
 
