@@ -30,8 +30,10 @@ def tensor_bytes(tensor: Placed) -> Iterator[Any]:
         return
     for block in _regrouped(tensor):
         numbers = np.ascontiguousarray(block.float().numpy())
+        if not np.isfinite(numbers).all():
+            raise _not_finite(tensor, numbers)
         written = _as_kind(numbers, tensor.kind)
-        if not np.isfinite(numbers).all() or (tensor.kind == "F16" and not np.isfinite(written).all()):
+        if tensor.kind == "F16" and not np.isfinite(written).all():
             raise _not_finite(tensor, numbers)
         yield np.ascontiguousarray(written).reshape(-1).view(np.uint8).data
 
