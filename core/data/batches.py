@@ -100,14 +100,15 @@ class TokenBatches:
         self._pool = ThreadPoolExecutor(2, "tokenizer")
         self._identity = b"" if cache is None else _identity(tokenizer, template, train_on)
 
-    def begin(self, samples: Sequence[Sample], keys: Sequence[bytes] = ()) -> Pending:
+    def begin(self, samples: Sequence[Sample], keys: Sequence[bytes] = (), size: int | None = None) -> Pending:
         """Looks for a batch on disk, or writes its texts and hands them to the library.
 
         Args:
             samples: the rows.
             keys: their content keys, where they are at hand; empty where one is not.
+            size: how much text they have, where that is known.
         """
-        batch = Pending(samples, sum(map(size_of, samples)))
+        batch = Pending(samples, sum(map(size_of, samples)) if size is None else size)
         if self._cache is not None and batch.size >= _WORTH_KEEPING:
             batch.key = _batch_key(self._identity, samples, keys or itertools.repeat(b""))
             batch.rows = self._cache.read(batch.key, [sample.place for sample in samples])
@@ -147,7 +148,7 @@ class TokenBatches:
         if self._open:
             while self._waiting and sum(batch.size for batch in self._waiting) + self._size > _CHARACTERS_AHEAD:
                 yield self._first_finished()
-            self._waiting.append(self.begin(self._open, self._keys))
+            self._waiting.append(self.begin(self._open, self._keys, self._size))
             self._open, self._keys, self._size = [], [], 0
         while len(self._waiting) > ahead:
             yield self._first_finished()
@@ -190,7 +191,7 @@ class TokenBatches:
 
 def size_of(sample: Sample) -> int:
     """How much text a row has."""
-    return len(sample.prompt) + len(sample.completion) + sum(len(turn.content) for turn in sample.messages)
+    return len(sample.prompt) + len(sample.completion) + sum([len(turn.content) for turn in sample.messages])
 
 
 def _identity(tokenizer: Tokenizer, template: ChatTemplate, train_on: TrainOn) -> bytes:

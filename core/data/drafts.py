@@ -80,7 +80,8 @@ def _draft(
 ) -> Draft | Problem:
     try:
         draft = _write(sample, template, train_on)
-        draft.text.encode("utf-8")
+        if not draft.text.isascii():
+            draft.text.encode("utf-8")
     except EndlessTemplateError:
         raise
     except UserError as failure:
@@ -177,6 +178,8 @@ def _with_content(message: Message) -> Message:
 
 def _check_tools(sample: Sample, messages: Sequence[Message], template: ChatTemplate) -> None:
     """Refuses a template that would silently leave tools out."""
+    if not sample.tools and not any(message.extra for message in messages):
+        return
     wanted = [name for name, used in _tool_needs(sample, messages) if used and name not in template.source]
     if wanted:
         words = {"tool_calls": "calls of tools", "tools": "descriptions of tools"}

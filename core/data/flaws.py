@@ -4,33 +4,48 @@ All of it is for rows by the million: the common case, that nothing is wrong, co
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
+from core.data.many_texts import ManyTexts
 from core.data.mojibake import find_mojibake, mend_mojibake
 from core.data.types import Sample
 
 _AROUND = 40
 
 _LOST = re.compile("[\x00\ufffd\x80-\x9f]")
-_LEFT_OPEN = re.compile(
-    r"(?<!\$)\{\{\s*[A-Za-z_][\w .\-]{0,40}\}\}"
-    r"|<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"
-    r"|\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"
-    r"|\[(?:(?:Ihre?n?|[Dd]eine?n?|[Vv]otre|[Ss]u|[Tt]u|[Ss]eu|[Ii]l tuo) (?:Name|Namen|nom|nombre|nome)\b|[Ii]nsérer\b"
-    r"|[Ii]nsertar\b|[Ii]nserire\b|[Ii]nserir\b|您的|你的|请输入|请填写|插入|此处)[^\]\n]{0,60}\]"
-    r"|\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"
-    r"|\bT[O]DO\s*:"
-    r"|^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$",
-    re.MULTILINE,
+_PLACES = tuple(
+    (hints, re.compile(pattern, re.MULTILINE))
+    for hints, pattern in (
+        (("{{",), r"\{\{(?<!\$\{\{)\s*[A-Za-z_][\w .\-]{0,40}\}\}"),
+        (("<",), r"<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)[A-Z0-9_ ]{0,40}>"),
+        (("[",), r"\[(?:INSERT|Insert|insert|YOUR|Your|your|ENTER|PLACEHOLDER|Placeholder)\b[^\]\n]{0,60}\]"),
+        (
+            ("[",),
+            (
+                r"\[(?:(?:Ihre?n?|[Dd]eine?n?|[Vv]otre|[Ss]u|[Tt]u|[Ss]eu|[Ii]l tuo) (?:Name|Namen|nom|nombre|nome)\b"
+                r"|[Ii]nsérer\b|[Ii]nsertar\b|[Ii]nserire\b|[Ii]nserir\b|您的|你的|请输入|请填写|插入|此处)[^\]\n]{0,60}\]"
+            ),
+        ),
+        (("【",), "【(?:请输入|请填写|请在此|插入|此处|在此)[^】\n]{0,60}】"),
+        (("orem",), r"\b[Ll](?:orem|OREM) (?:ipsum|IPSUM)\b"),
+        (("ODO",), r"\bT[O]DO\s*:"),
+        (("ODO", "TBD", "IXME", "N/A"), r"^\s*(?:T[O]DO|TBD|F[I]XME|N/A)\W*$"),
+    )
 )
-_HINTS = ("orem", "ODO", "TBD")
-_RARE_HINTS = (("{", "{{"), ("X", "IXME"), ("/", "N/A"))
-"""Each with a letter of it that is looked for first, because one letter is found six times as fast as several."""
+"""What places to fill in look like, each with words without which there is none: an expression is searched only where
+one of them stands, and one that begins with a certain letter ten times as fast as another (measured)."""
 
-_OPENED = re.compile(
-    r"[<\[](?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL|Insert|insert|Your|your|Placeholder"
-    r"|Ihre?n? N|[Dd]eine?n? N|[Vv]otre n|[Ss]u n|[Tt]u n|[Ss]eu n|[Ii]l tuo n|[Ii]ns[ée]r|您的|你的|请|插入|此处)"
+_HINTS = tuple(dict.fromkeys(hint for hints, _ in _PLACES for hint in hints if len(hint) > 1))
+_OPENED = (
+    re.compile("<(?:PLACEHOLDER|INSERT|YOUR|ENTER|FILL)"),
+    re.compile(
+        r"\[(?:PLACEHOLDER|INSERT|YOUR|ENTER|Insert|insert|Your|your|Placeholder"
+        r"|Ihre?n? N|[Dd]eine?n? N|[Vv]otre n|[Ss]u n|[Tt]u n|[Ss]eu n|[Ii]l tuo n|[Ii]ns[ée]r|您的|你的|请|插入|此处)"
+    ),
+    re.compile("【(?:请|插入|此处|在此)"),
 )
+"""The beginnings of those in brackets, which are frequent."""
+
 _FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 
 _REFUSES = re.compile(
@@ -54,15 +69,12 @@ _REFUSES = re.compile(
     r"|(?:抱歉|对不起)[,，]?\s*(?:但)?我(?:无法|不能|没有办法)"
     r"|(?:AI|人工知能|言語モデル)として"
 )
-_REFUSAL_HINTS = (
+_HINTS_OF_REFUSALS = (
     "AI", "language model", "sorry", "I can", "I won't", "able to", "KI", "prachmodell", "tut mir", "Tut mir", "IA",
     "ntelligen", "odelo de l", "odello l", "iento, pero", "mas não", "ispiace, ma",
-)  # fmt: skip
-_REFUSAL_HINTS_ABROAD = (
     "ünstliche", "odèle l", "odèle de l", "désolé", "ИИ", "языков", "искусств", "звините", "人工", "模型", "抱歉",
     "对不起", "モデル",
 )  # fmt: skip
-"""With letters beyond ASCII: looked for only where a text has such."""
 
 _OPENING = 300
 """Answers that refuse say so at once; what stands further behind is rather a quotation."""
@@ -72,24 +84,16 @@ _FEWEST, _SHORTEST = 5, 200
 """What counts as a loop: so many times the same, of so many characters together, with a letter or digit in it."""
 
 
-def all_texts(sample: Sample) -> Iterator[str]:
+def all_texts(sample: Sample) -> Sequence[str]:
     """Everything that a row says."""
-    if sample.messages:
-        for message in sample.messages:
-            yield message.content
-    else:
-        yield sample.prompt
-        yield sample.completion
+    return [message.content for message in sample.messages] or (sample.prompt, sample.completion)
 
 
-def answer_texts(sample: Sample) -> Iterator[str]:
+def answer_texts(sample: Sample) -> Sequence[str]:
     """What the model is to say; all of running text."""
-    if sample.messages:
-        for message in sample.messages:
-            if message.role == "assistant":
-                yield message.content
-    else:
-        yield sample.completion
+    if not sample.messages:
+        return (sample.completion,)
+    return [message.content for message in sample.messages if message.role == "assistant"]
 
 
 def find_mistaken_encoding(sample: Sample) -> str | None:
@@ -107,39 +111,39 @@ def find_lost_letters(sample: Sample) -> str | None:
     return _first((text, match.span()) for text in mended if (match := _LOST.search(text)))
 
 
+def suspect_damage(texts: ManyTexts) -> set[int]:
+    """The texts in which `find_lost_letters` may find some."""
+    return texts.holding("\0", "\ufffd") | texts.beyond_ascii("\x80", "\x9f")
+
+
 def find_placeholder(sample: Sample) -> str | None:
     """A place that somebody was to fill in; program code between ``` may look as it likes."""
     text = "\n".join(all_texts(sample))
-    if not _may_hold_a_place(text):
-        return None
     prose = _FENCED.sub("", text) if "```" in text else text
-    match = _LEFT_OPEN.search(prose)
-    return _first([(prose, match.span())]) if match else None
+    patterns = (pattern for hints, pattern in _PLACES if any(hint in prose for hint in hints))
+    matches = [match for pattern in patterns if (match := pattern.search(prose))]
+    return _first([(prose, min(matches, key=re.Match.start).span())]) if matches else None
 
 
-def _may_hold_a_place(text: str) -> bool:
-    """Whether to look closer, which takes ten times as long."""
-    for hint in _HINTS:
-        if hint in text:
-            return True
-    for letter, hint in _RARE_HINTS:
-        if letter in text and hint in text:
-            return True
-    return ("[" in text or "<" in text) and _OPENED.search(text) is not None
+def suspect_placeholders(texts: ManyTexts) -> set[int]:
+    """The texts in which `find_placeholder` may find one: to look closer takes ten times as long."""
+    return texts.holding(*_HINTS).union(*map(texts.matching, _OPENED))
 
 
 def find_refusal(sample: Sample) -> str | None:
     """An answer that refuses, or says that it is a program, as assistants of other makers do."""
-    openings = (text[:_OPENING].replace("’", "'") for text in answer_texts(sample))
-    suspects = (text for text in openings if _may_refuse(text))
+    suspects = (text for text in answer_openings(sample) if any(hint in text for hint in _HINTS_OF_REFUSALS))
     return _first((text, match.span()) for text in suspects if (match := _REFUSES.search(text)))
 
 
-def _may_refuse(text: str) -> bool:
-    for hint in _REFUSAL_HINTS:
-        if hint in text:
-            return True
-    return not text.isascii() and any(hint in text for hint in _REFUSAL_HINTS_ABROAD)
+def answer_openings(sample: Sample) -> Sequence[str]:
+    """The beginnings of what the model is to say, where `find_refusal` looks."""
+    return [text[:_OPENING].replace("’", "'") for text in answer_texts(sample)]
+
+
+def suspect_refusals(openings: ManyTexts) -> set[int]:
+    """The texts in which `find_refusal` may find one."""
+    return openings.holding(*_HINTS_OF_REFUSALS)
 
 
 def find_loop(sample: Sample) -> str | None:

@@ -6,6 +6,7 @@ writing to what they are given, and limits to their time and to all that they ma
 
 import functools
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -140,10 +141,7 @@ def _environment_type(watch: Any) -> Any:
                 usage.look_ahead()
             return super().getattr(obj, attribute)
 
-        def getitem(self, obj: Any, argument: Any) -> Any:
-            if type(obj) is LoopContext:
-                usage.look_ahead()
-            return super().getitem(obj, argument)
+        getitem = _watched_entries(ImmutableSandboxedEnvironment.getitem, LoopContext)
 
         def wrap_str_format(self, value: Any) -> Any:
             wrapped = super().wrap_str_format(value)
@@ -152,6 +150,19 @@ def _environment_type(watch: Any) -> Any:
             return wrapped
 
     return Environment
+
+
+def _watched_entries(getitem: Callable[[Any, Any, Any], Any], loop: type) -> Callable[[Any, Any, Any], Any]:
+    """The way in which templates get at what they name in brackets; most of it are entries of dictionaries."""
+
+    def watched(self: Any, obj: Any, argument: Any) -> Any:
+        if type(obj) is dict and type(argument) is str and argument in obj:
+            return obj[argument]
+        if type(obj) is loop:
+            usage.look_ahead()
+        return getitem(self, obj, argument)
+
+    return watched
 
 
 def _furnish(environment: Any) -> None:
@@ -268,7 +279,7 @@ def _in_main_loop(value: Any) -> Any:
 
 def _sum(first: Any, *others: Any) -> Any:
     """What a chain of ``+`` gives: nearly always a text."""
-    if {type(first), *map(type, others)} == _TEXT:
+    if type(first) is str and {*map(type, others)} == _TEXT:
         check_size(len(first) + sum(map(len, others)))
         return first + "".join(others)
     for part in others:

@@ -70,6 +70,14 @@ def to_messages(value: object, what: str) -> tuple[Message, ...]:
     )
 
 
+def plain_messages(value: object) -> tuple[Message, ...] | None:
+    """`to_messages` for a list of turns of which none needs a closer look; None for anything else."""
+    if type(value) is not list:
+        return None
+    found = [_plain_message(turn) for turn in value]
+    return None if None in found else tuple(found)  # type: ignore[arg-type]  # there is no None among them
+
+
 def to_tools(value: object) -> tuple[Mapping[str, Any], ...]:
     """Tool descriptions in the OpenAI form, also from JSON text; none where there is nothing.
 

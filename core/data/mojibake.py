@@ -2,6 +2,8 @@
 
 import re
 
+from core.data.many_texts import ManyTexts
+
 # What the bytes 0x80 to 0xBF become in Windows-1252; the five that it leaves open stay what Latin-1 makes of them.
 _FOLLOWING = "".join(
     bytes([byte]).decode("cp1252", "ignore") or bytes([byte]).decode("latin-1") for byte in range(0x80, 0xC0)
@@ -29,6 +31,11 @@ _SUSPECT = re.compile(
 
 _PAIR = re.compile(f"[ÂÃÄÅÆÎ-Ñâ-íð]{_NEXT}")
 """What every suspect begins with: one look for it is much faster than the whole expression."""
+
+
+def suspect_mojibake(texts: ManyTexts) -> set[int]:
+    """The texts in which `find_mojibake` may find something: all with one of the letters with which it may begin."""
+    return texts.beyond_ascii("Â", "ð")
 
 
 def find_mojibake(text: str) -> re.Match[str] | None:

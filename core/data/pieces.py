@@ -74,8 +74,8 @@ def join_rows(rows: Sequence[Row], texts: Sequence[str]) -> Pieces:
     return Pieces(ids, starts, stops, bounds, bases)
 
 
-def flat_ids(rows: Sequence[Sequence[int]], count: int) -> "Ids":
-    """The token ids of all texts."""
+def flat_ids(rows: Iterable[Sequence[int]], count: int) -> "Ids":
+    """The token ids of all texts, so many together."""
     import numpy as np
 
     return np.fromiter(itertools.chain.from_iterable(rows), np.int32, count)

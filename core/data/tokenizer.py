@@ -127,15 +127,16 @@ class Tokenizer:
     def _by_width(self, found: "EncodedTexts") -> Pieces | None:
         """Ids and places without the library's help; None where a text's bytes are not those of its tokens."""
         assert self._widths is not None
-        rows = [item.ids for item in found.items]
-        counts = [len(row) for row in rows]
-        ids = flat_ids(rows, sum(counts))
+        counts = [len(item) for item in found.items]
+        # One by one: so many numbers at once would leave the processor's cache before they are read.
+        ids = flat_ids((item.ids for item in found.items), sum(counts))
         widths = self._widths.of(ids)
         if found.running and self._frame is not None:
             front, back = self._frame
-            if any(row[: len(front)] != front or row[len(row) - len(back) :] != back for row in rows):
-                return None
             for start, stop in itertools.pairwise(bounds_of(counts)):
+                row = ids[start:stop].tolist()
+                if row[: len(front)] != front or row[len(row) - len(back) :] != back:
+                    return None
                 widths[start : start + len(front)] = widths[stop - len(back) : stop] = 0
         return from_widths(ids, widths, counts, found.texts)
 

@@ -10,6 +10,22 @@ BETWEEN = "\n\n"
 """What stands between two turns that became one."""
 
 
+def is_in_order(sample: Sample) -> bool:
+    """Whether a conversation is questions with their answers, perhaps behind a system text, and words alone.
+
+    So are nearly all, and nothing else here finds anything in such a one.
+    """
+    expected = "user"
+    for place, message in enumerate(sample.messages):
+        if message.extra:
+            return False
+        if message.role == expected:
+            expected = "assistant" if expected == "user" else "user"
+        elif place or message.role != "system":
+            return False
+    return expected == "user" and len(sample.messages) > 1
+
+
 def has_repeated_speaker(sample: Sample) -> bool:
     """Whether somebody speaks twice in a row where both turns can be one."""
     return any(_belong_together(one, other) for one, other in zip(sample.messages, sample.messages[1:], strict=False))

@@ -1,8 +1,10 @@
 """What is looked for in every row by itself."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from core.data import flaws, turn_order
+from core.data.many_texts import ManyTexts
+from core.data.mojibake import suspect_mojibake
 from core.data.types import Message, Sample
 
 _MOST_TURNS = 12
@@ -51,3 +53,31 @@ TURN_CHECKS: Mapping[str, Callable[[Sample], str | None]] = {
     "disorder": turn_order.find_disorder,
 }
 """The same for conversations of more than one question and one answer."""
+
+
+def find_flaws(samples: Sequence[Sample]) -> Iterator[tuple[str, int, str]]:
+    """What is wrong with rows: the finding, the number of the row, and the words in question; rows ascend for each.
+
+    Rows are looked at one by one only where a search of all of their texts at once raises a suspicion.
+    """
+    for name, suspects in _suspects(samples):
+        check = CHECKS.get(name) or TURN_CHECKS[name]
+        for row in suspects:
+            excerpt = check(samples[row])
+            if excerpt is not None:
+                yield name, row, excerpt
+
+
+def _suspects(samples: Sequence[Sample]) -> Iterator[tuple[str, Iterable[int]]]:
+    """For each check the rows in which it may find something, ascending."""
+    texts = ManyTexts(["\n".join(flaws.all_texts(sample)) for sample in samples])
+    yield "mistaken_encoding", sorted(suspect_mojibake(texts))
+    yield "lost_letters", sorted(flaws.suspect_damage(texts))
+    yield "placeholders", sorted(flaws.suspect_placeholders(texts))
+    yield "loops", range(len(samples))
+    openings = [flaws.answer_openings(sample) for sample in samples]
+    owners = [row for row, answers in enumerate(openings) for _ in answers]
+    refusals = flaws.suspect_refusals(ManyTexts([opening for answers in openings for opening in answers]))
+    yield "refusals", sorted({owners[answer] for answer in refusals})
+    turns = [row for row, sample in enumerate(samples) if sample.messages and not turn_order.is_in_order(sample)]
+    yield from ((name, turns) for name in TURN_CHECKS)

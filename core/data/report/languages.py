@@ -5,6 +5,7 @@ which is all that a mix of languages needs; a row of less stays what its script 
 """
 
 import functools
+import operator
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +46,7 @@ _SHARED = {
     "DEVANAGARI": ("hi",),
 }
 _FALLBACK = {"LATIN": "latin", "CYRILLIC": "cyrillic", "ARABIC": "ar", "DEVANAGARI": "hi"}
-_MARKS = ".,;:!?()\"'’“”„«»…،؟؛।*_"
+_STRIPPED = operator.methodcaller("strip", ".,;:!?()\"'’“”„«»…،؟؛।*_")
 
 
 def language_of(text: str) -> str:
@@ -57,14 +58,14 @@ def language_of(text: str) -> str:
     if script not in _SHARED:
         return "other"
     hits: dict[str, int] = {}
-    table = _word_table()
-    words = {word.strip(_MARKS) for word in text.split()}
+    table = _word_table(script)
+    words = set(map(_STRIPPED, text.split()))
     for word in words & table.keys():
         for language in table[word]:
             hits[language] = hits.get(language, 0) + 1
-    best = max((language for language in _SHARED[script] if language in hits), key=hits.__getitem__, default="")
-    if hits.get(best, 0) >= _FEWEST_HITS:
-        return best
+    most = max(hits.values(), default=0)
+    if most >= _FEWEST_HITS:
+        return next(language for language in _SHARED[script] if hits.get(language) == most)
     return _FALLBACK[script] if any(map(str.isalpha, words)) else "other"
 
 
@@ -76,9 +77,9 @@ def text_to_judge(sample: Sample) -> str:
             if len(sample.completion) >= SAMPLE_CHARACTERS
             else f"{sample.prompt}\n{sample.completion}"
         )
-    answers = [message.content for message in sample.messages if message.role == "assistant"]
-    if answers and len(answers[-1]) >= SAMPLE_CHARACTERS:
-        return answers[-1]
+    last = next((message.content for message in reversed(sample.messages) if message.role == "assistant"), "")
+    if len(last) >= SAMPLE_CHARACTERS:
+        return last
     return "\n".join(message.content for message in reversed(sample.messages) if message.role in ("user", "assistant"))
 
 
@@ -107,9 +108,10 @@ def _script_of(letter: str) -> str:
 
 
 @functools.cache
-def _word_table() -> Mapping[str, Iterable[str]]:
+def _word_table(script: str) -> Mapping[str, Iterable[str]]:
+    """The small words of the languages that share a script, each with the languages that have it."""
     table: dict[str, list[str]] = {}
-    for language, words in SMALL_WORDS.items():
-        for word in words.split():
+    for language in _SHARED[script]:
+        for word in SMALL_WORDS[language].split():
             table.setdefault(word, []).append(language)
     return {word: tuple(languages) for word, languages in table.items()}

@@ -12,7 +12,7 @@ from core.data.formats import DataFile
 from core.data.near import NearIndex, text_of
 from core.data.reading import Progress
 from core.data.repairs import RowRepairs
-from core.data.report.checks import CHECKS, TURN_CHECKS, opening
+from core.data.report.checks import find_flaws, opening
 from core.data.report.files import NumberedRow, numbered_rows, open_files, shape_of, some_rows
 from core.data.report.languages import NAMES, language_of, text_to_judge
 from core.data.report.rows import Extremes, Refused, RowTable, Seen
@@ -150,16 +150,10 @@ class Scan:
     def _look(self, samples: Sequence[Sample]) -> None:
         """Everything that the words of the last rows tell."""
         self.near.add([text_of(sample) for sample in samples])
-        for row, sample in enumerate(samples, start=len(self.table) - len(samples)):
-            self.table.languages.append(LANGUAGES.index(language_of(text_to_judge(sample))))
-            for name, check in CHECKS.items():
-                excerpt = check(sample)
-                if excerpt is not None:
-                    self._see(name, row, excerpt)
-            for name, check in TURN_CHECKS.items() if sample.messages else ():
-                excerpt = check(sample)
-                if excerpt is not None:
-                    self._see(name, row, excerpt)
+        first = len(self.table) - len(samples)
+        self.table.languages.extend(LANGUAGES.index(language_of(text_to_judge(sample))) for sample in samples)
+        for name, row, excerpt in find_flaws(samples):
+            self._see(name, first + row, excerpt)
         self._progress.alive()
 
     def _count(self, done: Sequence[Done]) -> None:
