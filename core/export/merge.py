@@ -16,7 +16,7 @@ from core.errors import ExitCode, Problem, UserError, error
 from core.export.adapter import read_manifest
 from core.export.card import merged_card
 from core.export.companions import CONFIG, companion_files, copy_companions, has_chat_template, write_config
-from core.export.deltas import content
+from core.export.deltas import content, one_thread
 from core.export.matching import Matched, Written, match
 from core.export.peft_adapter import PeftAdapter, read_peft_adapter
 from core.export.tensor_files import lay_out, read_model_tensors, size_of, write_files
@@ -116,7 +116,8 @@ def merge_adapter(
         write_config(work.config, folder, untied=work.matched.untied)
         copy_companions(base, folder, adapter)
         (folder / "README.md").write_text(_card(work), encoding="utf-8")
-        write_files(folder, work.layout, _Meter(work.weight_bytes, on_progress, cancelled).content)
+        with one_thread():
+            write_files(folder, work.layout, _Meter(work.weight_bytes, on_progress, cancelled).content)
         size = sum((folder / name).stat().st_size for name in work.layout)
     formats: Counter[str] = Counter()
     for tensor in work.matched.tensors:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from core.errors import UserError, error
+from core.export.disk_writer import DiskWriter
 from core.facts.safetensors_header import INDEX_FILE, SINGLE_FILE, read_header, read_weights
 from core.facts.tensors import Tensor
 from core.paths import write_json
@@ -23,7 +24,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
 }
 FLOATS = ("F64", "F32", "F16", "BF16")
-CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +91,31 @@ def _stored(folder: Path, tensor: Tensor) -> StoredTensor:
     return StoredTensor(tensor.name, tensor.dtype, tensor.shape, folder / tensor.file, tensor.offset, tensor.bytes)
 
 
-def read_rows(tensor: StoredTensor, start: int, stop: int) -> bytearray:
+def read_rows(tensor: StoredTensor, start: int, stop: int) -> memoryview:
     """The bytes of rows ``start`` to ``stop`` (first dimension) of a tensor."""
     row = tensor.bytes // tensor.shape[0] if tensor.shape and tensor.shape[0] else tensor.bytes
     return _read(tensor, start * row, (stop - start) * row)
 
 
-def read_chunks(tensor: StoredTensor) -> Iterator[bytearray]:
+def read_chunks(tensor: StoredTensor) -> Iterator[memoryview]:
     """The bytes of a tensor in pieces of at most `CHUNK_BYTES`."""
     for start in range(0, tensor.bytes, CHUNK_BYTES):
         yield _read(tensor, start, min(CHUNK_BYTES, tensor.bytes - start))
 
 
-def _read(tensor: StoredTensor, start: int, length: int) -> bytearray:
-    blob = bytearray(length)
+def _read(tensor: StoredTensor, start: int, length: int) -> memoryview:
+    import numpy as np
+
+    view, done = np.empty(length, np.uint8).data, 0  # a bytearray would be filled with zeros first
     with tensor.path.open("rb", buffering=0) as file:
         file.seek(tensor.offset + start)
-        view, done = memoryview(blob), 0
         while done < length:
             count = file.readinto(view[done:])
             if not count:
                 message = f"The file became shorter while it was read: “{tensor.name}” is not all there."
                 raise UserError(error(str(tensor.path), message, "Copy or download the file again."))
             done += count
-    return blob
+    return view
 
 
 def header_bytes(tensors: Sequence[Sized]) -> bytes:
@@ -158,11 +160,12 @@ def write_files(folder: Path, layout: Mapping[str, Sequence[T]], content: Callab
         OSError: the disk is full or the folder cannot be written.
         ValueError: ``content`` gave more or fewer bytes than the tensor has.
     """
-    for name, shard in layout.items():
-        with (folder / name).open("wb") as file:
-            file.write(header_bytes(shard))
+    with DiskWriter() as disk:
+        for name, shard in layout.items():
+            disk.begin(folder / name)
+            disk.write(header_bytes(shard))
             for tensor in shard:
-                written = sum(file.write(piece) for piece in content(tensor))
+                written = sum(disk.write(piece) for piece in content(tensor))
                 if written != tensor.bytes:
                     raise ValueError(f"{tensor.name}: {written} bytes where {tensor.bytes} belong")
     if len(layout) > 1:
