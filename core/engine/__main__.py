@@ -115,6 +115,10 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.download import download_model
 
             download_model(context, job)
+        elif kind == "export":
+            from core.engine.export_job import export
+
+            export(context, job)
         else:
             from core.engine import jobs
 

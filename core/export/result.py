@@ -1,39 +1,63 @@
-"""Handing a run's result on: what it can be exported as, whether the place will do, and the copy itself.
+"""Handing a run's result on: what it can be exported as, and what an export takes and what stands against it.
 
-A merge is an engine job: `ExportPlan.arguments` are what `core.runs.store.create_job` wants for it. Everything else is
-a copy, made here.
+Whatever is more than a copy is an engine job: `ExportPlan.arguments` are what `core.runs.store.create_job` wants for
+it. Copies are made by `core.export.copying`.
 """
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from core.errors import ExitCode, Problem, UserError, error
-from core.export.merge import merge_bytes
-from core.export.peft_adapter import CONFIG_FILE
-from core.paths import existing_parent, home, staged_folder
+from core.export.gguf import find_precision, gguf_problems
+from core.export.objections import KIND, PRECISION, Findings, hub_problems, kind_problems, precision_problems
+from core.export.places import TARGET, default_target, target_in, target_problems, unused_place
+from core.export.sizes import bytes_in, gguf_adapter_size, gguf_size, is_adapter, merged_size, no_room
 from core.runs.layout import RunFolder
 from core.runs.results import require_result, result_base
-from core.runs.room import Room, room_advice, room_for
-from core.units import MIB, format_bytes
+from core.runs.room import room_for
 
-T = TypeVar("T")
-ExportKind = Literal["adapter", "merged"]
+ExportKind = Literal["adapter", "merged", "gguf", "gguf_adapter", "ollama", "lm_studio", "hub"]
 KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
+HubContent = Literal["adapter", "merged"]
 
-KIND = "kind"
-TARGET = "target"
-"""The paths of problems that another kind or another target would mend."""
+GGUF_KINDS: tuple[ExportKind, ...] = ("gguf", "ollama", "lm_studio")
+"""Kinds that hold base and adapter as one GGUF file."""
 
-_CHUNK = 4 * MIB
-_MOST_NAMES = 1000
+PRECISE_KINDS: tuple[ExportKind, ...] = (*GGUF_KINDS, "gguf_adapter")
+"""Kinds that have a precision to choose."""
+
+_DEFAULT_PRECISIONS: dict[ExportKind, str] = {"gguf_adapter": "f16"}
 
 
-class ExportCancelledError(Exception):
-    """The export was asked to stop and did; nothing of it is left on the disk."""
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What there is to choose besides kind and place.
+
+    Attributes:
+        precision: of a GGUF file; empty for the usual one of the kind.
+        repo: name of the repository on the hub, ``owner/name``.
+        is_private: a repository that is made for it can be seen by its owner only.
+        content: what goes to the hub.
+    """
+
+    precision: str = ""
+    repo: str = ""
+    is_private: bool = True
+    content: HubContent = "adapter"
+
+    def precision_of(self, kind: ExportKind) -> str:
+        """The precision that a kind is written in; empty for kinds that have none."""
+        if kind not in PRECISE_KINDS:
+            return ""
+        return self.precision.lower() or _DEFAULT_PRECISIONS.get(kind, "q8_0")
+
+
+USUAL = ExportOptions()
+_LATER: dict[ExportKind, str] = {
+    "ollama": "core.export.ollama", "lm_studio": "core.export.lm_studio", "hub": "core.export.hub_upload",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +74,10 @@ class ExportPlan:
     """An export that is about to be made.
 
     Attributes:
+        place: the folder or file that was chosen; `target` is what is written, which may lie in it.
         source: the run's result; None where there is none.
-        base: the model that an adapter is merged into; None when the result is copied as it is.
+        base: the model that the adapter belongs to; None where nothing needs it or a whole model was trained.
+        is_job: it is an engine's work and not a copy.
         bytes_needed: what it will take on the disk; 0 while that cannot be told.
         free_bytes: what is free at the target.
         problems: everything that stands against it, the most important first.
@@ -59,9 +85,12 @@ class ExportPlan:
     """
 
     kind: ExportKind
+    place: Path
     target: Path
+    options: ExportOptions
     source: Path | None
     base: Path | None
+    is_job: bool
     bytes_needed: int
     free_bytes: int
     problems: tuple[Problem, ...] = ()
@@ -73,15 +102,44 @@ class ExportPlan:
         return not self.problems
 
     @property
-    def is_merge(self) -> bool:
-        """Whether it is an engine's work and not a copy."""
-        return self.base is not None
+    def writes(self) -> ExportKind:
+        """What kind of thing lies at the target afterwards: the hub gets a folder of another kind."""
+        return self.options.content if self.kind == "hub" else self.kind
 
     @property
     def arguments(self) -> dict[str, object]:
-        """The arguments of the engine job ``merge``."""
-        assert self.is_merge, "only a merge is an engine job"
-        return {"base": str(self.base), "adapter": str(self.source), "target": str(self.target)}
+        """The arguments of the engine job ``export``."""
+        assert self.is_job, "a copy is no engine job"
+        return {"kind": self.writes, **self._models(), "target": str(self.target), "precision": self.precision}
+
+    @property
+    def upload_arguments(self) -> dict[str, object]:
+        """The arguments of the engine job ``export`` that takes the target to the hub afterwards."""
+        assert self.kind == "hub"
+        return {
+            "kind": "hub", "target": str(self.target), "repo": self.options.repo, "private": self.options.is_private,
+        }  # fmt: skip
+
+    @property
+    def verify_arguments(self) -> dict[str, object] | None:
+        """The arguments of the engine job ``verify``; None where there is no base model to compare with."""
+        if self.base is None and self.source is not None and is_adapter(self.source):
+            return None
+        if not _is_here("core.export.verification"):
+            return None
+        return {"export": str(self.target), "kind": self.writes, **self._models()}
+
+    @property
+    def precision(self) -> str:
+        """The precision that it is written in; empty for kinds that have none."""
+        return self.options.precision_of(self.kind)
+
+    def _models(self) -> dict[str, object]:
+        """Base and adapter; a result that is a whole model is a base without one."""
+        assert self.source is not None
+        if not is_adapter(self.source):
+            return {"base": str(self.source), "adapter": ""}
+        return {"base": str(self.base), "adapter": str(self.source)}
 
     def require(self) -> None:
         """Checks that it can start.
@@ -94,177 +152,110 @@ class ExportPlan:
 
 
 def export_kinds(folder: RunFolder) -> tuple[ExportOffer, ...]:
-    """Which exports a run can give, and why it cannot give the others; looks at a few files only."""
+    """Which exports a run can give, and why it cannot give the others; reads headers, never weights."""
     try:
         result = require_result(folder)
     except UserError as failure:
         return tuple(ExportOffer(kind, possible=False, reason=failure.problems[0].message) for kind in KINDS)
-    if not _is_adapter(result):
-        message = "The run trained every weight, so its result is a whole model and no adapter."
-        return ExportOffer("adapter", possible=False, reason=message), ExportOffer("merged", possible=True)
+    base, reason = None, ""
     try:
-        result_base(folder)
+        base = result_base(folder) if is_adapter(result) else result
     except UserError as failure:
-        merged = ExportOffer("merged", possible=False, reason=failure.problems[0].message)
-    else:
-        merged = ExportOffer("merged", possible=True)
-    return ExportOffer("adapter", possible=True), merged
+        reason = failure.problems[0].message
+    whole = not is_adapter(result)
+    no_adapter = "The run trained every weight, so its result is a whole model and no adapter." if whole else ""
+    reasons: dict[ExportKind, str] = {"adapter": no_adapter, "merged": reason, "hub": ""}
+    found = gguf_problems(base, None if whole else result) if base is not None else ()
+    gguf = found[0].message if found else reason
+    reasons |= dict.fromkeys(GGUF_KINDS, gguf) | {"gguf_adapter": no_adapter or gguf}
+    reasons |= {kind: "This version cannot make it." for kind, module in _LATER.items() if not _is_here(module)}
+    return tuple(ExportOffer(kind, possible=not reasons[kind], reason=reasons[kind]) for kind in KINDS)
 
 
-def default_target(folder: RunFolder, kind: ExportKind) -> Path:
-    """Where an export goes when nobody says otherwise."""
-    return home() / "exports" / folder.path.name / kind
-
-
-def unused_target(target: Path) -> Path:
-    """``target``, or the same with a number behind it where something lies there already."""
-    for number in range(1, _MOST_NAMES):
-        candidate = target if number == 1 else target.with_name(f"{target.name}-{number}")
-        if not _is_taken(candidate):
-            return candidate
-    return target
-
-
-def plan_export(folder: RunFolder, kind: ExportKind, target: Path) -> ExportPlan:
+def plan_export(
+    folder: RunFolder,
+    kind: ExportKind,
+    place: Path | None = None,
+    options: ExportOptions = USUAL,
+    *,
+    source: Path | None = None,
+) -> ExportPlan:
     """What an export will take, and everything that stands against it. Reads headers, never weights.
 
     Args:
         folder: the run.
-        kind: "adapter", or "merged" for one whole model; a fully tuned model is whole already.
-        target: a folder that does not exist yet or is empty.
+        kind: what to make of it; a fully tuned model is whole already, so its merge is a copy.
+        place: a folder that does not exist yet or is empty, a .gguf file or a folder for it, or LM Studio's folder of
+            models; None for the usual place, under another name where something lies there.
+        options: what else there is to choose.
+        source: an adapter that takes the place of the run's own, such as one combined of several.
     """
-    target = target.expanduser().absolute()
-    found = _Findings()
-    source = found.tried(lambda: require_result(folder))
-    found.add(ExitCode.BAD_SPEC, *target_problems(target, folder))
-    base: Path | None = None
+    precision = options.precision_of(kind)
+    if place is None:
+        place = unused_place(default_target(folder, kind), folder, kind, precision)
+    place = place.expanduser().absolute()
+    target = target_in(place, folder, kind, precision)
+    found = Findings()
+    source = source or found.tried(lambda: require_result(folder))
+    found.add(ExitCode.BAD_SPEC, *target_problems(target, folder, kind))
+    whole = source is not None and not is_adapter(source)
+    if whole and kind == "hub":
+        options = replace(options, content="merged")
+    writes = options.content if kind == "hub" else kind
+    found.add(ExitCode.BAD_SPEC, *kind_problems(folder, writes, whole=whole))
+    found.add(ExitCode.BAD_SPEC, *precision_problems(kind, precision))
+    if kind == "hub":
+        found.add(ExitCode.BAD_SPEC, *hub_problems(options, found))
+    base = _base(folder, writes, target, found) if source is not None and not whole else None
     needed = 0
-    if source is not None and kind == "adapter" and not _is_adapter(source):
-        message = f"The run “{folder.path.name}” trained every weight, so its result is a whole model and no adapter."
-        found.add(ExitCode.BAD_SPEC, error(KIND, message, "Export the whole model: kind “merged”."))
-    elif source is not None and kind == "merged" and _is_adapter(source):
-        base = found.tried(lambda: result_base(folder))
-        if base is not None:
-            needed = found.tried(lambda: merge_bytes(base, source)) or 0
-            if target.is_relative_to(base.absolute()):
-                message = "The target lies inside the base model's folder, which stays as it is."
-                found.add(ExitCode.BAD_SPEC, error(TARGET, message, "Choose another folder."))
-    elif source is not None:
-        needed = bytes_in(source)
-    room = room_for(needed, target)
+    if source is not None and not any(problem.path in (KIND, PRECISION) for problem in found.problems):
+        needed = _needed(writes, base, source, precision, found)
+    extra = _extra(kind, base, source, precision) if needed else 0
+    room = room_for(needed + extra, target.parent)
     if needed and room.missing:
-        found.add(ExitCode.DOES_NOT_FIT, _no_room(room, target))
-    return ExportPlan(kind, target, source, base, needed, room.free, tuple(found.problems), found.exit_code)
+        found.add(ExitCode.DOES_NOT_FIT, no_room(room, target))
+    is_job = writes not in ("adapter", "merged") or (writes == "merged" and not whole)
+    problems = tuple(found.problems)
+    return ExportPlan(
+        kind, place, target, options, source, base, is_job, needed, room.free, problems, found.exit_code
+    )  # fmt: skip
 
 
-def _no_room(room: Room, target: Path) -> Problem:
-    needed, free = format_bytes(room.needed), format_bytes(room.free)
-    message = f"The export takes {needed}, and {free} are free at {target.parent}."
-    return error(TARGET, message, room_advice(room))
-
-
-class _Findings:
-    """Problems as they are found; the first one decides the exit code."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-        self.exit_code = ExitCode.DONE
-
-    def add(self, code: ExitCode, *problems: Problem) -> None:
-        if problems and not self.problems:
-            self.exit_code = code
-        self.problems += problems
-
-    def tried(self, work: Callable[[], T]) -> T | None:
-        """What ``work`` gives; None if it refuses, which is noted."""
+def _base(folder: RunFolder, writes: ExportKind, target: Path, found: Findings) -> Path | None:
+    """The base model; an adapter that is only copied can do without, and then nothing is compared with it."""
+    if writes == "adapter":
         try:
-            return work()
-        except UserError as refusal:
-            self.add(refusal.exit_code, *refusal.problems)
+            return result_base(folder)
+        except UserError:
             return None
+    base = found.tried(lambda: result_base(folder))
+    if base is not None and target.is_relative_to(base.absolute()):
+        message = "The target lies inside the base model's folder, which stays as it is."
+        found.add(ExitCode.BAD_SPEC, error(TARGET, message, "Choose another folder."))
+    return base
 
 
-def target_problems(target: Path, run: RunFolder | None = None) -> Iterator[Problem]:
-    """What speaks against writing an export into ``target``: taken, inside the run itself, or not to be written."""
-    advice = "Choose another folder."
-    if _is_taken(target):
-        full = " and is not empty" if target.is_dir() else ""
-        yield error(TARGET, f"{target} already exists{full}; nothing is overwritten.", advice)
-        return
-    if run is not None and target.resolve().is_relative_to(run.path.resolve()):
-        message = "The target lies inside the run's own folder, which goes away with the run."
-        yield error(TARGET, message, advice)
-        return
-    parent = existing_parent(target.parent)
-    above = next((path for path in target.parents if path.exists()), parent)
-    if not above.is_dir():
-        yield error(TARGET, f"{above} is a file, so there can be no folder below it.", advice)
-    elif not os.access(parent, os.W_OK | os.X_OK):
-        advice = "Choose another folder, or change its permissions."
-        yield error(TARGET, f"You have no permission to write into {parent}.", advice)
+def _needed(writes: ExportKind, base: Path | None, source: Path, precision: str, found: Findings) -> int:
+    if writes == "adapter" or (writes == "merged" and not is_adapter(source)):
+        return bytes_in(source)
+    model = base or source
+    if base is None and is_adapter(source):
+        return 0  # that it is missing has been said
+    if writes == "merged":
+        return found.tried(lambda: merged_size(model, source)) or 0
+    if writes == "gguf_adapter":
+        refusal = gguf_problems(model, source)
+        found.add(ExitCode.BAD_SPEC, *refusal)
+        return 0 if refusal else gguf_adapter_size(source, precision)
+    return found.tried(lambda: gguf_size(model, source, precision)) or 0
 
 
-def _is_taken(target: Path) -> bool:
-    return os.path.lexists(target) and (not target.is_dir() or any(target.iterdir()))
+def _extra(kind: ExportKind, base: Path | None, source: Path | None, precision: str) -> int:
+    """What lies beside it while it is made: llama.cpp quantizes a file of 16 bits."""
+    if kind not in GGUF_KINDS or source is None:
+        return 0
+    return gguf_size(base or source, source, "f16") if find_precision(precision).needs_llama else 0
 
 
-def copy_result(
-    plan: ExportPlan,
-    on_progress: Callable[[int, int], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> int:
-    """Copies the run's result to the target, which is whole or absent; returns its bytes.
-
-    Args:
-        plan: one that can start and is no merge.
-        on_progress: told the bytes copied so far, and all of them.
-        cancelled: asked between pieces; when it says True the copy stops.
-
-    Raises:
-        UserError: something stands against the export, or the disk refuses; nothing is left behind.
-        ExportCancelledError: ``cancelled`` said so; nothing is left behind.
-    """
-    plan.require()
-    assert plan.source is not None
-    assert not plan.is_merge, "a merge is an engine job"
-    total = bytes_in(plan.source)
-    room = room_for(total, plan.target)  # time may have passed since it was planned
-    if room.missing:
-        raise UserError(_no_room(room, plan.target), exit_code=ExitCode.DOES_NOT_FIT)
-    try:
-        with staged_folder(plan.target) as staging:
-            done = 0
-            for size in _copied(plan.source, staging):
-                done += size
-                if cancelled is not None and cancelled():
-                    raise ExportCancelledError("the export was cancelled")
-                if on_progress is not None:
-                    on_progress(done, total)
-    except OSError as failure:
-        message = f"The result could not be copied: {failure.strerror or failure}."
-        advice = "Check that the folder may be written to and that its disk is not full; nothing was left behind."
-        raise UserError(error(str(plan.target), message, advice), exit_code=ExitCode.FAILED) from failure
-    return total
-
-
-def _copied(source: Path, target: Path) -> Iterator[int]:
-    """Copies a folder's content piece by piece and tells the size of each."""
-    for path in sorted(source.rglob("*")):
-        copy = target / path.relative_to(source)
-        if path.is_dir():
-            copy.mkdir(parents=True, exist_ok=True)
-            continue
-        with path.open("rb") as reader, copy.open("wb") as writer:
-            while piece := reader.read(_CHUNK):
-                writer.write(piece)
-                yield len(piece)
-        shutil.copystat(path, copy)
-
-
-def bytes_in(folder: Path) -> int:
-    """The size of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _is_adapter(result: Path) -> bool:
-    return (result / CONFIG_FILE).is_file()
+def _is_here(module: str) -> bool:
+    return find_spec(module) is not None

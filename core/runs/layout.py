@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-JobKind = Literal["train", "sample", "merge", "import_gguf", "download", "chat", "bench_attention"]
+JobKind = Literal["train", "sample", "merge", "export", "import_gguf", "download", "chat", "bench_attention"]
 Request = Literal["stop", "pause", "save", "sample"]
 TRASH = ".trash"
 """Where deleted runs lie, beside the others."""

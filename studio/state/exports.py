@@ -1,63 +1,51 @@
 """What is exported, where to, and how far it is: outlives the page, so that an export goes on whatever is shown."""
 
-import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from core.errors import Problem, UserError, error
+from core.errors import Problem, error
 from core.paths import existing_parent
-from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
 from studio.state.desk import Action, Desk
+from studio.state.export_facts import CheckReport, Exported, ExportKind, Outlook, described, outlook, problems_of, tidy
+from studio.state.export_jobs import report_of, upload_job, verify_job, write_job
 from studio.state.results import ResultRuns, results_of
 from studio.words import say, tr
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Report, Task, start_task
 
 if TYPE_CHECKING:
-    from core.export.result import ExportOffer, ExportPlan
+    from core.export.result import ExportOptions, ExportPlan
+    from core.runs.supervisor import Supervisor
 
-ExportKind = Literal["adapter", "merged"]
 _SETTLE_MS = 200
 _SPEED_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What is known of the exports that the chosen run can give.
-
-    Attributes:
-        offers: each kind, and why a run cannot give it.
-        sizes: bytes that each possible kind takes.
-        plan: the chosen kind, at the chosen place; None where the run cannot give it.
-    """
-
-    run: Path
-    offers: "tuple[ExportOffer, ...]"
-    sizes: Mapping[ExportKind, int]
-    plan: "ExportPlan | None"
-
-
 @dataclass(slots=True)
 class LiveExport:
-    """An export on its way.
+    """An export on its way: it is written, then checked, and uploaded if that is its kind.
 
     Attributes:
+        stage: which of the three it is at.
         words: what is being done, in a sentence of the engine; may be empty.
         done, total: bytes; `speed`: bytes a second, 0 while unknown.
         stopping: somebody wants it to end.
         kept: the folder that was there before, which stays whatever happens.
+        verification: what the check found.
     """
 
     run: Path
     plan: "ExportPlan"
+    stage: Literal["write", "verify", "upload"] = "write"
+    verification: CheckReport | None = None
     words: str = ""
     done: float = 0.0
     total: float = 0.0
@@ -72,6 +60,13 @@ class LiveExport:
         """Until the end, at the present speed; None while that says nothing."""
         return (self.total - self.done) / self.speed if self.speed > 0 and self.total > 0 else None
 
+    def enter(self, stage: Literal["verify", "upload"]) -> None:
+        """The next stage begins at nothing."""
+        self.stage, self.words, self.job = stage, "", None
+        self.done = self.total = self.speed = 0.0
+        self._seen.clear()
+        self.stopping.clear()
+
     def move(self, done: float, total: float) -> None:
         """It is further now."""
         now = time.monotonic()
@@ -83,25 +78,6 @@ class LiveExport:
         self.speed = (done - before) / (now - first) if now > first else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """An export that is done.
-
-    Attributes:
-        bytes: of all its files; `seconds`: how long it took; `ended`: Unix time.
-        code: how to load it in Python; may be empty.
-        run: the run's folder.
-    """
-
-    run: Path
-    kind: ExportKind
-    path: Path
-    bytes: int
-    seconds: float
-    ended: float
-    code: str
-
-
 class Exports(QObject):
     """The one export that is being chosen or made, and those of this session.
 
@@ -109,6 +85,9 @@ class Exports(QObject):
         run: the chosen run's folder; None follows the run that the window shows, or the newest.
         kind: what to make of it.
         target: the folder as typed; empty for the usual place.
+        precision: of each kind that has one, as far as somebody has chosen.
+        repo: the repository on the hub; `is_private`, `content`: how it is made, and what goes there.
+        verify: the export is checked when it is written.
         outlook: what is known about them; None while nobody knows.
         live: the export on its way.
         past: those that are done, newest first.
@@ -131,6 +110,11 @@ class Exports(QObject):
         self.run: Path | None = None
         self.kind: ExportKind = "adapter"
         self.target = ""
+        self.precision: dict[ExportKind, str] = {}
+        self.repo = ""
+        self.is_private = True
+        self.content: Literal["adapter", "merged"] = "adapter"
+        self.verify = True
         self.outlook: Outlook | None = None
         self.live: LiveExport | None = None
         self.past: list[Exported] = []
@@ -155,8 +139,34 @@ class Exports(QObject):
     def choose_kind(self, kind: ExportKind) -> None:
         """Makes this of it."""
         if kind != self.kind:
-            self.kind, self.problems = kind, ()
+            self.kind, self.target, self.problems = kind, "", ()
             self.look()
+
+    def choose_precision(self, name: str) -> None:
+        """Writes the chosen kind in this precision."""
+        if name != self.precision.get(self.kind):
+            self.precision[self.kind], self.problems = name, ()
+            self.look()
+
+    def choose_repo(self, text: str) -> None:
+        """Uploads to this repository; looks a moment after the last letter."""
+        if text != self.repo:
+            self.repo, self.problems = text, ()
+            self._settle.start()
+            self.changed.emit()
+
+    def choose_upload(self, *, content: Literal["adapter", "merged"], is_private: bool) -> None:
+        """Uploads this, into a repository that everybody may see or not."""
+        if (content, is_private) != (self.content, self.is_private):
+            self.content, self.is_private, self.problems = content, is_private, ()
+            self.look()
+
+    @property
+    def options(self) -> "ExportOptions":
+        """What is chosen besides kind and place."""
+        from core.export.result import ExportOptions
+
+        return ExportOptions(self.precision.get(self.kind, ""), self.repo.strip(), self.is_private, self.content)
 
     def choose_target(self, text: str) -> None:
         """Writes into this folder; looks a moment after the last letter."""
@@ -183,16 +193,19 @@ class Exports(QObject):
             self._task.cancel()
             self._task = None
         if self.run is not None:
-            run, kind, target = self.run, self.kind, self.target
+            run, kind, target, options = self.run, self.kind, self.target, self.options
             self._task = start_task(
-                lambda _report: _outlook(run, kind, target), on_done=self._looked, on_failed=self._broke, parent=self
+                lambda _report: outlook(run, kind, target, options),
+                on_done=self._looked,
+                on_failed=self._broke,
+                parent=self,
             )
         self.changed.emit()
 
-    def _looked(self, outlook: Outlook) -> None:
+    def _looked(self, found: Outlook) -> None:
         self._task = None
-        self.outlook = outlook
-        possible = [offer.kind for offer in outlook.offers if offer.possible]
+        self.outlook = found
+        possible = [offer.kind for offer in found.offers if offer.possible]
         if possible and self.kind not in possible:
             self.kind = possible[0]
             self.look()
@@ -202,7 +215,7 @@ class Exports(QObject):
     def _broke(self, failure: Exception) -> None:
         self._task = None
         self.outlook = None
-        self.problems = _problems(failure)
+        self.problems = problems_of(failure)
         self.changed.emit()
 
     def _runs_changed(self) -> None:
@@ -223,22 +236,18 @@ class Exports(QObject):
         self._began = time.monotonic()
         live = self.live = LiveExport(run, plan)
         live.kept = existing_parent(plan.target)
-        if plan.is_merge:
-            job = live.job = JobThread(lambda: _merge_job(plan))
-            job.progressed.connect(self._job_moved)
-            job.ended.connect(self._job_ended)
-            job.refused.connect(self._failed)
-            job.start()
+        if plan.is_job:
+            self._follow(lambda: write_job(plan), self._write_ended)
         else:
             live.total = plan.bytes_needed
 
             def copied(report: Report) -> None:
-                from core.export.result import ExportCancelledError, copy_result
+                from core.export.copying import ExportCancelledError, copy_result
 
                 try:
                     copy_result(plan, report, live.stopping.is_set)
                 except ExportCancelledError:
-                    _tidy(plan.target, live.kept)
+                    tidy(plan.target, live.kept)
                     raise
 
             start_task(copied, on_done=self._written, on_failed=self._failed, on_progress=self._copied)
@@ -246,12 +255,21 @@ class Exports(QObject):
         self.changed.emit()
 
     def cancel(self) -> None:
-        """Ends the export; nothing of it is left behind."""
+        """Ends the present stage: nothing of a half-written export is left, and a whole one stays unchecked or here."""
         if self.live is not None:
             self.live.stopping.set()
             if self.live.job is not None:
                 self.live.job.cancel()
             self.moved.emit()
+
+    def _follow(self, begin: "Callable[[], Supervisor]", ended: Callable[[Outcome], None]) -> None:
+        live = self.live
+        assert live is not None
+        job = live.job = JobThread(begin)
+        job.progressed.connect(self._job_moved)
+        job.ended.connect(ended)
+        job.refused.connect(self._failed)
+        job.start()
 
     def _copied(self, progress: tuple[Any, ...]) -> None:
         if self.live is not None:
@@ -265,44 +283,90 @@ class Exports(QObject):
                 self.live.move(done, total)
             self.moved.emit()
 
-    def _job_ended(self, outcome: Outcome) -> None:
+    def _write_ended(self, outcome: Outcome) -> None:
         if outcome.kind == "completed":
             self._written(None)
             return
         live = self.live
         assert live is not None
-        problems: tuple[Problem, ...] = ()
-        if outcome.kind != "stopped":
-            problems = (error(str(live.plan.target), outcome.message, outcome.hint or "Export it again."),)
+        problems = _failure(live, outcome, "Export it again.")
         # an engine that was ended by force cannot clear up after itself
         start_task(
-            lambda _report: _tidy(live.plan.target, live.kept),
+            lambda _report: tidy(live.plan.target, live.kept),
             on_done=lambda _nothing: self._end(problems),
             on_failed=self._failed,
         )
 
     def _written(self, _nothing: object) -> None:
-        live, seconds = self.live, time.monotonic() - self._began
+        live = self.live
         assert live is not None
-        start_task(lambda _report: _described(live.run, live.plan, seconds), on_done=self._took, on_failed=self._failed)
+        if not self.verify or live.plan.verify_arguments is None:
+            self._checked(live)
+            return
+        live.enter("verify")
+        self._follow(lambda: verify_job(live.plan), self._verify_ended)
+        self.moved.emit()
 
-    def _took(self, exported: Exported) -> None:
+    def _verify_ended(self, outcome: Outcome) -> None:
+        live = self.live
+        assert live is not None
+        if outcome.kind == "completed":
+            start_task(
+                lambda _report: report_of(live.plan),
+                on_done=lambda found: self._checked(live, found),
+                on_failed=self._failed,
+            )
+        elif outcome.kind == "stopped":
+            self._checked(live)
+        else:
+            self._checked(live, CheckReport(problem=f"{outcome.message} {outcome.hint}".strip()))
+
+    def _checked(self, live: LiveExport, found: CheckReport | None = None) -> None:
+        live.verification = found
+        if live.plan.kind != "hub":
+            self._describe(live)
+        elif found is not None and not found.passed:
+            message = "The export did not pass its check, so it was not uploaded."
+            advice = f"Look at what failed; the export itself is in {live.plan.target}."
+            self._describe(live, (error("", message, advice),))
+        else:
+            live.enter("upload")
+            self._follow(lambda: upload_job(live.plan), self._upload_ended)
+            self.moved.emit()
+
+    def _upload_ended(self, outcome: Outcome) -> None:
+        live = self.live
+        assert live is not None
+        advice = "Upload it again; what has arrived is not sent twice."
+        problems = _failure(live, outcome, advice) if outcome.kind != "completed" else ()
+        self._describe(live, problems, str(outcome.result.get("url", "")))
+
+    def _describe(self, live: LiveExport, problems: tuple[Problem, ...] = (), url: str = "") -> None:
+        """Reads what was written, which is whole whatever ``problems`` came after it."""
+        run, plan, seconds, found = live.run, live.plan, time.monotonic() - self._began, live.verification
+        start_task(
+            lambda _report: described(run, plan, seconds, found, url),
+            on_done=lambda exported: self._took(exported, problems),
+            on_failed=self._failed,
+        )
+
+    def _took(self, exported: Exported, problems: tuple[Problem, ...]) -> None:
         self.past.insert(0, exported)
-        if not self.watched:
-            told = {
-                "adapter": tr("The adapter of “{run}” has been exported.", run=exported.run.name),
-                "merged": tr("The merged model of “{run}” has been exported.", run=exported.run.name),
-            }
-            self._desk.tell(told[exported.kind], str(exported.path), actions=(self._show_action(),))
-        self._end()
+        if not self.watched and not problems:
+            words = told(exported.kind, exported.run.name)
+            checks = exported.verification
+            if checks is not None and not checks.passed:
+                words = tr("{exported} It did not pass its check.", exported=words)
+            self._desk.tell(words, str(exported.path), actions=(self._show_action(),))
+        self._end(problems)
 
     def _show_action(self) -> Action:
         return Action(tr("Show"), lambda: self._desk.go("export"))
 
     def _failed(self, failure: Exception) -> None:
-        from core.export.result import ExportCancelledError
+        from core.export.copying import ExportCancelledError
 
-        self._end(() if isinstance(failure, ExportCancelledError) else _problems(failure))
+        self._end(() if isinstance(failure, ExportCancelledError) else problems_of(failure))
 
     def _end(self, problems: tuple[Problem, ...] = ()) -> None:
         self.live = None
@@ -323,59 +387,21 @@ def exports_of(desk: Desk) -> Exports:
     return found
 
 
-def _outlook(run: Path, kind: ExportKind, target: str) -> Outlook:
-    from core.export.result import default_target, export_kinds, plan_export, unused_target
-
-    folder = RunFolder(run)
-    offers = export_kinds(folder)
-    plans = {}
-    for offer in offers:
-        if offer.possible:
-            place = Path(target.strip()) if target.strip() else unused_target(default_target(folder, offer.kind))
-            plans[offer.kind] = plan_export(folder, offer.kind, place)
-    sizes = {name: plan.bytes_needed for name, plan in plans.items()}
-    return Outlook(run, offers, sizes, plans.get(kind))
-
-
-def _merge_job(plan: "ExportPlan") -> Any:
-    from core.runs.store import create_job
-    from core.runs.supervisor import Supervisor
-
-    plan.require()
-    return Supervisor(create_job("merge", plan.arguments))
+def told(kind: ExportKind, name: str) -> str:
+    """That an export is done, in a sentence."""
+    words = {
+        "adapter": tr("The adapter of “{run}” has been exported.", run=name),
+        "merged": tr("The merged model of “{run}” has been exported.", run=name),
+        "gguf": tr("“{run}” has been exported as GGUF.", run=name),
+        "gguf_adapter": tr("The adapter of “{run}” has been exported as GGUF.", run=name),
+        "ollama": tr("“{run}” has been exported for Ollama.", run=name),
+        "lm_studio": tr("“{run}” has been exported for LM Studio.", run=name),
+        "hub": tr("“{run}” has been uploaded to the Hugging Face Hub.", run=name),
+    }
+    return words[kind]
 
 
-def _described(run: Path, plan: "ExportPlan", seconds: float) -> Exported:
-    from core.export.result import bytes_in
-    from core.runs.results import result_base
-    from studio.state.usage import usage_code
-
-    size = bytes_in(plan.target)
-    try:
-        base = result_base(RunFolder(run)) if plan.kind == "adapter" else None
-        code = usage_code(plan.target, base)
-    except (UserError, OSError):
-        code = ""  # the export is whole all the same
-    return Exported(run, plan.kind, plan.target, size, seconds, time.time(), code)
-
-
-def _tidy(target: Path, kept: Path) -> None:
-    """Removes what an export that came to nothing may have left: a half-written folder, and folders made for it."""
-    for half in target.parent.glob(f".{target.name}.*.part"):
-        shutil.rmtree(half, ignore_errors=True)
-    for folder in (target, *target.parents):
-        if folder == kept or not folder.is_relative_to(kept):
-            return
-        try:
-            folder.rmdir()  # goes only when it is empty
-        except OSError:
-            continue
-
-
-def _problems(failure: Exception) -> tuple[Problem, ...]:
-    if isinstance(failure, UserError):
-        return failure.problems
-    if isinstance(failure, OSError):
-        words = f"The disk refused: {failure.strerror or failure}."
-        return (error(str(failure.filename or ""), words, "Check the folder and its disk, then try again."),)
-    raise failure
+def _failure(live: LiveExport, outcome: Outcome, advice: str) -> tuple[Problem, ...]:
+    if outcome.kind == "stopped":
+        return ()
+    return (error(str(live.plan.target), outcome.message, outcome.hint or advice),)

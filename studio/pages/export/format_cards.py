@@ -1,15 +1,15 @@
-"""The formats of an export as cards: those that can be chosen, and quiet ones for what comes later."""
+"""The formats of an export as cards, of which one is chosen."""
 
 from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QGridLayout, QVBoxLayout, QWidget
 
 from studio.look import tokens
 from studio.look.theme import look
-from studio.state.exports import ExportKind
-from studio.widgets.basics import IconLabel, column, label, row
+from studio.state.export_facts import ExportKind
+from studio.widgets.basics import IconLabel, label, row
 from studio.words import tr
 
 
@@ -30,16 +30,21 @@ class FormatCard(QAbstractButton):
         box = QVBoxLayout(self)
         box.setContentsMargins(tokens.SPACE_4, tokens.SPACE_3, tokens.SPACE_4, tokens.SPACE_3)
         box.setSpacing(tokens.SPACE_2)
-        box.addLayout(row(IconLabel(icon_name, "accent", 18), label(title, "strong"), None, self._size))
+        heading = label(title, "strong", wrap=True)
+        top = row(IconLabel(icon_name, "accent", 18), heading)
+        top.setStretch(1, 1)
+        box.addLayout(top)
         box.addWidget(self._words)
         box.addWidget(self._reason)
         box.addStretch(1)
+        box.addWidget(self._size)
         for child in self.findChildren(QWidget):
             child.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
 
     def show_offer(self, size: str, reason: str) -> None:
         """Says how large it will be, or why it cannot be had."""
         self._size.setText(size)
+        self._size.setVisible(bool(size))
         self._reason.setText(reason)
         self._reason.setVisible(bool(reason))
         self.setEnabled(not reason)
@@ -87,7 +92,7 @@ class CardGrid(QWidget):
         """Other columns in another width."""
         super().resizeEvent(event)
         fitting = (self.width() + tokens.SPACE_3) // (look().px(self._least) + tokens.SPACE_3)
-        self._arrange(2 if fitting == self._most - 1 and self._most > 2 else max(1, min(self._most, fitting)))
+        self._arrange(max(1, min(self._most, fitting)))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """As narrow as one column: the others give way."""
@@ -115,35 +120,18 @@ class Formats(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cards: dict[ExportKind, FormatCard] = {
-            "adapter": FormatCard(
-                "layers",
-                tr("Adapter"),
-                tr("Only what was learned, a small folder. For peft, vLLM and others that load it on the base model."),
-            ),
-            "merged": FormatCard(
-                "package",
-                tr("Merged model"),
-                tr("Base and adapter as one model. For everything that loads a plain transformers model."),
-            ),
+        self._cards = {
+            kind: FormatCard(icon_name, title_of(kind), text) for kind, (icon_name, text) in _about().items()
         }
         group = QButtonGroup(self)
         for kind, card in self._cards.items():
             card.setObjectName(f"format-{kind}")
             group.addButton(card)
             card.clicked.connect(lambda _checked=False, kind=kind: self.chosen.emit(kind))
-        later = [
-            _later_card(tr("GGUF"), tr("For llama.cpp, LM Studio and other programs that run on small machines.")),
-            _later_card(tr("LoRA as GGUF"), tr("The adapter alone, for llama.cpp.")),
-            _later_card(tr("Ollama"), tr("With its own template and stop words, ready for “ollama run”.")),
-            _later_card(tr("Hugging Face Hub"), tr("Uploaded with its model card, private at first.")),
-        ]
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(tokens.SPACE_3)
-        box.addWidget(CardGrid(list(self._cards.values()), 300, 2))
-        box.addWidget(label(tr("Coming later"), "caption"))
-        box.addWidget(CardGrid(later, 168, 4))
+        box.addWidget(CardGrid(list(self._cards.values()), 168, 4))
 
     def show_offer(self, kind: ExportKind, size: str, reason: str) -> None:
         """Says of a kind how large it will be, or why it cannot be had."""
@@ -158,12 +146,28 @@ class Formats(QWidget):
         return self._cards[kind]
 
 
-def _later_card(title: str, text: str) -> QFrame:
-    """A place for a format that does not exist yet: nothing to press, nothing to focus."""
-    made = QFrame()
-    made.setProperty("role", "inset")
-    made.setAccessibleName(tr("{format}: coming later", format=title))
-    box = column(label(title, "help", wrap=True), label(text, "muted", wrap=True), None, spacing=tokens.SPACE_1)
-    box.setContentsMargins(tokens.SPACE_3, tokens.SPACE_2, tokens.SPACE_3, tokens.SPACE_2)
-    made.setLayout(box)
-    return made
+def title_of(kind: ExportKind) -> str:
+    """What a kind of export is called."""
+    titles = {
+        "adapter": tr("Adapter"),
+        "merged": tr("Merged model"),
+        "gguf": tr("GGUF"),
+        "gguf_adapter": tr("LoRA as GGUF"),
+        "ollama": tr("Ollama"),
+        "lm_studio": tr("LM Studio"),
+        "hub": tr("Hugging Face Hub"),
+    }
+    return titles[kind]
+
+
+def _about() -> dict[ExportKind, tuple[str, str]]:
+    """The icon of each kind, and what it is for."""
+    return {
+        "adapter": ("layers", tr("Only what was learned. For peft, vLLM and others that load it on the base model.")),
+        "merged": ("package", tr("Base and adapter as one. For all that loads a plain transformers model.")),
+        "gguf": ("box", tr("One file, in fewer bits if you like. For llama.cpp and programs built on it.")),
+        "gguf_adapter": ("file", tr("The adapter alone, for a llama.cpp that has the base model.")),
+        "ollama": ("terminal", tr("With its own template and stop words, ready for “ollama run”.")),
+        "lm_studio": ("monitor", tr("A GGUF file where LM Studio looks for its models.")),
+        "hub": ("upload", tr("Uploaded with its model card, private at first.")),
+    }

@@ -7,12 +7,14 @@ from core.facts.locate import STARTER
 from core.units import format_bytes
 from studio.look import tokens
 from studio.pages.export.format_cards import Formats
+from studio.pages.export.options_card import OptionsCard
 from studio.pages.export.past_card import PastCard
 from studio.pages.export.progress_card import ProgressCard
 from studio.pages.export.target_card import TargetCard
 from studio.pages.page import Page
 from studio.state.desk import Desk
-from studio.state.exports import ExportKind, exports_of
+from studio.state.export_facts import ExportKind
+from studio.state.exports import exports_of
 from studio.state.results import ResultRun
 from studio.widgets.basics import Empty, button, label, row
 from studio.widgets.controls import CalmList
@@ -54,6 +56,7 @@ class ExportPage(Page):
         self._facts = label("", "muted", wrap=True)
         self._formats = Formats()
         self._formats.chosen.connect(self._kind_chosen)
+        self._options = OptionsCard(self.exports, self.desk)
         self._target = TargetCard(self.exports)
         self._progress = ProgressCard(self.exports)
         caption = label(tr("Run"), "strong")
@@ -69,7 +72,7 @@ class ExportPage(Page):
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(tokens.SPACE_4)
         box.addLayout(choosing)
-        for item in (self._formats, self._target, self._progress, self._past_title):
+        for item in (self._formats, self._options, self._target, self._progress, self._past_title):
             box.addWidget(item)
         box.addLayout(self._past)
         box.addStretch(1)
@@ -113,6 +116,7 @@ class ExportPage(Page):
             self._formats.show_offer(offer.kind, format_bytes(size) if size else "", say(offer.reason))
         self._formats.choose(exports.kind)
         self._formats.setEnabled(exports.live is None)
+        self._options.refresh()
         self._target.refresh()
         self._moved()
 
@@ -123,6 +127,7 @@ class ExportPage(Page):
             return
         had_focus = self._target.isAncestorOf(self.focusWidget()) if self.focusWidget() is not None else False
         self._target.setVisible(not is_live)
+        self._options.refresh()
         self._progress.setVisible(is_live)
         if is_live and had_focus:
             self._progress.cancel.setFocus()

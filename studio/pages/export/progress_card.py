@@ -3,6 +3,7 @@
 from PySide6.QtWidgets import QProgressBar
 
 from core.units import format_bytes, format_duration
+from studio.pages.export.format_cards import title_of
 from studio.state.exports import Exports, LiveExport
 from studio.widgets.basics import Card, Elided, button, label, row
 from studio.words import say, tr
@@ -36,23 +37,34 @@ class ProgressCard(Card):
         live = self._exports.live
         if live is None:
             return
-        if live.stopping.is_set():
-            self._title.setText(tr("Cancelling…"))
-        elif live.plan.is_merge:
-            self._title.setText(tr("Merging “{run}”", run=live.run.name))
-        else:
-            self._title.setText(tr("Copying the result of “{run}”", run=live.run.name))
+        self._title.setText(_title(live))
         self._where.set_text(str(live.plan.target))
         self.bar.setRange(0, _STEPS if live.done else 0)
         if live.done and live.total:
             self.bar.setValue(round(_STEPS * live.done / live.total))
         self.words.setText(_words(live))
+        self.cancel.setText(tr("Skip the check") if live.stage == "verify" else tr("Cancel"))
         self.cancel.setEnabled(not live.stopping.is_set())
+
+
+def _title(live: LiveExport) -> str:
+    run = live.run.name
+    if live.stopping.is_set():
+        return tr("Skipping the check…") if live.stage == "verify" else tr("Cancelling…")
+    if live.stage == "verify":
+        return tr("Checking the export of “{run}”", run=run)
+    if live.stage == "upload":
+        return tr("Uploading “{run}” to {repo}", run=run, repo=live.plan.options.repo)
+    if not live.plan.is_job:
+        return tr("Copying the result of “{run}”", run=run)
+    if live.plan.writes == "merged":
+        return tr("Merging “{run}”", run=run)
+    return tr("Writing “{run}” as {format}", run=run, format=title_of(live.plan.kind))
 
 
 def _words(live: LiveExport) -> str:
     if live.stopping.is_set():
-        return tr("Nothing of it is left behind.")
+        return tr("Nothing of it is left behind.") if live.stage == "write" else tr("The export itself stays.")
     if not live.done:
         return say(live.words) if live.words else tr("Starting…")
     done, total = format_bytes(live.done), format_bytes(live.total)

@@ -1,6 +1,7 @@
 """Where an export goes: the folder, what it takes of the disk, what stands against it, and the button that makes it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QVBoxLayout
 
@@ -9,8 +10,12 @@ from core.paths import existing_parent
 from studio.look import tokens
 from studio.pages.export.space_bar import SpaceBar
 from studio.state.exports import Exports
-from studio.widgets.basics import Card, ProblemNote, button, label, row
+from studio.widgets.basics import Card, ProblemNote, breakable, button, label, row
+from studio.widgets.controls import Switch
 from studio.words import tr
+
+if TYPE_CHECKING:
+    from core.export.result import ExportPlan
 
 
 class TargetCard(Card):
@@ -30,28 +35,34 @@ class TargetCard(Card):
         self._notes = QVBoxLayout()
         self._notes.setSpacing(tokens.SPACE_2)
         self._shown: tuple[Problem, ...] = ()
-        self._hint = label(tr("A folder that does not exist yet, or is empty. Nothing is overwritten."), "muted")
-        self._hint.setWordWrap(True)
+        self._hint = label("", "muted", wrap=True)
+        self.verify = Switch(tr("Check it afterwards"))
+        self.verify.setObjectName("verify-export")
+        self.verify.setToolTip(tr("Opens it in a process of its own and compares what it says with the run's result."))
+        self.verify.setChecked(exports.verify)
+        self.verify.toggled.connect(self._turn_verify)
         top = row(self.field, browse)
         top.setStretch(0, 1)
         self.add(top)
         self.add(self._hint)
         self.add(self._space)
         self.add(self._notes)
-        self.add(row(None, self.start))
+        self.add(row(self.verify, None, self.start))
         self.refresh()
 
     def refresh(self) -> None:
         """Shows what the exports say now."""
         exports = self._exports
         plan = exports.outlook.plan if exports.outlook is not None else None
-        shown = exports.target or (str(plan.target) if plan is not None else "")
+        shown = exports.target or (str(plan.place) if plan is not None else "")
         if self.field.text() != shown and not (self.field.hasFocus() and exports.target == ""):
             self.field.setText(shown)
             self.field.setCursorPosition(0 if not self.field.hasFocus() else len(shown))
         self._space.setVisible(plan is not None and plan.bytes_needed > 0)
         if plan is not None:
             self._space.show_space(plan.bytes_needed, plan.free_bytes)
+        self._hint.setText(_hint(plan))
+        self.start.setText(tr("Export and upload") if exports.kind == "hub" else tr("Export"))
         self.start.setEnabled(exports.can_start)
         self._show_problems((*exports.problems, *(plan.problems if plan is not None else ())))
 
@@ -70,6 +81,9 @@ class TargetCard(Card):
         self.field.style().unpolish(self.field)
         self.field.style().polish(self.field)
 
+    def _turn_verify(self, on: bool) -> None:
+        self._exports.verify = on
+
     def _start(self) -> None:
         self._exports.start()
 
@@ -80,8 +94,22 @@ class TargetCard(Card):
             self._exports.choose_target(str(_inside(Path(chosen), self._exports)))
 
 
+def _hint(plan: "ExportPlan | None") -> str:
+    """What becomes of the place that is shown above it."""
+    if plan is not None and plan.target != plan.place:
+        inside = str(plan.target.relative_to(plan.place))
+        return tr("Writes {name} in it. Nothing is overwritten.", name=breakable(inside))
+    if plan is not None and plan.kind == "hub":
+        return tr("A copy stays here. A folder that does not exist yet, or is empty.")
+    if plan is not None and plan.kind in ("gguf", "gguf_adapter"):
+        return tr("A file that does not exist yet. Nothing is overwritten.")
+    return tr("A folder that does not exist yet, or is empty. Nothing is overwritten.")
+
+
 def _inside(chosen: Path, exports: Exports) -> Path:
-    """A folder with things in it is where the export's own folder goes."""
+    """A folder with things in it is where the export's own folder goes; others put a file of their own into it."""
+    if exports.kind in ("gguf", "gguf_adapter", "lm_studio"):
+        return chosen
     if any(chosen.iterdir()) and exports.run is not None:
         return chosen / f"{exports.run.name}-{exports.kind}"
     return chosen

@@ -10,19 +10,12 @@ from typing import NamedTuple
 import pytest
 
 from core.errors import ExitCode, UserError
+from core.export.copying import ExportCancelledError, copy_result
 from core.export.merge import merge_adapter
-from core.export.result import (
-    KIND,
-    TARGET,
-    ExportCancelledError,
-    ExportPlan,
-    bytes_in,
-    copy_result,
-    default_target,
-    export_kinds,
-    plan_export,
-    unused_target,
-)
+from core.export.objections import KIND
+from core.export.places import TARGET, default_target, unused_place
+from core.export.result import ExportPlan, export_kinds, plan_export
+from core.export.sizes import bytes_in
 from core.facts.types import CpuFacts, Facts, HardwareFacts
 from core.paths import write_json
 from core.records import to_plain
@@ -75,7 +68,7 @@ def problem_of(plan: ExportPlan) -> tuple[str, ExitCode]:
 def test_an_adapter_is_copied_with_progress(run: RunFolder, tmp_path: Path) -> None:
     plan = plan_export(run, "adapter", tmp_path / "out" / "adapter")
     assert plan.can_start
-    assert not plan.is_merge
+    assert not plan.is_job
     assert plan.bytes_needed == 2 + 25_600 + 5
     assert plan.free_bytes > plan.bytes_needed
     told: list[tuple[int, int]] = []
@@ -124,13 +117,16 @@ def test_a_whole_model_is_copied_and_has_no_adapter(run: RunFolder, tmp_path: Pa
     (run.adapter / "adapter_config.json").unlink()
     shutil.rmtree(tmp_path / "base")  # nobody needs it
     assert plan_export(run, "merged", tmp_path / "out").can_start
-    assert not plan_export(run, "merged", tmp_path / "out").is_merge
+    assert not plan_export(run, "merged", tmp_path / "out").is_job
     words, code = problem_of(plan_export(run, "adapter", tmp_path / "out"))
     assert words.startswith(KIND)
     assert "trained every weight" in words
     assert code is ExitCode.BAD_SPEC
-    assert [(offer.kind, offer.possible) for offer in export_kinds(run)] == [("adapter", False), ("merged", True)]
-    assert "no adapter" in export_kinds(run)[0].reason
+    offers = {offer.kind: offer for offer in export_kinds(run)}
+    assert not offers["adapter"].possible
+    assert "no adapter" in offers["adapter"].reason
+    assert not offers["gguf_adapter"].possible
+    assert offers["merged"].possible
 
 
 # ------------------------------------------------------------------------------------------------------------- merges
@@ -144,7 +140,7 @@ def test_a_merge_is_planned_to_the_byte(run: RunFolder, llama: Tuned, tmp_path: 
     shutil.copytree(llama.adapter, run.adapter)
     plan = plan_export(run, "merged", tmp_path / "merged")
     assert plan.can_start
-    assert plan.is_merge
+    assert plan.is_job
     report = merge_adapter(*(Path(str(plan.arguments[name])) for name in ("base", "adapter", "target")))
     weights = sum((plan.target / name).stat().st_size for name in report.files)
     assert plan.bytes_needed == pytest.approx(weights, rel=0.1)  # the headers of so small a file count
@@ -234,9 +230,9 @@ def test_everything_wrong_is_said_at_once(run: RunFolder, tmp_path: Path) -> Non
 def test_where_exports_go(run: RunFolder, lowrank_home: Path) -> None:
     target = default_target(run, "merged")
     assert target == lowrank_home / "exports" / "words" / "merged"
-    assert unused_target(target) == target
+    assert unused_place(target, run, "merged") == target
     target.mkdir(parents=True)
-    assert unused_target(target) == target
+    assert unused_place(target, run, "merged") == target
     (target / "x").write_text("x")
-    assert unused_target(target).name == "merged-2"
+    assert unused_place(target, run, "merged").name == "merged-2"
     assert bytes_in(target) == 1

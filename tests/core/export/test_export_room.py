@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import ExitCode, UserError
+from core.export.copying import copy_result
 from core.export.merge import merge_adapter, merge_bytes
-from core.export.result import copy_result, plan_export
+from core.export.result import plan_export
 from core.runs.layout import RunFolder
 from core.spec.codec import to_yaml
 from core.spec.run_spec import RunSpec

@@ -1,0 +1,51 @@
+"""The report of a verification as a short list: what was compared, what was measured, and whether it passed."""
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QGridLayout, QWidget
+
+from studio.look import tokens
+from studio.state.export_facts import Check, CheckReport
+from studio.widgets.basics import IconLabel, column, label, row
+from studio.words import say, tr
+
+
+class ReportList(QWidget):
+    """A verdict, and below it one line for each check."""
+
+    def __init__(self, report: CheckReport | None) -> None:
+        super().__init__()
+        icon_name, tone, words = _verdict(report)
+        verdict = label(words, tone, wrap=True)
+        head = row(IconLabel(icon_name, tone), verdict)
+        head.setStretch(1, 1)
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(tokens.SPACE_3)
+        grid.setVerticalSpacing(tokens.SPACE_1)
+        grid.setColumnStretch(1, 1)
+        for line, check in enumerate(report.checks if report is not None else ()):
+            _add(grid, line, check)
+        self.setLayout(column(head, grid))
+        self.setAccessibleName(words)
+
+
+def _verdict(report: CheckReport | None) -> tuple[str, str, str]:
+    if report is None:
+        return "info", "muted", tr("Not checked.")
+    if report.problem:
+        return "triangle-alert", "warn", tr("The check could not be made: {reason}", reason=say(report.problem))
+    failed = sum(not check.passed for check in report.checks)
+    if failed:
+        return "octagon-x", "bad", tr("{failed} of {all} checks failed.", failed=failed, all=len(report.checks))
+    return "circle-check", "good", tr("All {all} checks passed.", all=len(report.checks))
+
+
+def _add(grid: QGridLayout, line: int, check: Check) -> None:
+    tone = "good" if check.passed else "bad"
+    mark = IconLabel("check" if check.passed else "x", tone)
+    mark.setAccessibleName(tr("passed") if check.passed else tr("failed"))
+    grid.addWidget(mark, line, 0, Qt.AlignmentFlag.AlignTop)
+    grid.addWidget(label(say(check.words or check.name), "help" if check.passed else "bad", wrap=True), line, 1)
+    measured = check.measured
+    if check.measured and check.limit:
+        measured = tr("{measured} (at most {limit})", measured=check.measured, limit=check.limit)
+    grid.addWidget(label(measured, "muted"), line, 2, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignRight)
