@@ -108,7 +108,7 @@ def make_model(folder: Path, family: str, *, dtype: str = "float32") -> Path:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.08)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
-    write_tokenizer(folder, with_scores=family in SENTENCEPIECE)
+    write_tokenizer(folder, with_scores=family in SENTENCEPIECE, space_first=not family.startswith("gemma"))
     return folder
 
 
@@ -137,15 +137,19 @@ def tune(base: Path, folder: Path, **settings: Any) -> Tuned:
     return Tuned(base, folder, ids, logits)
 
 
-def write_tokenizer(folder: Path, *, with_scores: bool) -> None:
-    """A small tokenizer: byte-level with merges as GPT-2 splits, or SentencePiece's with byte tokens."""
+def write_tokenizer(folder: Path, *, with_scores: bool, space_first: bool = True) -> None:
+    """A small tokenizer: byte-level with merges as GPT-2 splits, or SentencePiece's with byte tokens.
+
+    Of SentencePiece's, all but Gemma's read a text as if a space stood before it (``space_first``).
+    """
     import tokenizers
     from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
     special = ["<unk>", "<|im_start|>", "<|im_end|>"]
     trained = tokenizers.Tokenizer(models.BPE())
     if with_scores:
-        trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+        spaces = [normalizers.Replace(" ", "▁")]
+        trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), *spaces] if space_first else spaces)
         trainer = trainers.BpeTrainer(vocab_size=100, show_progress=False)
         trained.train_from_iterator([TEXT[:200], *TEXT.split()], trainer)
         learned = json.loads(trained.to_str())["model"]
