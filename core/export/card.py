@@ -65,6 +65,30 @@ def merged_card(
     return "\n\n".join([front, f"# {base_name(base)} merged", " ".join(sentences), model_usage(chat=chat)]) + "\n"
 
 
+def combined_card(
+    *, base: str, licence: str, parts: Sequence[tuple[str, float]], rank: int, notes: Sequence[str]
+) -> str:
+    """The README.md of an adapter that was made of several: which ones, and how strongly each counts."""
+    name = base_name(base)
+    rows = [(one_line(folder), f"{weight:g}") for folder, weight in parts]
+    exact = (
+        f"This adapter changes the weights of **{name}** by the weighted sum of what the adapters below change. "
+        f"The sum is exact: their A and B were joined, so the highest rank of a module is {rank}."
+    )
+    return (
+        "\n\n".join(
+            [
+                _front("peft", name, licence, ("text-generation", "lora", "merged", "lowrank-studio")),
+                f"# {name}, {_some(len(parts), 'adapter')} combined",
+                " ".join([exact, *notes]),
+                _table(("Adapter", "Weight"), rows),
+                adapter_usage(name, chat=True, own_template=False),
+            ]
+        )
+        + "\n"
+    )
+
+
 def base_name(base: str) -> str:
     """What to call a base model in public: its hub name, or the last part of its path."""
     return one_line(public_name(base)) or _UNKNOWN

@@ -4,7 +4,6 @@ For every target module W' = W + scaling * B * A is computed in float32 and stor
 are copied byte for byte. A target folder is whole or absent.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,10 +18,11 @@ from core.export.companions import CONFIG, companion_files, copy_companions, has
 from core.export.deltas import content, one_thread
 from core.export.matching import Matched, Written, match
 from core.export.peft_adapter import PeftAdapter, read_peft_adapter
+from core.export.target_folder import folder_problems
 from core.export.tensor_files import lay_out, read_model_tensors, size_of, write_files
 from core.facts.json_files import read_json_object
 from core.facts.model_files import read_model
-from core.paths import existing_parent, staged_folder
+from core.paths import staged_folder
 from core.runs.room import room_advice, room_for
 from core.units import GIB, format_bytes
 
@@ -164,7 +164,7 @@ class _Meter:
 
 
 def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: int) -> _Work:
-    problems = _target_problems(target) if target is not None else []
+    problems = folder_problems(target) if target is not None else []
     found: PeftAdapter | None = None
     config: dict[str, object] = {}
     try:
@@ -187,18 +187,6 @@ def _prepare(base: Path, adapter: Path, target: Path | None, max_shard_bytes: in
         raise UserError(*problems)
     layout = lay_out(matched.tensors, max(1, max_shard_bytes))
     return _Work(base, found, config, matched, layout, companion_files(base, adapter))
-
-
-def _target_problems(target: Path) -> list[Problem]:
-    advice = "Choose a folder that does not exist yet."
-    if target.exists() and not target.is_dir():
-        return [error(str(target), "The merged model needs a folder, and this is a file.", advice)]
-    if target.is_dir() and any(target.iterdir()):
-        return [error(str(target), "The folder is not empty, and nothing is ever overwritten.", advice)]
-    parent = existing_parent(target.absolute().parent)
-    if not os.access(parent, os.W_OK):
-        return [error(str(parent), "This folder cannot be written.", "Choose another place, or change its rights.")]
-    return []
 
 
 def read_base_config(base: Path) -> dict[str, object]:
