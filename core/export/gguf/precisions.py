@@ -6,6 +6,8 @@ from core.errors import UserError, error
 
 BLOCK_LENGTH = 32
 """Weights that share a scale in all quantized formats that are written here."""
+K_BLOCK_LENGTH = 256
+"""Weights of a block of the K-quants."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ _PROGRAM = "llama-quantize"
 _LIBRARIES = ("libllama.so", "libllama.*.so", "libllama.so.*", "libllama.dylib", "libllama.*.dylib", "llama.dll")
 _POLL_SECONDS = 0.1
 _OTHER_PARAMETERS = 504
+QUIET = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda _level, _text, _data: None)
+"""A place for llama.cpp's own words, which would fill the log of whoever asks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,8 @@ def _by_library(library: Path, source: Path, target: Path, precision: Precision,
     except (OSError, AttributeError) as failure:
         raise _failed(library, precision, str(failure)) from failure
     load_backends(library.parent)
+    llama.llama_log_set.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    llama.llama_log_set(QUIET, None)
     llama.llama_backend_init()
     defaults.restype = _Parameters
     parameters = defaults()

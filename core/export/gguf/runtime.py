@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import UserError, error
-from core.export.gguf.quantize import llama_libraries, load_backends
+from core.export.gguf.quantize import QUIET, llama_libraries, load_backends
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _STRUCT_BYTES = 512
 """More than any of the structures has; what is beyond its end is not looked at."""
 _MOST_PIECE_BYTES = 4096
-_QUIET = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda _level, _text, _data: None)
 
 
 class _Opaque(ctypes.Structure):
@@ -180,7 +179,7 @@ class LlamaModel:
         except (OSError, AttributeError) as failure:
             message = f"This is no llama.cpp library that can be used here: {failure}."
             raise UserError(error(str(path), message, "Install a newer llama.cpp.")) from failure
-        found.llama_log_set(_QUIET, None)
+        found.llama_log_set(QUIET, None)
         load_backends(path.parent)
         found.llama_backend_init()
         return found

@@ -12,7 +12,7 @@ from core.export.adapter import public_name, read_manifest
 from core.export.companions import companion_files
 from core.export.gguf.families import Family, Shape, family_of, family_problems
 from core.export.gguf.layout import Placed, parameters, place_tensors, rows_of_embeddings, total_bytes
-from core.export.gguf.precisions import Precision, find_precision
+from core.export.gguf.precisions import K_BLOCK_LENGTH, Precision, find_precision
 from core.export.gguf.staging import staged_file, target_problems
 from core.export.gguf.tensor_bytes import tensor_bytes
 from core.export.gguf.vocabulary import Vocabulary, read_vocabulary
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
 
+_UNEVEN_BITS = 8.5
+"""At most what llama.cpp falls back to where a K-quant's blocks do not fit (Q8_0)."""
 _NAME_BYTES = 64
 """What a token or tensor takes in the header, roughly: its text, its numbers, and its merge."""
 
@@ -161,7 +163,9 @@ def _prepare(base: Path, adapter: Path | None, precision: Precision) -> _Work:
     header = names + 20 * len(vocabulary.tokens) + 8 * len(vocabulary.merges) + _NAME_BYTES * len(placed) + 64 * 1024
     size = total_bytes(placed) + header
     if precision.needs_llama:
-        size = round(size * precision.bits / 16)
+        larger = sum(tensor.elements for tensor in placed if _is_uneven(tensor))
+        small = sum(tensor.elements for tensor in placed if tensor.kind == "F16") - larger
+        size -= round(small * (16 - precision.bits) / 8 + larger * (16 - _UNEVEN_BITS) / 8)
     return _Work(base, adapter, config, family, precision, placed, vocabulary, size)
 
 
@@ -260,4 +264,14 @@ def _notes(work: _Work) -> tuple[str, ...]:
     smaller = sum(tensor.kind == "F16" for tensor in work.placed)
     if smaller and work.precision.title.startswith("Q") and not work.precision.needs_llama:
         found.append(f"{smaller} tensors have rows that are no multiple of 32 long, and are kept in F16.")
+    uneven = sum(_is_uneven(tensor) for tensor in work.placed)
+    if uneven and work.precision.needs_llama:
+        found.append(
+            f"{uneven} tensors have rows that are no multiple of {K_BLOCK_LENGTH} long, which {work.precision.title} "
+            "wants; llama.cpp keeps them in a larger format."
+        )
     return tuple(found)
+
+
+def _is_uneven(tensor: Placed) -> bool:
+    return tensor.kind == "F16" and bool(tensor.shape[-1] % K_BLOCK_LENGTH)

@@ -16,6 +16,13 @@ XLLAMACPP = Package(
     "c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261",
     "wheel",
 )
+NODE_LLAMA = Package(
+    "@node-llama-cpp/linux-x64",
+    "3.22.1",
+    "node-llama-cpp-linux-x64-3.22.1.tgz",
+    "0d953e1503d5ab4608d8ed5b739132308c81ac05ffeb760d2a7f30e08a9f90e0",
+    "npm",
+)
 ROWS = 400
 """Rows of the embeddings, some of them without a token."""
 SIZES: dict[str, Any] = {
@@ -96,14 +103,26 @@ def llama_library() -> Path:
     return library
 
 
-def make_model(folder: Path, family: str, *, dtype: str = "float32") -> Path:
-    """Saves a tiny random model with its tokenizer and a chat template."""
+def quantizing_library() -> Path:
+    """The folder of another llama.cpp, one with what makes K-quants. Skips where it cannot be fetched."""
+    import tarfile
+
+    archive = fetched(NODE_LLAMA)
+    folder = package_folder(NODE_LLAMA) / "package" / "bins" / "linux-x64"
+    if not (folder / "libllama.v0.5.0.so").is_file():
+        with tarfile.open(archive) as packed:
+            packed.extractall(package_folder(NODE_LLAMA), filter="data")
+    return folder
+
+
+def make_model(folder: Path, family: str, *, dtype: str = "float32", **sizes: int) -> Path:
+    """Saves a tiny random model with its tokenizer and a chat template; ``sizes`` change its config.json."""
     import torch
     import transformers
 
     name, settings = FAMILIES[family]
     torch.manual_seed(7)
-    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**settings))
+    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**settings | sizes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.08)
