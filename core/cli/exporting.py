@@ -204,7 +204,8 @@ def _verified(plan: ExportPlan, written: Exported, console: Console) -> Exported
 
     arguments = plan.verify_arguments
     if arguments is None:
-        console.line("Not verified: the base model is not here, so there is nothing to compare the adapter with.")
+        if plan.base is None:
+            console.line("Not verified: the base model is not here, so there is nothing to compare the adapter with.")
         return written
     finished = run_job("verify", arguments, console)
     if finished.outcome.kind != "completed":

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QResizeEvent
-from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from studio.look import tokens
 from studio.look.theme import look
@@ -23,6 +23,9 @@ class FormatCard(QAbstractButton):
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setAccessibleName(title)
         self.setAccessibleDescription(text)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self._size = label("", "muted")
         self._words = label(text, "help", wrap=True)
         self._reason = label("", "muted", wrap=True)
@@ -48,6 +51,15 @@ class FormatCard(QAbstractButton):
         self._reason.setText(reason)
         self._reason.setVisible(bool(reason))
         self.setEnabled(not reason)
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802 (Qt's name)
+        """A button says no, but its words wrap."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802 (Qt's name)
+        """What the words take when they wrap within ``width``."""
+        layout = self.layout()
+        return layout.heightForWidth(width) if layout is not None else super().heightForWidth(width)
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """What the content takes."""

@@ -85,7 +85,7 @@ class _PrecisionRow(QWidget):
         self._missing.setVisible(bool(missing))
         if missing:
             names, reason = ", ".join(item.title for item in missing), say(missing[0].reason)
-            self._missing.setText(tr("Not here: {names}. {reason}", names=names, reason=_capital(reason)))
+            self._missing.setText(tr("Not on this computer: {names}. {reason}", names=names, reason=reason))
 
     def _chosen(self, _index: int) -> None:
         self._exports.choose_precision(str(self._list.currentData()))
@@ -137,7 +137,3 @@ class _HubRows(QWidget):
     def _choose(self) -> None:
         content = cast('Literal["adapter", "merged"]', self._content.value() or "adapter")
         self._exports.choose_upload(content=content, is_private=self.private.isChecked())
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

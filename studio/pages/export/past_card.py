@@ -50,7 +50,7 @@ class PastCard(Card):
         words = tr("Copy command") if exported.is_command else tr("Copy code")
         self._copy = button(words, self._copy_code, icon_name="copy", name="copy-code")
         self._modelfile = button(tr("Copy Modelfile"), self._copy_modelfile, icon_name="copy", name="copy-modelfile")
-        self._turn = button("", self._turn_code, icon_name="file-code", name="turn-code")
+        self._turn = button(tr("Show the code"), self._turn_code, icon_name="file-code", name="turn-code")
         actions = FlowLayout()
         for made in self._buttons():
             actions.addWidget(made)

@@ -61,6 +61,7 @@ class TargetCard(Card):
         self._space.setVisible(plan is not None and plan.bytes_needed > 0)
         if plan is not None:
             self._space.show_space(plan.bytes_needed, plan.free_bytes)
+        self.verify.setVisible(plan is not None and plan.verify_arguments is not None)
         self._hint.setText(_hint(plan))
         self.start.setText(tr("Export and upload") if exports.kind == "hub" else tr("Export"))
         self.start.setEnabled(exports.can_start)
