@@ -112,8 +112,11 @@ def from_widths(ids: "Ids", widths: "Places", counts: Sequence[int], texts: Sequ
     else:
         data = np.frombuffer(whole.encode("utf-8"), np.uint8)
         # The number of each byte's character; a token that ends inside a character stands for all of it.
-        number = np.append(np.cumsum((data & 0xC0) != 0x80) - 1, len(whole))
-        starts = number[edges[:-1]]
-        stops = np.where(widths > 0, number[edges[1:] - 1] + 1, starts)
+        number = np.empty(len(data) + 1, np.int32)
+        np.cumsum((data & 0xC0) != 0x80, out=number[:-1])
+        number[-1] = len(whole) + 1
+        starts = number.take(edges[:-1])
+        starts -= 1
+        stops = np.where(widths > 0, number.take(edges[1:] - 1), starts)
     shift = np.repeat(_GAP * np.arange(len(texts)), counts)
     return Pieces(ids, starts + shift, stops + shift, bounds, bases)
