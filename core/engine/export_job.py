@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from core.engine.context import JobContext
+from core.errors import FailureKind, JobError
 from core.events.types import Completed, Notice, Stopped
 from core.export.merge import MergeCancelledError, merge_adapter
 from core.export.sizes import bytes_in
 from core.hub.job import take_token
+from core.hub.problems import HubError
 from core.units import format_bytes
 
 
@@ -68,6 +70,9 @@ def export(context: JobContext, arguments: dict[str, Any]) -> None:
     except MergeCancelledError:
         context.emit(Stopped(0, "stop", resumable=False))
         return
+    except HubError as refusal:
+        kind = FailureKind.ACCESS if refusal.reason in ("token", "gated") else FailureKind.NETWORK
+        raise JobError(kind, refusal.message, refusal.advice) from refusal
     for note in made.notes:
         context.emit(Notice("info", "export.note", note))
     result = {"path": str(target), "bytes": bytes_in(target), **(made.more or {})}

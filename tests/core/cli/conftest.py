@@ -71,6 +71,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
+        "rms_norm_eps": 1e-6,
         "tie_word_embeddings": True,
         "torch_dtype": "float32",
     }

@@ -64,7 +64,7 @@ def test_unknown_and_incomplete_options(lowrank: LowRank) -> None:
     assert "--folder" in said.json["problems"][0]["message"]
     for words in (
         ("show",),
-        ("export", "x", "--kind", "gguf"),
+        ("export", "x", "--kind", "zip"),
         ("demo", "--steps", "0"),
         ("sample", "x", "--tokens", "a"),
     ):
