@@ -62,13 +62,13 @@ def test_go_gets_quoted_texts_so_that_no_line_break_moves(tuned: Tuned) -> None:
     )
     user, assistant = (rf'{{{{ "<|im_end|>\n<|im_start|>{role}\n" }}}}' for role in ("user", "assistant"))
     system = rf'{{{{- if .System }}}}{{{{ "<|im_start|>system\n" }}}}{{{{ .System }}}}{user}'
+    question = f"{{{{ if $last }}}}{assistant}{{{{ else }}}}{assistant}{{{{ end }}}}"
     assert go_template(texts).splitlines() == [
         rf'{system}{{{{ else }}}}{{{{ "<|im_start|>user\n" }}}}{{{{ end }}}}',
         "{{- range $i, $_ := .Messages }}",
         "{{- $last := eq (len (slice $.Messages $i)) 1 }}",
         f'{{{{- if eq .Role "assistant" }}}}{{{{ .Content }}}}{{{{ if not $last }}}}{user}{{{{ end }}}}',
-        f'{{{{- else if ne .Role "system" }}}}{{{{ .Content }}}}{{{{ if $last }}}}{assistant}{{{{ else }}}}{assistant}'
-        + "{{ end }}",
+        f'{{{{- else if ne .Role "system" }}}}{{{{ .Content }}}}{question}',
         "{{- end }}",
         "{{- end }}",
     ]
