@@ -97,7 +97,7 @@ class NearIndex:
         self._count += len(texts)
 
     def groups(
-        self, read: Read, threshold: float = THRESHOLD, alive: Alive | None = None
+        self, read: Read, threshold: float = THRESHOLD, alive: Alive | None = None, *, order: Any = None
     ) -> tuple[tuple[int, ...], ...]:
         """The groups of texts that resemble each other; those without a word are in none.
 
@@ -105,6 +105,9 @@ class NearIndex:
             read: gives texts once more.
             threshold: the least resemblance, above 0 and up to 1.
             alive: called now and then; what it raises ends the work.
+            order: the numbers of the texts that are compared, in the order in which they are; None for all, ascending.
+                Two that both resemble a third one are in one group only because of it, and of many that resemble each
+                other in a chain not every pair is compared, so the groups hang on both.
         """
         import numpy as np
 
@@ -112,16 +115,18 @@ class NearIndex:
             return ()
         wholes = np.concatenate(self._wholes)
         self._wholes = [wholes]
+        rows = np.arange(self._count) if order is None else order
+        rows = rows[wholes[rows] != 0]
         # Texts with the same shingles are the same to begin with; only the first of them is compared with others.
-        _, first, place = np.unique(wholes, return_index=True, return_inverse=True)
-        forest = _Forest(first[place].astype(np.int64))
-        alone = np.flatnonzero((first[place] == np.arange(self._count)) & (wholes != 0))
-        buckets = list(self._buckets(alone))
+        _, first, place = np.unique(wholes[rows], return_index=True, return_inverse=True)
+        roots = np.arange(self._count)
+        roots[rows] = rows[first[place]]
+        forest = _Forest(roots)
+        buckets = list(self._buckets(rows[np.sort(first)]))
         with _Sketches() as sketches:
             wanted = np.unique(np.concatenate([rows for rows, _ in buckets])) if buckets else np.zeros(0, np.int64)
             sketches.fill(read, wanted, alive)
             self._join(buckets, sketches, forest, threshold, alive)
-        forest.roots[wholes == 0] = np.flatnonzero(wholes == 0)
         return forest.groups()
 
     def _buckets(self, rows: Any) -> Iterator[tuple[Any, Any]]:

@@ -57,7 +57,7 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
     import numpy as np
 
     count, keys = len(scan.table), scan.table.column("keys")
-    groups = scan.near.groups(lambda rows: ((row, text_of(sample)) for row, sample in scan.again(rows)), alive=alive)
+    groups = _near_groups(scan, alive)
     equal = _repeated(keys[: scan.trained])
     near = np.array(sorted(_later(groups, scan.trained)), np.int64)
     found = Comparison(
@@ -75,10 +75,19 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
     if "drop_near_duplicates" in spec.repairs:
         found.dropped["drop_near_duplicates"] = _drop(found, near)
     pool = _take(found, scan, spec, seed, alive)
+    if found.unused:  # rows are alike because of the rows that are there, not of those that nobody takes
+        groups = _near_groups(scan, alive, np.flatnonzero(found.is_kept))
+        kept = np.flatnonzero(found.is_kept[: scan.trained])
+        found.equal = kept[_repeated(keys[kept])]
+        found.near = np.setdiff1d(np.array(sorted(_later(groups, scan.trained)), np.int64), found.equal)
+    together = groups
+    if spec.validation_groups == "near" and (spec.validation or spec.validation_share):
+        rows = np.flatnonzero(found.is_kept)
+        together = _near_groups(scan, alive, rows[np.argsort(keys[rows], kind="stable")])  # as `core.data.split` does
     if spec.validation:
-        _leave_out_trained(found, scan, spec, groups)
+        _leave_out_trained(found, scan, spec, together)
     else:
-        _hold_back(found, pool, scan, spec, seed, groups)
+        _hold_back(found, pool, scan, spec, seed, together)
     found.leaked = np.array(sorted(_on_both_sides(groups, found)), np.int64)
     found.equal, found.near = (rows[found.is_kept[rows]] for rows in (found.equal, found.near))
     return found
@@ -143,6 +152,15 @@ def unusual_answers(scan: Scan, is_counted: Any) -> tuple[Any, Any]:
     low, high = np.percentile(sizes, (25, 75))
     reach = _FENCE * max(high - low, _LEAST_SPREAD)
     return rows[sizes < low - reach], rows[sizes > high + reach]
+
+
+def _near_groups(scan: Scan, alive: Alive, order: Any = None) -> tuple[tuple[int, ...], ...]:
+    """Rows that say almost the same: of all, or of those with these numbers, compared in their order."""
+
+    def read(rows: Sequence[int]) -> Iterator[tuple[int, str]]:
+        return ((row, text_of(sample)) for row, sample in scan.again(rows))
+
+    return scan.near.groups(read, alive=alive, order=order)
 
 
 def _repeated(keys: Any) -> Any:

@@ -55,14 +55,16 @@ class ReportCard(Card):
         self._notes = ProblemNotes(lambda fix: desk.session.apply(fix.edits))
         self._counts = label("", "help", wrap=True, selectable=True)
         self._counts.setObjectName("report-counts")
+        self._epoch = label("", "help", wrap=True, selectable=True)
+        self._epoch.setObjectName("report-epoch")
         self.languages = LanguagesBar()
         self.findings = FindingList(desk)
         self.repaired = RepairedList(desk)
         self._nothing = _Nothing()
         self._line = line()
         for part in (
-            self._missing, self._notes, self._counts, self.languages, self._nothing, self.findings, self._line,
-            self.repaired,
+            self._missing, self._notes, self._counts, self._epoch, self.languages, self._nothing, self.findings,
+            self._line, self.repaired,
         ):  # fmt: skip
             self.add(part)
         self._source.changed.connect(self._refresh)
@@ -85,6 +87,7 @@ class ReportCard(Card):
         fresh = report if not source.is_stale else None
         self.repaired.show_repairs(report)
         self._counts.setVisible(report is not None)
+        self._epoch.setVisible(report is not None and _differs(report))
         self.languages.show_languages(report.languages if report is not None else ())
         self.findings.show_report(report)
         self.findings.setVisible(report is not None and bool(report.findings))
@@ -107,11 +110,30 @@ class ReportCard(Card):
         if not report.is_complete:
             parts.append(tr("very many rows are alike, and not all of them were looked for"))
         self._counts.setText(" · ".join(parts))
+        self._epoch.setText(_epoch_words(report))
         doubts = sum(1 for item in report.findings if item.severity is not Severity.INFO)
         if doubts:
             self._pill.show_text(tr_count(doubts, "one thing to look at", "{n} things to look at"), "warn")
         else:
             self._pill.show_text(tr("nothing to mend"), "good")
+
+
+def _differs(report: Report) -> bool:
+    """Whether an epoch takes anything but each row once."""
+    return bool(report.epoch.unused_rows) or report.epoch.rows != report.rows
+
+
+def _epoch_words(report: Report) -> str:
+    """What an epoch takes of the rows, where files have weights or not all rows are taken."""
+    epoch = report.epoch
+    parts = [
+        tr_count(epoch.rows, "One epoch takes one row", "One epoch takes {n} rows"),
+        tr_count(epoch.tokens, "one token", "{n} tokens"),
+        tr_count(epoch.supervised_tokens, "one of them trained", "{n} of them trained"),
+    ]
+    if epoch.unused_rows:
+        parts.append(tr_count(epoch.unused_rows, "one row is not used", "{n} rows are not used"))
+    return " · ".join(parts)
 
 
 class _Nothing(QWidget):

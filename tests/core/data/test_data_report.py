@@ -137,6 +137,48 @@ def test_an_epoch_is_what_is_loaded(tmp_path: Path, model: ModelFacts, settings:
     assert epoch != Epoch(report.rows, report.tokens, report.supervised_tokens, 0)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_rows": 70, "validation_share": 0.3},
+        {"max_rows": 31, "validation_share": 0.3, "repairs": ("drop_duplicates",)},
+        {"weights": {"chains.jsonl": 0.6}, "validation_share": 0.4},
+        {"weights": {"chains.jsonl": 1.5}, "validation_share": 0.3, "max_rows": 100},
+        {"validation_share": 0.3},
+    ],
+    ids=str,
+)
+def test_rows_are_near_only_by_rows_that_are_there(
+    tmp_path: Path, model: ModelFacts, settings: Mapping[str, Any], seed: int
+) -> None:
+    source = random.Random(5)
+    rows = []
+    for chain in range(40):
+        words = [f"w{source.randrange(10_000)}" for _ in range(80)]
+        # Each resembles the next one to 0.87, and the one behind that to 0.76.
+        rows += (chat(f"u {' '.join(words[place : place + 60])}", f"a {chain}") for place in (0, 4, 8, 12))
+    source.shuffle(rows)
+    path = write(tmp_path / "chains.jsonl", rows)
+    spec = DataSpec(train=(str(path),), validation_groups="near", **settings)
+    report, loaded = make_report(spec, seed, model), load_dataset(spec, seed, model)
+    assert report.validation_rows == loaded.facts.validation.rows > 0
+    assert report.epoch.tokens == loaded.facts.train.tokens
+    assert report.epoch.rows == loaded.facts.train.rows
+    held = write(tmp_path / "held.jsonl", rows[::3])
+    both = replace(spec, validation=(str(held),), validation_share=0.0)
+    report, loaded = make_report(both, seed, model), load_dataset(both, seed, model)
+    assert report.validation_rows == loaded.facts.validation.rows
+
+
+def test_a_row_that_says_what_no_taken_row_says_is_no_duplicate(tmp_path: Path, model: ModelFacts) -> None:
+    rows = [chat(f"u {number // 2}", f"a {number // 2}") for number in range(40)]
+    spec = DataSpec(train=(str(write(tmp_path / "pairs.jsonl", rows)),), max_rows=20, validation_share=0.0)
+    taken = [row.ids for row in load_dataset(spec, 7, model).train]
+    found = [finding for finding in make_report(spec, 7, model).findings if finding.name == "duplicates"]
+    assert sum(finding.count for finding in found) == len(taken) - len(set(taken)) > 0
+
+
 def test_a_validation_row_like_one_that_no_epoch_takes_is_measured(tmp_path: Path, model: ModelFacts) -> None:
     train, held = write(tmp_path / "train.jsonl", PLAIN), write(tmp_path / "held.jsonl", PLAIN)
     spec = DataSpec(train=(str(train),), validation=(str(held),), max_rows=30)
