@@ -36,11 +36,13 @@ VERBS = (
     Verb("runs", "list the runs"),
     Verb("show", "show a run, or follow one that is going on"),
     Verb("sample", "ask a model, before and after training"),
+    Verb("evaluate", "measure a run's model beside its base: loss, answers, multiple choice; compare runs"),
     Verb("export", "write a run's adapter, or base and adapter merged into one model"),
+    Verb("verify", "compare an export once more with what was trained"),
     Verb("models", "list, inspect, fetch and import base models"),
     Verb("presets", "list the presets"),
     Verb("schema", "print the settings as a JSON Schema or as a reference"),
-    Verb("bench", "measure attention on this computer, beside every score written out"),
+    Verb("bench", "measure attention, or how fast a model answers, on this computer"),
     Verb("doctor", "check this computer and this installation"),
 )
 NAMES = tuple(verb.name for verb in VERBS)

@@ -111,6 +111,14 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.bench_attention import bench_attention
 
             bench_attention(context, job)
+        elif kind == "evaluate":
+            from core.engine.evaluate_job import evaluate
+
+            evaluate(context, job)
+        elif kind == "bench_inference":
+            from core.engine.bench_inference import bench_inference
+
+            bench_inference(context, job)
         elif kind == "download":
             from core.engine.download import download_model
 
@@ -119,6 +127,10 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.export_job import export
 
             export(context, job)
+        elif kind == "verify":
+            from core.engine.verify_job import verify
+
+            verify(context, job)
         else:
             from core.engine import jobs
 

@@ -4,7 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-JobKind = Literal["train", "sample", "merge", "export", "import_gguf", "download", "chat", "bench_attention"]
+JobKind = Literal[
+    "train",
+    "sample",
+    "merge",
+    "export",
+    "verify",
+    "import_gguf",
+    "download",
+    "chat",
+    "bench_attention",
+    "evaluate",
+    "bench_inference",
+]
 Request = Literal["stop", "pause", "save", "sample"]
 TRASH = ".trash"
 """Where deleted runs lie, beside the others."""
@@ -108,6 +120,11 @@ class RunFolder:
     def trained_template(self) -> Path:
         """The text of the chat template that a finished adapter was trained with."""
         return self.adapter / "chat_template.jinja"
+
+    @property
+    def evaluations(self) -> Path:
+        """What evaluations of the result found, one JSON file each (`core.runs.evaluations`)."""
+        return self.path / "evaluations"
 
     @property
     def outcome(self) -> Path:

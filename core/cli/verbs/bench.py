@@ -1,4 +1,4 @@
-"""``lowrank bench attention``: speed and memory of attention on this computer."""
+"""``lowrank bench``: speed and memory of attention, or of a model's answers, on this computer."""
 
 import argparse
 from pathlib import Path
@@ -16,7 +16,10 @@ _BAR = 24
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
-    parser.add_argument("what", choices=("attention",), help="what to measure")
+    parser.add_argument("what", choices=("attention", "inference"), help="what to measure")
+    parser.add_argument("target", nargs="?", default="", metavar="RUN|MODEL", help="whose answers are measured")
+    parser.add_argument("--prompt", default="512", metavar="N", help="tokens that are read (inference; 512)")
+    parser.add_argument("--tokens", default="64", metavar="N", help="tokens that are written (inference; 64)")
     parser.add_argument(
         "--lengths", default="", metavar="N,N", help="tokens of a row, with commas (512 to 16384, each twice the last)"
     )
@@ -25,7 +28,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
-    """Measures in an engine of its own and prints a table; what was measured before Ctrl+C is printed as well."""
+    """Measures in engines of their own and prints a table; what was measured before Ctrl+C is printed as well."""
+    return _inference(options, console) if options.what == "inference" else _attention(options, console)
+
+
+def _inference(options: argparse.Namespace, console: Console) -> ExitCode:
+    from core.cli.inference_bench import bench_inference
+
+    if not options.target:
+        raise UserError(error("", "It is not said whose answers to measure.", "Name a RUN or a MODEL."))
+    numbers = []
+    for name in ("prompt", "tokens"):
+        text = getattr(options, name)
+        number = whole_number(text, 2, 131_072)
+        if number is None:
+            advice = "Write one from 2 to 131,072."
+            raise UserError(error(f"--{name}", f"“{text}” is no whole number that can be measured.", advice))
+        numbers.append(number)
+    return bench_inference(options.target, *numbers, console)
+
+
+def _attention(options: argparse.Namespace, console: Console) -> ExitCode:
     from core.cli.jobs import run_job
     from core.paths import write_atomic
     from core.records import to_plain
@@ -33,6 +56,8 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     from core.runs.attention_plot import draw_svg
     from core.runs.attention_shape import shape_of
 
+    if options.target:
+        raise UserError(error("", f"“{options.target}” is one word too many.", "Name the model with --model."))
     lengths, shape = _lengths(options.lengths), shape_of(options.model)
     arguments = {"bench": to_plain(shape), "lengths": lengths, "path": str(bench_path())}
     finished = run_job("bench_attention", arguments, console)

@@ -1,0 +1,150 @@
+"""``lowrank bench inference``: one engine for each cell, so that no measurement stands on what another one left."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from core.cli.console import Console
+from core.cli.jobs import run_job
+from core.cli.tables import columns, joined
+from core.errors import ExitCode, UserError
+from core.records import from_plain, to_plain
+from core.runs.inference_bench import TITLES, InferenceBench, InferenceCell, State
+from core.runs.targets import ChatTarget
+from core.units import format_bytes
+
+SIXTEEN = ("bf16", "fp16")
+
+
+class _StoppedError(Exception):
+    """Ctrl+C; what was measured before is printed."""
+
+    def __init__(self, code: ExitCode) -> None:
+        self.code = code
+        super().__init__()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A cell before it is measured."""
+
+    state: State
+    model: Path
+    adapter: Path | None
+    quantization: str
+
+
+def bench_inference(name: str, prompt: int, generated: int, console: Console) -> ExitCode:
+    """Measures a run or a model in 16 and 4 bits, and prints the table.
+
+    Raises:
+        UserError: there is neither, the base is gone, or an engine failed.
+    """
+    target = _target(name)
+    dtype = target.compute_dtype if target.compute_dtype in SIXTEEN else "bf16"
+    bench = InferenceBench(target.title, target.device, target.threads, time.time())
+    code = ExitCode.DONE
+    try:
+        with _merged(target, console) as merged:
+            for way in _ways(target, merged):
+                arguments = {
+                    **target.arguments(),
+                    "model": str(way.model),
+                    "adapter": str(way.adapter) if way.adapter else None,
+                    "compute_dtype": dtype,
+                    "quantization": way.quantization,
+                    "state": way.state,
+                    "prompt": prompt,
+                    "generated": generated,
+                }
+                result = _run("bench_inference", arguments, console)
+                bench = replace(bench, cells=(*bench.cells, from_plain(InferenceCell, result["cell"])))
+    except _StoppedError as stopped:
+        code = stopped.code
+    print_bench(bench, prompt, generated, console)
+    console.result({**to_plain(bench), "exit_code": int(code)})
+    return code
+
+
+def _target(name: str) -> ChatTarget:
+    """The run of that name, else the model.
+
+    Raises:
+        UserError: there is neither.
+    """
+    from core.runs.store import find_run
+    from core.runs.targets import target_of_model, tuned_of_run
+
+    try:
+        folder = find_run(name)
+    except UserError as no_run:
+        try:
+            return target_of_model(name)
+        except UserError as no_model:
+            raise UserError(*no_run.problems, *no_model.problems) from no_model
+    return tuned_of_run(folder)
+
+
+@contextmanager
+def _merged(target: ChatTarget, console: Console) -> Iterator[Path | None]:
+    """Base and adapter as one model, in a folder that goes away afterwards; None where there is no adapter."""
+    from core.paths import jobs_dir
+
+    if target.adapter is None:
+        yield None
+        return
+    folder = jobs_dir() / f"merged-{time.strftime('%Y%m%d-%H%M%S')}-{target.title}"
+    try:
+        _run("merge", {"base": str(target.model), "adapter": str(target.adapter), "target": str(folder)}, console)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ways(target: ChatTarget, merged: Path | None) -> list[_Way]:
+    found = []
+    for quantization in ("none", "nf4"):
+        if merged is None:
+            found.append(_Way("base", target.model, None, quantization))
+        else:
+            found.append(_Way("apart", target.model, target.adapter, quantization))
+            found.append(_Way("merged", merged, None, quantization))
+    return found
+
+
+def _run(kind: Any, arguments: dict[str, object], console: Console) -> dict[str, Any]:
+    finished = run_job(kind, arguments, console, answers=False)
+    if finished.outcome.exit_code is not ExitCode.DONE:
+        raise _StoppedError(finished.outcome.exit_code)
+    return dict(finished.outcome.result)
+
+
+def print_bench(bench: InferenceBench, prompt: int, generated: int, console: Console) -> None:
+    """The table."""
+    console.line(console.bold(f"Answers of {bench.model}") + f" on {bench.device}, {bench.threads} threads")
+    if not bench.cells:
+        return
+    console.paragraph(
+        f"Reading {prompt:,} tokens and writing {generated:,}, one at a time; medians. Memory is what the device held "
+        "with the model loaded, and at most while answering."
+    )
+    console.line()
+    rows = [("model", "weights", "read tokens/s", "write tokens/s", "loaded", "peak")]
+    rows += [
+        (
+            TITLES[cell.state],
+            cell.weights,
+            f"{cell.prefill:,.1f}",
+            f"{cell.generation:,.2f}",
+            format_bytes(cell.loaded_bytes),
+            format_bytes(cell.peak_bytes),
+        )
+        for cell in bench.cells
+    ]
+    for number, cells in enumerate(columns(rows)):
+        line = joined(cells)
+        console.line(console.dim(line) if not number else line)
