@@ -107,18 +107,8 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
             from core.engine.chat import chat
 
             chat(context, job)
-        elif kind == "bench_attention":
-            from core.engine.bench_attention import bench_attention
-
-            bench_attention(context, job)
-        elif kind == "evaluate":
-            from core.engine.evaluate_job import evaluate
-
-            evaluate(context, job)
-        elif kind == "bench_inference":
-            from core.engine.bench_inference import bench_inference
-
-            bench_inference(context, job)
+        elif kind in _MEASURING:
+            _measure(context, kind, job)
         elif kind == "download":
             from core.engine.download import download_model
 
@@ -145,6 +135,24 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
         context.emit(Failed(failure.kind, failure.message, failure.hint, failure.detail))
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+_MEASURING = ("evaluate", "bench_attention", "bench_inference")
+
+
+def _measure(context: JobContext, kind: str, job: dict[str, object]) -> None:
+    if kind == "evaluate":
+        from core.engine.evaluate_job import evaluate
+
+        evaluate(context, job)
+    elif kind == "bench_attention":
+        from core.engine.bench_attention import bench_attention
+
+        bench_attention(context, job)
+    else:
+        from core.engine.bench_inference import bench_inference
+
+        bench_inference(context, job)
 
 
 def _lost_others(error: Exception) -> bool:
