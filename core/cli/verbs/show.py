@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or folder of the run; “last” is the newest")
     parser.add_argument("--follow", action="store_true", help="keep watching until it ends; Ctrl+C leaves it running")
     parser.add_argument("--curve", metavar="FILE.png", help="also write the loss curve as a picture")
+    parser.add_argument(
+        "--script", metavar="FILE.py", help="also write a plain transformers and peft script that does the same run"
+    )
 
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
@@ -29,6 +32,8 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     from core.runs.supervisor import Supervisor
 
     folder = find_run(options.run)
+    if options.script:
+        _write_script(folder, Path(options.script).expanduser(), console)
     if not folder.events().exists() and living_process(folder) is None and not folder.outcome.exists():
         return _show_new(folder, options, console)
     supervisor = Supervisor(folder)
@@ -43,7 +48,8 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     if options.curve:
         _draw(supervisor.run_state, folder, Path(options.curve).expanduser(), console)
     _print(supervisor, folder, console)
-    console.result({**run_record(folder, supervisor.run_state, supervisor.outcome), "curve": options.curve})
+    record = run_record(folder, supervisor.run_state, supervisor.outcome)
+    console.result({**record, "curve": options.curve, "script": options.script})
     return code
 
 
@@ -120,6 +126,24 @@ def _draw(state: "RunState", folder: "RunFolder", path: Path, console: Console) 
         message = f"The curve could not be written to {path.absolute()}: {failure.strerror or failure}."
         raise UserError(error("--curve", message, "Choose another place."), exit_code=ExitCode.FAILED) from failure
     console.line(f"The loss curve is in {path.absolute()}.")
+
+
+def _write_script(folder: "RunFolder", path: Path, console: Console) -> None:
+    from core.export.script import run_script
+    from core.paths import write_atomic
+
+    path = path.absolute()
+    if path.suffix != ".py":
+        raise UserError(error("--script", f"{path.name} is not the name of a Python file.", "Let it end in “.py”."))
+    if path.exists():
+        raise UserError(error("--script", f"{path} already exists; nothing is overwritten.", "Choose another name."))
+    text = run_script(folder)
+    try:
+        write_atomic(path, text)
+    except OSError as failure:
+        message = f"The script could not be written to {path}: {failure.strerror or failure}."
+        raise UserError(error("--script", message, "Choose another place."), exit_code=ExitCode.FAILED) from failure
+    console.line(f"The script is in {path}.")
 
 
 def _no_curve(folder: "RunFolder") -> UserError:
