@@ -24,6 +24,7 @@ from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.page import Page
 from studio.pages.runs.comparison import Comparison
+from studio.pages.runs.evaluation import EvaluationView
 from studio.pages.runs.further import FurtherCard
 from studio.pages.runs.stories import Story, has_saved_state, read_sparks, read_stories
 from studio.pages.runs.table import COLUMNS, RUN_ROLE, SORT_ROLE, PillDelegate, RunsModel, SparkDelegate
@@ -78,6 +79,11 @@ class RunsPage(Page):
         desk.runs.further_asked.connect(self.form.ask_about)
         self._further = _scrolling(self.form)
         self._stack.addWidget(self._further)
+        self.evaluation = EvaluationView(desk)
+        self._evaluating = _scrolling(self.evaluation)
+        self.evaluation.asked.connect(self._show_evaluation)
+        self.evaluation.closed.connect(self._leave_form)
+        self._stack.addWidget(self._evaluating)
         self._scroller.setParent(self)
         self._scroller.hide()
         self.add(self._stack, 1)
@@ -119,6 +125,7 @@ class RunsPage(Page):
         deeds = (
             ("open", tr("Open"), "activity", self.open, "Return"),
             ("compare", tr("Compare"), "git-compare", self.compare, "Ctrl+M"),
+            ("evaluate", tr("Evaluate"), "scale", self.evaluate, "Ctrl+E"),
             ("duplicate", tr("Use as new spec"), "copy", self.duplicate, "Ctrl+D"),
             ("resume", tr("Resume"), "play", self.resume, "Ctrl+R"),
             ("stop", tr("Stop"), "square", self.stop, "Ctrl+."),
@@ -171,7 +178,7 @@ class RunsPage(Page):
         chosen = {run.path for run in self.selected()}
         self.model.show_runs(self.desk.runs.all)
         self._choose(chosen)
-        if self.comparison is None and self.form.folder is None:
+        if self.comparison is None and self.form.folder is None and self._stack.currentWidget() is not self._evaluating:
             self._stack.setCurrentIndex(0 if self.desk.runs.all else 1)
         self._selection_changed()
         if self._sparks is None and self.desk.runs.all:
@@ -236,6 +243,8 @@ class RunsPage(Page):
             return "" if run.status == "running" else tr("This run is not at work.")
         if name == "open" and run.status == "new":
             return tr("This run has not been started.")
+        if name == "evaluate":
+            return "" if run.status == "completed" else tr("This run is not complete yet; resume it first.")
         if name in ("further", "continue"):
             return self._cannot_go_further(name, run)
         return self._cannot_resume(run) if name == "resume" else ""
@@ -291,6 +300,11 @@ class RunsPage(Page):
         """Asks how the selected run is to be trained further."""
         for run in self._one("further"):
             self.form.ask_about(run.folder)
+
+    def evaluate(self) -> None:
+        """Shows what was measured of the selected run, and offers to measure it."""
+        for run in self._one("evaluate"):
+            self.evaluation.ask_about(run.folder)
 
     def continue_on(self) -> None:
         """Makes settings of a new run that goes on from the selected one's adapter, with data still to be named."""
@@ -401,6 +415,10 @@ class RunsPage(Page):
     def _show_form(self) -> None:
         self.close_comparison()
         self._stack.setCurrentWidget(self._further)
+
+    def _show_evaluation(self) -> None:
+        self.close_comparison()
+        self._stack.setCurrentWidget(self._evaluating)
 
     def _leave_form(self) -> None:
         self._stack.setCurrentIndex(0 if self.desk.runs.all else 1)
