@@ -3,11 +3,12 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core.errors import Problem, UserError, error
+from core.export.verification.records import Check
 from core.runs.layout import RunFolder
 
 if TYPE_CHECKING:
@@ -80,23 +81,19 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was compared: what was measured, and the most that it may be."""
-
-    name: str
-    passed: bool
-    measured: str
-    limit: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What the verification of an export found; `problem` says why there are no checks."""
+    """What the verification of an export found.
+
+    Attributes:
+        problem: why there are no checks; empty where there are.
+        notes: what could not be compared, in sentences.
+        read_by: the program that opened it.
+    """
 
     checks: tuple[Check, ...] = ()
     problem: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    read_by: str = ""
 
     @property
     def passed(self) -> bool:

@@ -53,4 +53,9 @@ def upload_job(plan: "ExportPlan") -> "Supervisor":
 
 def report_of(plan: "ExportPlan") -> CheckReport:
     """What the check of an export has found."""
-    raise NotImplementedError
+    from core.export.verification import read_verification
+
+    found = read_verification(plan.target)
+    if found is None:
+        return CheckReport(problem="The report could not be kept beside the export.")
+    return CheckReport(found.checks, notes=found.notes, read_by=found.read_by)

@@ -3,10 +3,11 @@
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
+from core.export.verification.records import Check
 from studio.look import tokens
-from studio.state.export_facts import Check, CheckReport
+from studio.state.export_facts import CheckReport
 from studio.widgets.basics import IconLabel, column, label, row
-from studio.words import say, tr
+from studio.words import say, tr, tr_count
 
 
 class ReportList(QWidget):
@@ -24,7 +25,8 @@ class ReportList(QWidget):
         grid.setColumnStretch(1, 1)
         for line, check in enumerate(report.checks if report is not None else ()):
             _add(grid, line, check)
-        self.setLayout(column(head, grid))
+        notes = [label(say(note), "muted", wrap=True) for note in (report.notes if report is not None else ())]
+        self.setLayout(column(head, grid, *notes))
         self.setAccessibleName(words)
 
 
@@ -36,7 +38,10 @@ def _verdict(report: CheckReport | None) -> tuple[str, str, str]:
     failed = sum(not check.passed for check in report.checks)
     if failed:
         return "octagon-x", "bad", tr("{failed} of {all} checks failed.", failed=failed, all=len(report.checks))
-    return "circle-check", "good", tr("All {all} checks passed.", all=len(report.checks))
+    words = tr_count(len(report.checks), "The one check passed.", "All {n} checks passed.")
+    if report.read_by:
+        words = tr("{verdict} Read by {program}.", verdict=words, program=report.read_by)
+    return "circle-check", "good", words
 
 
 def _add(grid: QGridLayout, line: int, check: Check) -> None:

@@ -8,9 +8,10 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLineEdit, QPushButton
 
+from core.export.verification import Check
 from core.paths import home, jobs_dir
 from studio.pages.export.report_list import ReportList
-from studio.state.export_facts import Check, CheckReport
+from studio.state.export_facts import CheckReport
 from tests.studio.export.test_export_page import click, everything_below, problems, settle, words
 from tests.studio.finished_run import finished_run
 
@@ -60,7 +61,6 @@ def test_the_adapter_alone_becomes_a_gguf_file_and_its_command_is_copied(
     qtbot: Any, opened: Callable[[str], Any]
 ) -> None:
     made = opened("gguf_adapter")
-    made.exports.verify = False
     with qtbot.waitSignal(made.exports.ended, timeout=WAIT_MS):
         click(qtbot, made, "start-export")
     settle(qtbot, made)
@@ -78,7 +78,6 @@ def test_the_adapter_alone_becomes_a_gguf_file_and_its_command_is_copied(
 @pytest.mark.torch
 def test_ollama_gets_a_modelfile_that_can_be_copied(qtbot: Any, opened: Callable[[str], Any]) -> None:
     made = opened("ollama")
-    made.exports.verify = False
     made.exports.choose_precision("q4_0")
     settle(qtbot, made)
     seen: list[str] = []
@@ -170,8 +169,44 @@ def test_a_report_says_what_was_measured_and_what_failed(qtbot: Any) -> None:
     assert words(made).count("passed") == words(made).count("failed") - 1 == 1
     good = ReportList(CheckReport(checks[:1]))
     qtbot.addWidget(good)
-    assert good.accessibleName() == "All 1 checks passed."
+    assert good.accessibleName() == "The one check passed."
     odd = ReportList(CheckReport(problem="The base model is gone."))
     qtbot.addWidget(odd)
     assert "The base model is gone." in odd.accessibleName()
     assert not CheckReport().passed
+
+
+@pytest.mark.torch
+def test_an_export_is_checked_and_the_report_stands_on_the_page(qtbot: Any, opened: Callable[[str], Any]) -> None:
+    made = opened("gguf_adapter")
+    click(qtbot, made, "verify-export")
+    assert made.exports.verify
+    stages: list[str] = []
+    made.exports.moved.connect(lambda: stages.append(made.exports.live.stage if made.exports.live else "ended"))
+    with qtbot.waitSignal(made.exports.ended, timeout=WAIT_MS):
+        click(qtbot, made, "start-export")
+    settle(qtbot, made)
+    assert "verify" in stages
+    (exported,) = made.exports.past
+    assert exported.verification is not None
+    assert exported.verification.checks, exported.verification
+    assert exported.verification.passed, exported.verification
+    assert "checks passed" in words(made)
+    for check in exported.verification.checks:
+        assert check.words in words(made)
+    assert everything_below(jobs_dir()) == []
+
+
+@pytest.mark.torch
+def test_a_check_that_is_skipped_leaves_the_export(qtbot: Any, opened: Callable[[str], Any]) -> None:
+    made = opened("gguf_adapter")
+    made.exports.verify = True
+    click(qtbot, made, "start-export")
+    qtbot.waitUntil(lambda: made.exports.live is not None and made.exports.live.stage == "verify", timeout=WAIT_MS)
+    assert made.findChild(QPushButton, "cancel-export").text() == "Skip the check"
+    with qtbot.waitSignal(made.exports.ended, timeout=WAIT_MS):
+        click(qtbot, made, "cancel-export")
+    settle(qtbot, made)
+    assert (home() / "exports" / "words" / "gguf_adapter" / "words-lora-F16.gguf").is_file()
+    assert "Not checked." in words(made)
+    assert problems(made) == []
