@@ -108,7 +108,7 @@ def _make(arguments: Mapping[str, Any], target: Path, watch: Mapping[str, Any], 
 def _merged(order: _Order) -> _Made:
     assert order.adapter is not None, "a whole model is copied"
     report = merge_adapter(order.base, order.adapter, order.target, **order.watch)
-    return _Made(f"Merged {report.modules} modules into {order.target.name}.")
+    return _Made(f"Merged {report.modules} modules into {order.target.name}.", report.notes)
 
 
 def _gguf(order: _Order) -> _Made:

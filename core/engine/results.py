@@ -14,11 +14,13 @@ from core.engine.adapters import adapter_settings, adapter_tensors
 from core.engine.checkpoints import SavedState
 from core.engine.session import Session
 from core.engine.start import against_base, read_start, settings_against_base
-from core.events.run_state import fold
+from core.events.run_state import RunState, fold
 from core.events.tail import EventTail
 from core.export.adapter import write_adapter
 from core.export.card import model_card
 from core.export.companions import copy_companions
+from core.export.curve import PICTURE_FILE, draw_run_curve, has_curve
+from core.export.spec_file import SPEC_FILE, spec_text
 from core.paths import replace_folder, staged_folder, write_atomic, write_json
 from core.spec.codec import to_mapping
 from core.spec.rules_adapter import changes_base
@@ -51,6 +53,7 @@ def write_result(session: Session, saved: SavedState | None = None) -> Path:
             config={**settings, "base_model_name_or_path": session.order.model.path},
             card=_card(session),
             manifest=_manifest(session, step),
+            beside=lambda folder: _write_beside(session, folder),
         )
     replace_folder(fresh, target)
     return target
@@ -71,6 +74,7 @@ def _write_full_model(session: Session, target: Path, trained: dict[str, torch.T
         copy_companions(base, staging, template="" if own else session.template.source)
         write_atomic(staging / "README.md", _card(session))
         write_json(staging / "lowrank.json", _manifest(session, step))
+        _write_beside(session, staging)
 
 
 def _state_from_masters(
@@ -94,9 +98,28 @@ def _state_from_masters(
 
 
 def _card(session: Session) -> str:
-    order = session.order
-    state = fold(EventTail(session.context.folder.events()).read())
-    return model_card(spec=order.spec, facts=order.facts, plan=order.plan, state=state, versions=_versions())
+    order, state = session.order, _state(session)
+    return model_card(
+        spec=order.spec,
+        facts=order.facts,
+        plan=order.plan,
+        state=state,
+        versions=_versions(),
+        picture=PICTURE_FILE if has_curve(state) else "",
+        spec_file=SPEC_FILE,
+    )
+
+
+def _write_beside(session: Session, folder: Path) -> None:
+    """What the card points to: the settings and, as soon as there is a loss, its picture."""
+    write_atomic(folder / SPEC_FILE, spec_text(session.order.spec))
+    state = _state(session)
+    if has_curve(state):
+        draw_run_curve(state, folder / PICTURE_FILE, title=session.context.folder.path.name)
+
+
+def _state(session: Session) -> RunState:
+    return fold(EventTail(session.context.folder.events()).read())
 
 
 def _manifest(session: Session, step: int) -> dict[str, object]:
@@ -111,6 +134,7 @@ def _manifest(session: Session, step: int) -> dict[str, object]:
         "best_loss": session.counters.best_loss,
         "template": session.template.source,
         "licence": order.model.licence,
+        "quantization": order.plan.choices.quantization.value,
         "spec": to_mapping(order.spec, full=True),
         "versions": _versions(),
     }

@@ -1,7 +1,7 @@
 """The adapter folder: PEFT's own two files, a model card, and ``lowrank.json``, which says what it was made from."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ class Manifest:
         versions: of this program and the libraries that trained.
         licence: the base model's licence, as its card names it.
         revision: the hub revision of the base, where there is one.
+        quantization: how the base was held in the training: "none", "nf4" or "int8"; empty where nothing says.
     """
 
     base_path: str
@@ -52,6 +53,7 @@ class Manifest:
     versions: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
     revision: str = ""
+    quantization: str = ""
     format: int = MANIFEST_FORMAT
 
     @property
@@ -80,6 +82,7 @@ def write_adapter(
     config: Mapping[str, object],
     card: str,
     manifest: Mapping[str, object] | Manifest,
+    beside: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes an adapter that plain PEFT loads; the folder is whole or absent.
 
@@ -90,6 +93,7 @@ def write_adapter(
         card: the model card (`core.export.card.model_card`).
         manifest: the fields of `Manifest`, and more if there is more to say. Its template also becomes a file of
             its own, so that whatever is made of the adapter speaks as it was trained to.
+        beside: writes further files into the folder before it is whole.
 
     Raises:
         FileExistsError: the folder is not empty.
@@ -110,6 +114,8 @@ def write_adapter(
         (staging / "README.md").write_text(card, encoding="utf-8")
         if template:
             (staging / TEMPLATE_FILE).write_text(template, encoding="utf-8")
+        if beside is not None:
+            beside(staging)
 
 
 def _separate(tensors: Mapping[str, "torch.Tensor"]) -> "dict[str, torch.Tensor]":

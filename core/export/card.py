@@ -21,7 +21,16 @@ _PRIVATE = ("output.folder",)
 _UNKNOWN = "unknown"
 
 
-def model_card(*, spec: RunSpec, facts: Facts, plan: Plan, state: RunState, versions: Mapping[str, str]) -> str:
+def model_card(
+    *,
+    spec: RunSpec,
+    facts: Facts,
+    plan: Plan,
+    state: RunState,
+    versions: Mapping[str, str],
+    picture: str = "",
+    spec_file: str = "",
+) -> str:
     """The README.md of an adapter (or of a fully tuned model), Markdown with YAML front matter.
 
     Args:
@@ -30,6 +39,8 @@ def model_card(*, spec: RunSpec, facts: Facts, plan: Plan, state: RunState, vers
         plan: what was decided.
         state: what happened.
         versions: program or library -> version, such as ``{"lowrank-studio": "0.1.0", "torch": "2.13.0"}``.
+        picture: name of the file beside the card that shows the loss curve; empty for none.
+        spec_file: name of the file beside the card that holds all settings; empty for none.
     """
     base = base_name(spec.model.base)
     name = one_line(spec.output.name) or f"{base}, tuned with {_METHODS[spec.adapter.method]}"
@@ -39,7 +50,9 @@ def model_card(*, spec: RunSpec, facts: Facts, plan: Plan, state: RunState, vers
         _summary(spec, facts, plan, base),
         _data(facts.data),
         _result(plan, state),
+        f"![Loss over the steps of the training]({picture})" if picture else "",
         _settings(spec, plan),
+        _every_setting(spec, spec_file),
         _machine(facts.hardware, plan, state, versions),
         _usage(spec, facts, base),
     ]
@@ -47,9 +60,30 @@ def model_card(*, spec: RunSpec, facts: Facts, plan: Plan, state: RunState, vers
 
 
 def merged_card(
-    *, base: str, licence: str, adapter: str, modules: int, replaced: Sequence[str], untied: bool, chat: bool
+    *,
+    base: str,
+    licence: str,
+    adapter: str,
+    modules: int,
+    replaced: Sequence[str],
+    untied: bool,
+    chat: bool,
+    quantized: str = "",
+    training: str = "",
 ) -> str:
-    """The README.md of a merged model: what it was merged from and how to load it."""
+    """The README.md of a merged model: what it was merged from, how that was trained, and how to load it.
+
+    Args:
+        base: the base model's path or name.
+        licence: the base model's.
+        adapter: what the adapter is called.
+        modules: how many modules have a low-rank change.
+        replaced: tensors that the adapter holds in full.
+        untied: the embeddings were one matrix in the base and are two here.
+        chat: there is a chat template.
+        quantized: how the base was held while the adapter was trained, such as “4 bits (NF4)”; empty for as it is.
+        training: `training_part` of the adapter's card.
+    """
     changes = (
         f"{_some(modules, 'module')} had W + scaling · B · A computed in float32 and stored in the base's own format"
     )
@@ -61,8 +95,14 @@ def merged_card(
             "Input and output embeddings are one matrix in the base model and two here, because the adapter changes "
             "only one of them."
         )
+    if quantized:
+        sentences.append(
+            f"The adapter was trained with the base in {quantized}; it was merged into the base's original weights, "
+            "which are more exact."
+        )
     front = _front("transformers", base_name(base), licence, ("text-generation", "lora", "merged", "lowrank-studio"))
-    return "\n\n".join([front, f"# {base_name(base)} merged", " ".join(sentences), model_usage(chat=chat)]) + "\n"
+    head = f"# {base_name(base)} merged"
+    return "\n\n".join(filter(None, [front, head, " ".join(sentences), training, model_usage(chat=chat)])) + "\n"
 
 
 def combined_card(
@@ -238,6 +278,26 @@ def _settings(spec: RunSpec, plan: Plan) -> str:
         + "\n\nWhat followed from them:\n\n"
         + _table(("", "Value", "Why"), decided)
     )
+
+
+def _every_setting(spec: RunSpec, spec_file: str) -> str:
+    """All settings that count for this run, folded away."""
+    rows = [
+        (f"`{info.path}`", _value(info, spec.get(info.path)))
+        for info in fields()
+        if info.path not in _PRIVATE and is_visible(spec, info)
+    ]
+    again = ""
+    if spec_file:
+        again = f"\n\nThe same run once more, with base model and data in place: `lowrank run {spec_file}`."
+    table = _table(("Setting", "Value"), rows)
+    return f"<details>\n<summary>Every setting</summary>\n\n{table}\n\n</details>{again}"
+
+
+def training_part(card: str) -> str:
+    """What a card of `model_card` says about data, results, settings and hardware; empty for other cards."""
+    begin, end = card.find("\n## Data\n"), card.find("\n## Use it\n")
+    return card[begin:end].strip() if 0 <= begin < end else ""
 
 
 def _value(info: FieldInfo, value: Any) -> str:

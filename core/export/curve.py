@@ -10,6 +10,8 @@ from typing import Any
 from core.events.run_state import RunState
 from core.paths import write_atomic
 
+PICTURE_FILE = "loss.png"
+"""What the picture beside a model card is called."""
 WIDTH, HEIGHT, DOTS_PER_INCH = 1200, 700, 100
 
 _PAPER, _TEXT, _MUTED, _LINE = "#FFFFFF", "#1B1F27", "#5A6372", "#E2E5EA"
@@ -38,6 +40,11 @@ class _Label:
     text: str
     value: float
     colour: str
+
+
+def has_curve(state: RunState) -> bool:
+    """Whether there is a finite loss to draw."""
+    return any(_finite(points) for points in _losses(state))
 
 
 def draw_run_curve(state: RunState, path: Path, *, title: str = "") -> None:

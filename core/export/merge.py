@@ -4,6 +4,7 @@ For every target module W' = W + scaling * B * A is computed in float32 and stor
 are copied byte for byte. A target folder is whole or absent.
 """
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ExitCode, Problem, UserError, error
-from core.export.adapter import read_manifest
-from core.export.card import merged_card
+from core.export.adapter import Manifest, read_manifest
+from core.export.card import merged_card, training_part
 from core.export.companions import CONFIG, companion_files, copy_companions, has_chat_template, write_config
+from core.export.curve import PICTURE_FILE
 from core.export.deltas import content, one_thread
 from core.export.matching import Matched, Written, match
 from core.export.peft_adapter import PeftAdapter, read_peft_adapter
+from core.export.spec_file import SPEC_FILE
 from core.export.target_folder import folder_problems
 from core.export.tensor_files import lay_out, read_model_tensors, size_of, write_files
 from core.facts.json_files import read_json_object
@@ -27,6 +30,7 @@ from core.runs.room import room_advice, room_for
 from core.units import GIB, format_bytes
 
 MAX_SHARD_BYTES = 5 * GIB
+_QUANTIZED = {"nf4": "4 bits (NF4)", "int8": "8 bits"}
 
 OnProgress = Callable[[int, int], None]
 Cancelled = Callable[[], bool]
@@ -47,6 +51,7 @@ class MergeReport:
         bytes: size of the weight files.
         dtype: the format of most weights, in safetensors' words.
         untied: input and output embeddings were one matrix in the base and are two now.
+        notes: what somebody who uses it should know, in sentences.
     """
 
     target: Path
@@ -58,6 +63,7 @@ class MergeReport:
     dtype: str
     untied: bool
     seconds: float
+    notes: tuple[str, ...] = ()
 
     @property
     def modules(self) -> int:
@@ -115,6 +121,7 @@ def merge_adapter(
     with staged_folder(target) as folder:
         write_config(work.config, folder, untied=work.matched.untied)
         copy_companions(base, folder, adapter)
+        _copy_records(adapter, folder)
         (folder / "README.md").write_text(_card(work), encoding="utf-8")
         with one_thread():
             write_files(folder, work.layout, _Meter(work.weight_bytes, on_progress, cancelled).content)
@@ -132,6 +139,7 @@ def merge_adapter(
         dtype=formats.most_common(1)[0][0],
         untied=work.matched.untied,
         seconds=time.monotonic() - started,
+        notes=_notes(work),
     )
 
 
@@ -236,6 +244,7 @@ def _card(work: _Work) -> str:
     manifest = read_manifest(work.adapter.folder)
     name = manifest.base_path if manifest else work.base.name
     licence = manifest.licence if manifest else ""
+    card = work.adapter.folder / "README.md"
     return merged_card(
         base=name,
         licence=licence,
@@ -244,4 +253,25 @@ def _card(work: _Work) -> str:
         replaced=tuple(work.adapter.replacements),
         untied=work.matched.untied,
         chat=has_chat_template(work.companions),
+        quantized=_quantized(manifest),
+        training=training_part(card.read_text(encoding="utf-8", errors="replace")) if card.is_file() else "",
     )
+
+
+def _notes(work: _Work) -> tuple[str, ...]:
+    held = _quantized(read_manifest(work.adapter.folder))
+    if not held:
+        return ()
+    return (f"The adapter was trained on the base in {held}, and merged into the base's original weights.",)
+
+
+def _quantized(manifest: Manifest | None) -> str:
+    """How the base was held in the training; empty for in its own precision, or where nothing says."""
+    return _QUANTIZED.get(manifest.quantization, "") if manifest is not None else ""
+
+
+def _copy_records(adapter: Path, folder: Path) -> None:
+    """Takes along what the adapter's card points to: the settings of the training and the picture of its losses."""
+    for name in (SPEC_FILE, PICTURE_FILE):
+        if (adapter / name).is_file():
+            shutil.copyfile(adapter / name, folder / name)

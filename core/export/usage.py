@@ -38,6 +38,7 @@ model = PeftModel.from_pretrained(model, adapter)
     merge = 'model.merge_and_unload().save_pretrained("merged")\ntokenizer.save_pretrained("merged")'
     return (
         f"## Use it\n\nWith transformers and peft:\n\n{_code(load + _ask(chat=chat))}\n\n"
+        f"{_served(base, adapter=True)}\n\n"
         "## Merge it\n\nLowrank Studio's page “Export” and its command `lowrank export` write one plain model in the "
         "base's own precision. With peft, load the base as above, in 16 or 32 bits and never in 4, then:\n\n"
         f"{_code(merge)}"
@@ -54,7 +55,31 @@ folder = "."  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
 """
-    return f"## Use it\n\nWith transformers:\n\n{_code(load + _ask(chat=chat))}"
+    return f"## Use it\n\nWith transformers:\n\n{_code(load + _ask(chat=chat))}\n\n{_served('.', adapter=False)}"
+
+
+def _served(base: str, *, adapter: bool) -> str:
+    """How to use it in vLLM, llama.cpp and Ollama, whose formats the export page and ``lowrank export`` write."""
+    if adapter:
+        serve = f'vllm serve "{base}" --enable-lora --lora-modules tuned=.'
+        llama = 'llama-cli -m base.gguf --lora adapter.gguf -cnv -p ""'
+        made = (
+            "the base and this adapter as two GGUF files (`lowrank export RUN --kind gguf_adapter` writes the second)"
+        )
+    else:
+        serve = "vllm serve ."
+        llama = "llama-cli -m model.gguf -cnv"
+        made = "the model as one GGUF file (`lowrank export RUN --kind gguf` writes it)"
+    return (
+        f"With vLLM, in this folder:\n\n{_shell(serve)}\n\n"
+        f"With llama.cpp, {made}:\n\n{_shell(llama)}\n\n"
+        "With Ollama, in the folder that `lowrank export RUN --kind ollama` writes:\n\n"
+        f"{_shell('ollama create tuned -f Modelfile' + chr(10) + 'ollama run tuned')}"
+    )
+
+
+def _shell(text: str) -> str:
+    return f"```bash\n{text}\n```"
 
 
 def _ask(*, chat: bool) -> str:

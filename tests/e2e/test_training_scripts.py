@@ -13,7 +13,8 @@ import pytest
 from core.cli.main import main
 from core.errors import UserError
 from core.export.script import run_script, training_script
-from core.runs.store import load_facts, load_plan
+from core.runs.store import load_facts, load_plan, load_spec
+from core.spec.codec import read_spec
 from core.spec.run_spec import RunSpec
 from tests.e2e.real_runs import run_inside, write_rows
 
@@ -87,6 +88,11 @@ def test_the_script_says_what_is_different_and_refuses_what_it_cannot_do(short_s
     assert main(["show", str(finished.folder.path), "--script", str(tmp_path / "mine.py")]) == 2
     assert "Noise on embeddings (NEFTune) was left out." in script
     compile(script, "train.py", "exec")
+    beside = {path.name: path.read_bytes() for path in finished.folder.adapter.iterdir()}
+    assert beside["loss.png"][:4] == b"\x89PNG"
+    assert read_spec(finished.folder.adapter / "spec.yaml").training == load_spec(finished.folder).training
+    assert str(tmp_path).encode() not in beside["spec.yaml"] + beside["README.md"]
+    assert b"](loss.png)" in beside["README.md"]
     facts, plan = load_facts(finished.folder), load_plan(finished.folder)
     with pytest.raises(UserError, match="never planned to the end"):
         training_script(RunSpec(), type(facts)(facts.hardware), plan)

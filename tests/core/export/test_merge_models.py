@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,30 @@ def test_files_of_a_base_model_without_the_prefix(tmp_path: Path) -> None:
     safetensors.torch.save_file(bare, path, metadata={"format": "pt"})
     merge_adapter(tuned.base, tuned.adapter, tmp_path / "merged")
     assert difference(tmp_path / "merged", tuned) < 1e-4
+
+
+def test_a_four_bit_training_is_merged_into_the_whole_weights_and_said(
+    llama: Tuned, tmp_path: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    adapter = copy_of(llama.adapter)
+    manifest = {"base_path": "/models/right", "base_fingerprint": "", "quantization": "nf4", "licence": "mit"}
+    (adapter / "lowrank.json").write_text(json.dumps(manifest))
+    (adapter / "README.md").write_text("---\n---\n\n# Mine\n\n## Data\n\nRows.\n\n## Use it\n\nSo.\n")
+    (adapter / "spec.yaml").write_text("model: {base: right}\n")
+    (adapter / "loss.png").write_bytes(b"PNG")
+    report = merge_adapter(llama.base, adapter, tmp_path / "merged")
+    assert report.notes == (
+        "The adapter was trained on the base in 4 bits (NF4), and merged into the base's original weights.",
+    )
+    assert difference(tmp_path / "merged", llama) < 1e-4
+    merged = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "trained with the base in 4 bits (NF4); it was merged into the base's original weights" in card
+    assert "## Data\n\nRows." in card
+    assert "So." not in card
+    assert (tmp_path / "merged" / "spec.yaml").read_text() == "model: {base: right}\n"
+    assert (tmp_path / "merged" / "loss.png").read_bytes() == b"PNG"

@@ -1,6 +1,7 @@
 """The model card: true, readable, valid front matter, and nothing about the machine's folders."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ import yaml
 from core.events.run_state import RunState, fold
 from core.events.types import Evaluated, Event, Hello, Step
 from core.export.card import base_name, merged_card, model_card
+from core.export.spec_file import spec_text
 from core.facts.types import CpuFacts, DataFacts, Facts, FileFacts, GpuFacts, HardwareFacts, LengthFacts, ModelFacts
 from core.plan.types import Batch, Choices, Chosen, Curve, Parameters, Plan, Target
+from core.spec.codec import read_spec
 from core.spec.run_spec import RunSpec
 
 GIB = 1024**3
@@ -226,3 +229,28 @@ def test_the_snippet_names_what_exists(template: str) -> None:
     compile(code, "card", "exec")
     assert ("apply_chat_template" in code) is (template != "none")
     assert ("chat_template.jinja" in code) is (template == "chatml")
+
+
+def test_every_setting_is_told_and_the_files_beside_it_are_named() -> None:
+    text = card(picture="loss.png", spec_file="spec.yaml")
+    assert "![Loss over the steps of the training](loss.png)" in text
+    assert "| `training.seed` | 42 |" in text
+    assert "| `adapter.alpha` | 32 |" in text
+    assert "output.folder" not in text
+    assert "`lowrank run spec.yaml`" in text
+    assert "loss.png" not in card()
+    for program in ("transformers and peft", "vllm serve", "llama-cli", "ollama create"):
+        assert program in text
+
+
+def test_the_spec_file_is_whole_and_says_no_paths(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(spec_text(SPEC), encoding="utf-8")
+    again = read_spec(path)
+    assert "/home" not in path.read_text()
+    assert again.data.train == (str(tmp_path / "definitions.jsonl"),)
+    assert Path(again.data.template).name == "chat_template.jinja"
+    assert again.model.base == "Tiny-Chat"
+    assert again.adapter == SPEC.adapter
+    assert again.training == SPEC.training
+    assert "seed: 42" in path.read_text(), "defaults have to be said, too"
