@@ -97,8 +97,8 @@ class CheckReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed, and there were some."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether nothing speaks against the export: no check failed, and they could be made."""
+        return not self.problem and all(check.passed for check in self.checks)
 
 
 def outlook(run: Path, kind: ExportKind, target: str, options: "ExportOptions") -> Outlook:

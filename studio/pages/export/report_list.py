@@ -35,6 +35,8 @@ def _verdict(report: CheckReport | None) -> tuple[str, str, str]:
         return "info", "muted", tr("Not checked.")
     if report.problem:
         return "triangle-alert", "warn", tr("The check could not be made: {reason}", reason=say(report.problem))
+    if not report.checks:
+        return "info", "muted", tr("Nothing could be compared.")
     failed = sum(not check.passed for check in report.checks)
     if failed:
         return "octagon-x", "bad", tr("{failed} of {all} checks failed.", failed=failed, all=len(report.checks))

@@ -173,12 +173,17 @@ def test_a_report_says_what_was_measured_and_what_failed(qtbot: Any) -> None:
     odd = ReportList(CheckReport(problem="The base model is gone."))
     qtbot.addWidget(odd)
     assert "The base model is gone." in odd.accessibleName()
-    assert not CheckReport().passed
+    assert not CheckReport(problem="The base model is gone.").passed
+    bare = ReportList(CheckReport(notes=("There is no llama.cpp to ask.",)))
+    qtbot.addWidget(bare)
+    bare.show()
+    assert bare.accessibleName() == "Nothing could be compared."
+    assert "There is no llama.cpp to ask." in words(bare)
 
 
 @pytest.mark.torch
 def test_an_export_is_checked_and_the_report_stands_on_the_page(qtbot: Any, opened: Callable[[str], Any]) -> None:
-    made = opened("gguf_adapter")
+    made = opened("adapter")
     click(qtbot, made, "verify-export")
     assert made.exports.verify
     stages: list[str] = []
@@ -191,7 +196,7 @@ def test_an_export_is_checked_and_the_report_stands_on_the_page(qtbot: Any, open
     assert exported.verification is not None
     assert exported.verification.checks, exported.verification
     assert exported.verification.passed, exported.verification
-    assert "checks passed" in words(made)
+    assert f"All {len(exported.verification.checks)} checks passed." in words(made)
     for check in exported.verification.checks:
         assert check.words in words(made)
     assert everything_below(jobs_dir()) == []
