@@ -135,6 +135,7 @@ def _manifest(session: Session, step: int) -> dict[str, object]:
         "template": session.template.source,
         "licence": order.model.licence,
         "quantization": order.plan.choices.quantization.value,
+        "tokenizer_fingerprint": session.tokenizer.fingerprint,
         "spec": to_mapping(order.spec, full=True),
         "versions": _versions(),
     }

@@ -40,6 +40,7 @@ class Manifest:
         licence: the base model's licence, as its card names it.
         revision: the hub revision of the base, where there is one.
         quantization: how the base was held in the training: "none", "nf4" or "int8"; empty where nothing says.
+        tokenizer_fingerprint: `core.data.tokenizer.Tokenizer.fingerprint` of the training; empty where nothing says.
     """
 
     base_path: str
@@ -54,6 +55,7 @@ class Manifest:
     licence: str = ""
     revision: str = ""
     quantization: str = ""
+    tokenizer_fingerprint: str = ""
     format: int = MANIFEST_FORMAT
 
     @property

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.data.tokenizer import TOKENIZER_FILE, Tokenizer
 from core.errors import ExitCode, Problem, UserError, error
 from core.export.adapter import Manifest, read_manifest
 from core.export.card import merged_card, training_part
@@ -223,14 +224,29 @@ def read_base_config(base: Path) -> dict[str, object]:
 
 
 def fingerprint_problems(base: Path, adapter: Path) -> list[Problem]:
-    """Whether an adapter says that it was trained on another base model."""
+    """Whether an adapter says that it was trained on another base model, or with another tokenizer than lies there."""
     manifest = read_manifest(adapter)
     if manifest is None or not manifest.base_fingerprint:
         return []
-    if read_model(base).fingerprint == manifest.base_fingerprint:
+    if read_model(base).fingerprint != manifest.base_fingerprint:
+        message = f"This is not the base model that the adapter was trained on, which was “{manifest.base_name}”."
+        return [
+            error(str(base), message, "Choose that model as the base; merging into another one gives wrong answers.")
+        ]
+    return _tokenizer_problems(base, adapter, manifest)
+
+
+def _tokenizer_problems(base: Path, adapter: Path, manifest: Manifest) -> list[Problem]:
+    if not manifest.tokenizer_fingerprint or (adapter / TOKENIZER_FILE).is_file():
         return []
-    message = f"This is not the base model that the adapter was trained on, which was “{manifest.base_name}”."
-    return [error(str(base), message, "Choose that model as the base; merging into another one gives wrong answers.")]
+    try:
+        if Tokenizer.load(base).fingerprint == manifest.tokenizer_fingerprint:
+            return []
+    except UserError as failure:
+        return list(failure.problems)
+    message = "The tokenizer beside the base model is not the one of the training: texts would become other tokens."
+    advice = f"Put the tokenizer files of “{manifest.base_name}” back as they were; the adapter itself is unharmed."
+    return [error(str(base / TOKENIZER_FILE), message, advice)]
 
 
 def _check_space(target: Path, needed: int) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from core.data.tokenizer import Tokenizer
 from core.errors import UserError
 from core.export.merge import MergeCancelledError, merge_adapter
 from core.facts.model_files import read_model
+from tests.core.data.small_tokenizers import write_tokenizer
 from tests.core.export.tiny_models import Tuned, load, make_base, tune
 
 pytestmark = pytest.mark.torch
@@ -265,3 +267,22 @@ def test_companions_come_along_and_the_adapters_win(llama: Tuned, tmp_path: Path
     assert 'base_model: "copy-of-base"\n' in card
     assert "apply_chat_template" in card
     load(tmp_path / "merged")
+
+
+def test_a_tokenizer_that_has_changed_since_the_training_is_named(llama: Tuned, tmp_path: Path, copy_of: Copy) -> None:
+    adapter, base = copy_of(llama.adapter), write_tokenizer(copy_of(llama.base))
+    fingerprints = {
+        "base_fingerprint": read_model(base).fingerprint,
+        "tokenizer_fingerprint": Tokenizer.load(base).fingerprint,
+    }
+    (adapter / "lowrank.json").write_text(json.dumps({"base_path": "/elsewhere/right-one", **fingerprints}))
+    merge_adapter(base, adapter, tmp_path / "first")
+    kept = (base / "tokenizer.json").read_text()
+    edit(base / "tokenizer_config.json", eos_token="<|endoftext|>")
+    words = refusal(base, adapter, tmp_path / "merged")
+    assert "is not the one of the training: texts would become other tokens" in words
+    assert "Put the tokenizer files of “right-one” back" in words
+    (base / "tokenizer.json").unlink()
+    assert "no tokenizer.json" in refusal(base, adapter, tmp_path / "merged")
+    (adapter / "tokenizer.json").write_text(kept)
+    merge_adapter(base, adapter, tmp_path / "merged")
