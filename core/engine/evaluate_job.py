@@ -93,8 +93,7 @@ def _measure(
     """What each of the models that share a target's weights gives."""
     with context.phase("load", f"Loading {target.model.name}"):
         asked = load_respondent(target.arguments())
-        for parameter in asked.model.parameters():
-            parameter.requires_grad_(requires_grad=False)
+        asked.model.requires_grad_(requires_grad=False)
     choices = load_plan(folder).choices
     probe = material.scored
     head: LossHead | None = None

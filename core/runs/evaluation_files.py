@@ -179,7 +179,8 @@ def _choices(value: object) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """Texts and labels of a list of texts, or of ``{"text": […], "label": […]}`` as in ARC."""
     labels: object = ()
     if isinstance(value, Mapping):
-        value, labels = value.get("text"), value.get("label", ())
+        labels = value.get("label", ())
+        value = value.get("text")
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         return None
     known = isinstance(labels, list | tuple) and len(labels) == len(value)

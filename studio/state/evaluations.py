@@ -56,7 +56,7 @@ def evaluation_job(folder: RunFolder, files: dict[str, str]) -> "Callable[[], Su
         tuned_of_run(folder)
         base_of_run(folder)
         given = {name: as_given(path) for name, path in files.items() if path}
-        check_asked(folder, Asked(**given))
+        check_asked(folder, Asked(given.get("data", ""), given.get("answers", ""), given.get("choices", "")))
         return Supervisor(create_job("evaluate", {"run": str(folder.path), **given}))
 
     return begin

@@ -37,7 +37,7 @@ def _inference(options: argparse.Namespace, console: Console) -> ExitCode:
 
     if not options.target:
         raise UserError(error("", "It is not said whose answers to measure.", "Name a RUN or a MODEL."))
-    numbers = []
+    numbers: list[int] = []
     for name in ("prompt", "tokens"):
         text = getattr(options, name)
         number = whole_number(text, 2, 131_072)
@@ -45,7 +45,8 @@ def _inference(options: argparse.Namespace, console: Console) -> ExitCode:
             advice = "Write one from 2 to 131,072."
             raise UserError(error(f"--{name}", f"“{text}” is no whole number that can be measured.", advice))
         numbers.append(number)
-    return bench_inference(options.target, *numbers, console)
+    prompt, generated = numbers
+    return bench_inference(options.target, prompt, generated, console)
 
 
 def _attention(options: argparse.Namespace, console: Console) -> ExitCode:

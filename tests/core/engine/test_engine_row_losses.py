@@ -53,6 +53,7 @@ def test_each_row_has_the_loss_that_plain_transformers_give_it(tmp_path: Path, f
     found = row_losses(head, rows, budget=40, packing=packing, device=CPU, on_pass=lambda *_: True)
     plain = load(base)
     assert found == pytest.approx([by_hand(plain, row) for row in rows], rel=1e-4)
+    assert found is not None
     whole = evaluate(head, rows, budget=40, packing=packing, device=CPU)
     assert whole is not None
     assert sum(found) / sum(row.supervised for row in rows) == pytest.approx(whole.loss, rel=1e-5)
