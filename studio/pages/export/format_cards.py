@@ -62,9 +62,11 @@ class FormatCard(QAbstractButton):
         return layout.heightForWidth(width) if layout is not None else super().heightForWidth(width)
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """What the content takes."""
+        """As narrow as the longest word, because all others wrap; the grid makes it wider."""
         layout = self.layout()
-        return layout.sizeHint() if layout is not None else super().sizeHint()
+        if layout is None:
+            return super().sizeHint()
+        return QSize(layout.minimumSize().width(), layout.sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """What the content takes at least."""
