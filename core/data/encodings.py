@@ -1,6 +1,7 @@
 """Which bytes are which letters: UTF-8 as a rule, and the encodings that files still come in."""
 
 import codecs
+import functools
 import re
 from collections.abc import Mapping
 
@@ -80,8 +81,12 @@ def looks_western(head: bytes) -> bool:
     return good >= _PLAUSIBLE_SHARE * len(runs)
 
 
+@functools.lru_cache(maxsize=1024)
 def guess_encoding(data: bytes) -> str:
-    """The choice of data.encoding in which bytes that are no UTF-8 make most sense; empty where none stands out."""
+    """The choice of data.encoding in which bytes that are no UTF-8 make most sense; empty where none stands out.
+
+    Lines that are damaged in the same way come by the hundred thousand, so the last answers are remembered.
+    """
     if looks_western(data):
         return "windows_1252"
     best, most = "", _LIKELY_SHARE

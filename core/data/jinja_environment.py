@@ -152,7 +152,7 @@ def _environment_type(watch: Any) -> Any:
     return Environment
 
 
-def _watched_entries(getitem: Callable[[Any, Any, Any], Any], loop: type) -> Callable[[Any, Any, Any], Any]:
+def _watched_entries(getitem: Callable[..., Any], loop: type) -> Any:
     """The way in which templates get at what they name in brackets; most of it are entries of dictionaries."""
 
     def watched(self: Any, obj: Any, argument: Any) -> Any:

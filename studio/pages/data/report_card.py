@@ -126,13 +126,15 @@ def _differs(report: Report) -> bool:
 def _epoch_words(report: Report) -> str:
     """What an epoch takes of the rows, where files have weights or not all rows are taken."""
     epoch = report.epoch
+    if (epoch.rows, epoch.tokens) == (report.rows, report.tokens):  # then the line above has said the rest
+        return tr_count(epoch.unused_rows, "One row is taken by no epoch", "{n} rows are taken by no epoch")
     parts = [
         tr_count(epoch.rows, "One epoch takes one row", "One epoch takes {n} rows"),
         tr_count(epoch.tokens, "one token", "{n} tokens"),
         tr_count(epoch.supervised_tokens, "one of them trained", "{n} of them trained"),
     ]
     if epoch.unused_rows:
-        parts.append(tr_count(epoch.unused_rows, "one row is not used", "{n} rows are not used"))
+        parts.append(tr_count(epoch.unused_rows, "one row is taken by none", "{n} rows are taken by none"))
     return " · ".join(parts)
 
 
