@@ -42,6 +42,8 @@ def pre_tokenizer_name(settings: Mapping[str, Any], path: str) -> str:
     steps = _steps(settings.get("pre_tokenizer"))
     kinds = [step.get("type") for step in steps]
     whole = bool((settings.get("model") or {}).get("ignore_merges"))
+    if any(step.get("type") == "ByteLevel" and step.get("add_prefix_space") for step in steps):
+        kinds = []  # llama.cpp puts no space before the texts of byte-level tokenizers
     if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):

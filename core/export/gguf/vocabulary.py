@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, error
+from core.export.gguf.preparing import composes, space_prefix, strips_behind
 from core.export.gguf.sentencepiece import read_pieces
 from core.export.gguf.splitting import pre_tokenizer_name
 from core.facts.json_files import read_json_object
@@ -41,6 +42,8 @@ class Vocabulary:
         add_bos, add_eos: whether the tokenizer puts them around a text by itself.
         space_prefix: whether a text begins as if a space stood before it; None where that means nothing.
         template: the chat template; empty for none.
+        composes: whether the tokenizer composes characters (NFC), which llama.cpp does not.
+        strips: whether control tokens take the white space behind them away.
     """
 
     model: str
@@ -54,6 +57,8 @@ class Vocabulary:
     add_eos: bool = False
     space_prefix: bool | None = None
     template: str = ""
+    composes: bool = False
+    strips: bool = False
 
     def write(self, writer: Any) -> None:
         """Says it all to a ``gguf.GGUFWriter``."""
@@ -99,14 +104,17 @@ def read_vocabulary(files: Mapping[str, Path], config: Mapping[str, object], row
         advice = "Export the merged model and convert it with llama.cpp's own converter."
         raise UserError(error(str(path), message, advice))
     added = [token for token in settings.get("added_tokens") or [] if isinstance(token, dict)]
+    told = read_json_object(files[_SETTINGS]) if _SETTINGS in files else {}
+    template = _template(files, told)
     if model.get("byte_fallback"):
-        found = _with_scores(settings, model, added, rows, files.get(_PIECES))
+        found = _with_scores(model, added, rows, files.get(_PIECES))
+        found.space_prefix = space_prefix(settings, str(path), has_template=bool(template))
     else:
         found = _with_merges(settings, model, added, rows, path)
-    told = read_json_object(files[_SETTINGS]) if _SETTINGS in files else {}
+        found.composes = composes(settings, str(path))
     found.special = _special_ids(told, config, {text: number for number, text in enumerate(found.tokens)})
     found.add_bos, found.add_eos = _added_around(settings, told, found.special)
-    found.template = _template(files, told)
+    found.template, found.strips = template, strips_behind(added)
     return found
 
 
@@ -125,9 +133,7 @@ def _merge(pair: str | list[str]) -> str:
     return " ".join(part.replace(" ", "Ġ") for part in pair)
 
 
-def _with_scores(
-    settings: Mapping[str, Any], model: Mapping[str, Any], added: list[dict[str, Any]], rows: int, pieces: Path | None
-) -> Vocabulary:
+def _with_scores(model: Mapping[str, Any], added: list[dict[str, Any]], rows: int, pieces: Path | None) -> Vocabulary:
     tokens, kinds = _named(model["vocab"], added, rows)
     if pieces is not None:
         scores = [_UNLIKELY * 10] * rows
@@ -146,7 +152,7 @@ def _with_scores(
             kinds[number] = BYTE
         elif text == unknown:
             kinds[number] = UNKNOWN
-    return Vocabulary("llama", "default", tokens, kinds, scores, space_prefix=_has_space_prefix(settings))
+    return Vocabulary("llama", "default", tokens, kinds, scores)
 
 
 def _ranks(model: Mapping[str, Any], tokens: list[str]) -> list[float]:
@@ -179,20 +185,6 @@ def _named(vocab: Mapping[str, int], added: Iterable[Mapping[str, Any]], rows: i
         tokens[place] = text if is_control else text.replace("▁", " ")
         kinds[place] = CONTROL if is_control else USER
     return tokens, kinds
-
-
-def _has_space_prefix(settings: Mapping[str, Any]) -> bool:
-    def parts(found: Any, inner: str) -> list[Mapping[str, Any]]:
-        if not isinstance(found, Mapping):
-            return []
-        return [part for one in found.get(inner, [found]) for part in ([one] if isinstance(one, Mapping) else [])]
-
-    prepends = any(part.get("type") == "Prepend" for part in parts(settings.get("normalizer"), "normalizers"))
-    scheme = [part for part in parts(settings.get("pre_tokenizer"), "pretokenizers") if part.get("type") == "Metaspace"]
-    return prepends or any(
-        part.get("prepend_scheme", "always" if part.get("add_prefix_space", True) else "never") != "never"
-        for part in scheme
-    )
 
 
 def _special_ids(told: Mapping[str, Any], config: Mapping[str, Any], ids: Mapping[str, int]) -> dict[str, int]:

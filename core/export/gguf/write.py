@@ -13,6 +13,7 @@ from core.export.companions import companion_files
 from core.export.gguf.families import Family, Shape, family_of, family_problems
 from core.export.gguf.layout import Placed, parameters, place_tensors, rows_of_embeddings, total_bytes
 from core.export.gguf.precisions import K_BLOCK_LENGTH, Precision, find_precision
+from core.export.gguf.preparing import name_for
 from core.export.gguf.staging import staged_file, target_problems
 from core.export.gguf.tensor_bytes import tensor_bytes
 from core.export.gguf.vocabulary import Vocabulary, read_vocabulary
@@ -196,7 +197,7 @@ def _say_general(writer: "GGUFWriter", work: _Work, name: str) -> None:
     import gguf
 
     writer.add_type(gguf.GGUFType.MODEL)
-    writer.add_name(name)
+    writer.add_name(name_for(name, strips=work.vocabulary.strips, arch=work.family.arch))
     writer.add_size_label(gguf.size_label(parameters(work.placed), 0, 0, 0))
     manifest = None
     if work.adapter is not None:
@@ -261,6 +262,15 @@ def _notes(work: _Work) -> tuple[str, ...]:
     found = []
     if not work.vocabulary.template:
         found.append("The model has no chat template, so programs will not know how to begin and end its turns.")
+    if work.vocabulary.composes:
+        found.append(
+            "The tokenizer composes characters (NFC) and llama.cpp does not: an e with an accent behind it, two "
+            "characters, becomes other tokens than in training. Nearly all texts are composed already."
+        )
+    if work.vocabulary.strips and work.family.arch != "phi3":
+        found.append(
+            "Control tokens take the white space behind them away in training, and llama.cpp knows that of Phi-3 only."
+        )
     smaller = sum(tensor.kind == "F16" for tensor in work.placed)
     if smaller and work.precision.title.startswith("Q") and not work.precision.needs_llama:
         found.append(f"{smaller} tensors have rows that are no multiple of 32 long, and are kept in F16.")

@@ -18,6 +18,7 @@ from core.export.gguf import (
     write_gguf,
     write_gguf_adapter,
 )
+from core.export.gguf.preparing import name_for
 from core.export.gguf.quantize import VARIABLE
 from core.export.merge import MergeCancelledError
 from tests.core.export.gguf.llama_models import Tuned, make_model, tune
@@ -198,3 +199,52 @@ def test_adapters_that_llama_cpp_does_not_know_are_refused(made: Tuned, place: P
     message = refused(lambda: write_gguf_adapter(made.base, made.adapter, place / "a.gguf", precision="q8_0"))
     assert "F16 or F32" in message
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"normalizer": {"type": "Lowercase"}}, "changes texts before it splits them"),
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "NFKC"}]}}, "changes texts"),
+        ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "splits text in a way"),
+    ],
+)
+def test_a_tokenizer_that_changes_texts_as_llama_cpp_does_not_is_refused(
+    part: dict[str, Any], reason: str, base: Path, place: Path
+) -> None:
+    change(base / "tokenizer.json", **part)
+    assert reason in refused(lambda: write_gguf(base, None, place / "a.gguf", "f16"))
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"normalizer": {"type": "Strip", "strip_left": True, "strip_right": True}},
+        {"normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": "b"}},
+        {"pre_tokenizer": {"type": "Whitespace"}},
+    ],
+)
+def test_a_sentencepiece_tokenizer_that_changes_texts_is_refused(
+    part: dict[str, Any], tmp_path: Path, place: Path
+) -> None:
+    base = make_model(tmp_path / "scored", "mistral")
+    change(base / "tokenizer.json", **part)
+    assert "which llama.cpp does not" in refused(lambda: write_gguf(base, None, place / "a.gguf", "f16"))
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "strips", "arch", "expected"),
+    [
+        ("tuned", True, "phi3", "tuned (Phi-3)"),
+        ("My-phi3-mini", True, "phi3", "My-phi3-mini"),
+        ("Phi-3-mini", False, "phi3", "Phi 3-mini"),
+        ("dolPHI3", True, "llama", "dolPHI 3"),
+        ("phi-4", False, "phi3", "phi-4"),
+    ],
+)
+def test_the_name_says_phi_3_only_where_white_space_is_taken_as_there(
+    name: str, strips: bool, arch: str, expected: str
+) -> None:
+    assert name_for(name, strips=strips, arch=arch) == expected
