@@ -129,8 +129,10 @@ def merge(base: Path, adapter: Path, target: Path) -> dict[str, float]:
 def _merge_here(base: str, adapter: str, target: str) -> None:
     import torch
 
+    from core.engine.bootstrap import keep_freed_memory
     from core.export.merge import merge_adapter
 
+    keep_freed_memory()  # as the engine's job does
     torch.zeros(1)  # the library is loaded before the clock starts
     report = merge_adapter(Path(base), Path(adapter), Path(target))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.prompts import encode_prompt
+from core.engine.bootstrap import keep_freed_memory
 from core.engine.context import JobContext
 from core.engine.respondent import load_respondent
 from core.engine.sampling import Sampling, answer
@@ -53,6 +54,7 @@ def merge(context: JobContext, arguments: dict[str, Any]) -> None:
     """Job ``merge``: writes base and adapter as one model. ``base``, ``adapter`` and ``target`` are folders."""
     began = time.monotonic()
     target = Path(arguments["target"])
+    keep_freed_memory()
     try:
         with context.phase("export", f"Merging into {target.name}"):
             report = merge_adapter(

@@ -286,3 +286,13 @@ def test_a_tokenizer_that_has_changed_since_the_training_is_named(llama: Tuned, 
     assert "no tokenizer.json" in refusal(base, adapter, tmp_path / "merged")
     (adapter / "tokenizer.json").write_text(kept)
     merge_adapter(base, adapter, tmp_path / "merged")
+
+
+def test_a_base_that_is_half_downloaded_says_which_file_is_missing_or_cut_off(llama: Tuned, tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base", shard="20KB")
+    shard = sorted(base.glob("*.safetensors"))[1]
+    shard.write_bytes(shard.read_bytes()[:1000])
+    assert "The file is cut off: 1,000 of" in refusal(base, llama.adapter, tmp_path / "merged")
+    shard.unlink()
+    words = refusal(base, llama.adapter, tmp_path / "merged")
+    assert f"weight files is missing: {shard.name}. Download the model again" in words
