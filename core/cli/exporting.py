@@ -201,6 +201,8 @@ def _uploaded(plan: ExportPlan, written: Exported, console: Console) -> Exported
 def _verified(plan: ExportPlan, written: Exported, console: Console) -> Exported:
     """The export, opened in a process of its own and compared with the run's result; checks that fail make it so."""
     from core.cli.jobs import run_job
+    from core.export.verification import read_verification, report_text
+    from core.records import to_plain
 
     arguments = plan.verify_arguments
     if arguments is None:
@@ -210,4 +212,10 @@ def _verified(plan: ExportPlan, written: Exported, console: Console) -> Exported
     finished = run_job("verify", arguments, console)
     if finished.outcome.kind != "completed":
         return dataclasses.replace(written, code=finished.outcome.exit_code)
-    return written
+    found = read_verification(plan.target)
+    if found is None:
+        message = "The export was checked, but the report could not be kept beside it."
+        raise UserError(error(str(plan.target), message, "Check that its folder can be written."))
+    console.line(report_text(found))
+    report = {**to_plain(found), "passed": found.passed}
+    return dataclasses.replace(written, verification=report, code=ExitCode.DONE if found.passed else ExitCode.FAILED)

@@ -9,7 +9,7 @@ PROTOCOL_VERSION = 1
 Variant = Literal["base", "tuned"]
 ChatEnd = Literal["end", "length", "context", "cancelled", "failed"]
 Phase = Literal[
-    "load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "import", "download"
+    "load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "verify", "import", "download"
 ]
 
 

@@ -26,7 +26,7 @@ def content(tensor: Written) -> Iterator[Any]:
     if tensor.change is None and tensor.source.dtype == tensor.dtype:
         yield from read_chunks(tensor.source)
         return
-    dtype = _torch_dtype(tensor.dtype)
+    dtype = torch_dtype(tensor.dtype)
     for block in wide_blocks(tensor):
         cast = block.to(dtype).contiguous()
         # A sum is finite only if all its parts are, and much faster than a look at each of them.
@@ -89,7 +89,7 @@ def _row_blocks(tensor: StoredTensor, *, whole: bool = False) -> "Iterator[torch
     step = rows if whole else max(1, BLOCK_ELEMENTS // max(1, width))
     for start in range(0, rows, step):
         stop = min(rows, start + step)
-        block = torch.frombuffer(read_rows(tensor, start, stop), dtype=_torch_dtype(tensor.dtype))
+        block = torch.frombuffer(read_rows(tensor, start, stop), dtype=torch_dtype(tensor.dtype))
         yield block.reshape(stop - start, *tensor.shape[1:]).to(wide)
 
 
@@ -98,10 +98,11 @@ def read_wide(tensor: StoredTensor) -> "torch.Tensor":
     import torch
 
     blob = read_rows(tensor, 0, tensor.shape[0])
-    return torch.frombuffer(blob, dtype=_torch_dtype(tensor.dtype)).reshape(tensor.shape).float()
+    return torch.frombuffer(blob, dtype=torch_dtype(tensor.dtype)).reshape(tensor.shape).float()
 
 
-def _torch_dtype(name: str) -> "torch.dtype":
+def torch_dtype(name: str) -> "torch.dtype":
+    """The torch name of a format in safetensors' words."""
     import torch
 
     return {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[name]

@@ -5,7 +5,6 @@ it. Copies are made by `core.export.copying`.
 """
 
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -55,9 +54,6 @@ class ExportOptions:
 
 
 USUAL = ExportOptions()
-_LATER: dict[ExportKind, str] = {
-    "ollama": "core.export.ollama", "lm_studio": "core.export.lm_studio", "hub": "core.export.hub_upload",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +121,6 @@ class ExportPlan:
         """The arguments of the engine job ``verify``; None where there is no base model to compare with."""
         if self.base is None and self.source is not None and is_adapter(self.source):
             return None
-        if not _is_here("core.export.verification"):
-            return None
         return {"export": str(self.target), "kind": self.writes, **self._models()}
 
     @property
@@ -168,7 +162,6 @@ def export_kinds(folder: RunFolder) -> tuple[ExportOffer, ...]:
     found = gguf_problems(base, None if whole else result) if base is not None else ()
     gguf = found[0].message if found else reason
     reasons |= dict.fromkeys(GGUF_KINDS, gguf) | {"gguf_adapter": no_adapter or gguf}
-    reasons |= {kind: "This version cannot make it." for kind, module in _LATER.items() if not _is_here(module)}
     return tuple(ExportOffer(kind, possible=not reasons[kind], reason=reasons[kind]) for kind in KINDS)
 
 
@@ -255,7 +248,3 @@ def _extra(kind: ExportKind, base: Path | None, source: Path | None, precision: 
     if kind not in GGUF_KINDS or source is None:
         return 0
     return gguf_size(base or source, source, "f16") if find_precision(precision).needs_llama else 0
-
-
-def _is_here(module: str) -> bool:
-    return find_spec(module) is not None

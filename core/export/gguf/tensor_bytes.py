@@ -69,6 +69,13 @@ def in_pairs(weight: "torch.Tensor", heads: int) -> "torch.Tensor":
     return split.transpose(1, 2).reshape(weight.shape)
 
 
+def in_halves(weight: "torch.Tensor", heads: int) -> "torch.Tensor":
+    """What `in_pairs` did, undone."""
+    rows = weight.shape[0]
+    split = weight.reshape(heads, rows // heads // 2, 2, *weight.shape[1:])
+    return split.transpose(1, 2).reshape(weight.shape)
+
+
 def _as_kind(numbers: "np.ndarray[Any, Any]", kind: str) -> "np.ndarray[Any, Any]":
     import gguf
     import numpy as np
