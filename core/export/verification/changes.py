@@ -165,6 +165,7 @@ def folder_weights(folder: Path) -> ReadWeight:
 def gguf_weights(path: Path, base: Path) -> ReadWeight:
     """Reads the weights of a GGUF file, put back into the order of the model's own."""
     import gguf
+    import numpy as np
     import torch
 
     from core.export.gguf.families import family_of
@@ -184,7 +185,7 @@ def gguf_weights(path: Path, base: Path) -> ReadWeight:
             found = held.get("token_embd.weight")
         if found is None:
             return None
-        numbers = torch.from_numpy(gguf.dequantize(found.data, found.tensor_type)).float()
+        numbers = torch.from_numpy(np.array(gguf.dequantize(found.data, found.tensor_type), np.float32))
         if numbers.numel() != math.prod(tensor.shape):
             return None
         numbers = numbers.reshape(placed.shape)

@@ -15,7 +15,8 @@ class Check:
     """One thing that was compared.
 
     Attributes:
-        name: "template", "special_tokens", "tokenizer", "changes", "answers", "logits" or "greedy".
+        name: "template", "special_tokens", "tokenizer", "changes", "opens", "answers", "logits" or
+            "greedy".
         measured, limit: as text for people; empty where there is nothing to measure.
         words: what was compared, and what is wrong where it is, in a sentence.
     """

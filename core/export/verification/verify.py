@@ -100,11 +100,16 @@ def verify(
     with loaded(base, adapter, dtype) as model:
         trained = ask_further(model, ids)
     step("Asking the export", 3)
-    read_by, answers, said = _asked(case, trained, dtype)
-    notes += said
-    precision = _precision(case)
-    if answers is not None:
-        checks += compare_answers(trained, answers, limits_of(precision))
+    precision, read_by = "", "nothing"
+    try:
+        precision = _precision(case)
+        read_by, answers, said = _asked(case, trained, dtype)
+    except _unreadable() as failure:
+        reason = failure.problems[0].message if isinstance(failure, UserError) else str(failure)
+        checks.append(checked("opens", f"The export cannot be opened: {reason}", passed=False))
+    else:
+        notes += said
+        checks += compare_answers(trained, answers, limits_of(precision)) if answers is not None else ()
     result = Verification(kind, precision, read_by, tuple(checks), tuple(notes)).lasting(time.monotonic() - started)
     write_verification(result, export)
     tell("Done", _STEPS, _STEPS)
@@ -126,6 +131,13 @@ def _file_of(export: Path, kind: str) -> Path:
     if not found:
         raise UserError(error(str(export), "There is no GGUF file in the folder.", "Export it again."))
     return found[0]
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What the libraries raise of files that are damaged or do not fit together."""
+    from safetensors import SafetensorError
+
+    return UserError, OSError, ValueError, KeyError, RuntimeError, SafetensorError
 
 
 def _text_checks(case: _Case) -> tuple[Check, ...]:
