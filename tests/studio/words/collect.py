@@ -43,6 +43,11 @@ SILENT_FILES = (
     "core/export/card.py",  # files that others read
     "core/export/usage.py",
     "core/export/curve.py",
+    "core/export/script.py",  # programs that others read
+    "core/export/script_parts.py",
+    "core/export/go_template.py",
+    "core/export/gguf/splitting.py",
+    "core/engine/bench_inference.py",  # told in the command line alone
     "core/facts/architectures.py",  # names, but for the reasons in BY_HAND
     "core/facts/blueprints.py",  # names of tensors
     "core/plan/card_table.py",  # names of cards
@@ -73,6 +78,11 @@ _SILENT = (
     # Only a mistake in this program meets these.
     r"^(a (Supervisor watches|chat session starts)|nothing to wait for|an adapter without tensors)",
     r"^(the event log |the (merge|export) was cancelled|optimizer state \{0\} is)",
+    r"^(the (upload|verification) was cancelled|\{0\} already exists$|llama.cpp wants room|llama_decode gave)",
+    # What models are asked, which is in the language of the models.
+    r"^(Write one sentence about the sea|How much is 12 times 12|I've 'RE 12345)",
+    r"^(ollama create|llama-cli) ",  # commands
+    r"^# (The model has no chat template|\{0\} The Modelfile)|^Upload with Lowrank Studio$",  # files that others read
     r"^(x has to rise|a weight of|\{0\} x and \{1\} y)",
     # Patterns, formats, types, styles and code.
     r"^\{#|<td |[{}]%|%[YHm]|^\^|\\d|\bpx\b|\bimport \w|://.*\||(?<!\}) = \"|^\S+ -m |\w\[\w+(\.\w+)*[\],]",
