@@ -21,7 +21,8 @@ PIECES = (
     "[your own words", "<PLACEHOLDER>", "<YOUR NAME HERE>", "a < b [0]", "[Ihr Name]", "[您的名字]", "【请填写地址】",
     "【要点】", "Lorem ipsum", "TO" + "DO: later", "\nTBD\n", "\nN/A", "```\n{{code}}\n```", "``` {{open", "FIX" + "ME",
     "Ã©", "Â", "caf\u00e9", "\u201cquoted\u201d", "\ufffd", "\0", "\x85", "\x9f", "\u2028", "As an AI",
-    "as a language model", "I'm sorry, but I can't", "I’m sorry, but I cannot", "I can help", "作为AI", "抱歉,我无法", "Als KI", "😀",
+    "as a language model", "I'm sorry, but I can't", "I’m sorry, but I cannot", "I can help",
+    "作为AI", "抱歉,我无法", "Als KI", "😀",
 )  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=5).map("".join)
 messages = st.builds(
