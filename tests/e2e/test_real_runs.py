@@ -50,7 +50,8 @@ def test_a_small_run_leaves_exactly_what_it_promises(short_starter: Path, tmp_pa
         *(f"checkpoints/step-0000000{step}/{name}" for step in (3, 6) for name in (
             "manifest.json", "masters.safetensors", "optimizer.safetensors", "random.safetensors", "state.json")),
         *(f"adapter/{name}" for name in (
-            "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "lowrank.json", "README.md")),
+            "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "lowrank.json", "README.md",
+            "loss.png", "spec.yaml")),
     }  # fmt: skip
 
 
