@@ -1,5 +1,6 @@
 """What holds for every test of the window: no screen, a desk on an empty data folder, no Qt warnings, nothing left."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ def _look(qapp: Any) -> Iterator[None]:
     yield
     # What pytest-qt closed waits for an event loop to delete it, and without one every later change of the look would
     # style the windows of all tests before it.
+    # Python's own cycles go first: an object of theirs that died while Qt was deleting has ended the process.
+    gc.collect()
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     set_language("en")
 
