@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from core.runs.resuming import Return
 
 _MISMATCHES = (FailureKind.PLAN_MISMATCH, FailureKind.RESUME_MISMATCH)
+_OPTION = "--accept-changes"
+"""What the engine advises to type where consent helps; other mismatches it cannot mend."""
 
 
 class Consent(QWidget):
@@ -62,7 +64,8 @@ class Consent(QWidget):
         self.look.setEnabled(True)
         self.look.show()
         self._words.setText(tr("Put back what changed and resume, or look at all changes and go on with them."))
-        self.setVisible(outcome.failure in _MISMATCHES and folder.spec.is_file())
+        helps = outcome.failure in _MISMATCHES and _OPTION in outcome.hint
+        self.setVisible(helps and folder.spec.is_file())
 
     def look_again(self) -> None:
         """Reads model and data as they are now, in the background."""
