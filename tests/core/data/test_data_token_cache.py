@@ -454,8 +454,8 @@ def test_very_long_rows_are_tokenised_one_at_a_time(
     with TokenBatches(tokenizer, choose_template("none", model, tokenizer), "all", alive=lambda: None) as work:
         begin = work.begin
 
-        def watched(samples: Sequence[Sample], keys: Sequence[bytes]) -> batches.Pending:
-            batch = begin(samples, keys)
+        def watched(samples: Sequence[Sample], *more: Any) -> batches.Pending:
+            batch = begin(samples, *more)
             on_its_way.append([*(each.size for each in work._waiting), batch.size])
             return batch
 
