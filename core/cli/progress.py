@@ -20,6 +20,7 @@ _PHASES = {
     "save": "Saving",
     "resume": "Resuming",
     "export": "Exporting",
+    "verify": "Checking",
     "import": "Importing",
     "download": "Downloading",
 }
