@@ -99,7 +99,8 @@ def _merged(target: ChatTarget, console: Console) -> Iterator[Path | None]:
         return
     folder = jobs_dir() / f"merged-{time.strftime('%Y%m%d-%H%M%S')}-{target.title}"
     try:
-        _run("merge", {"base": str(target.model), "adapter": str(target.adapter), "target": str(folder)}, console)
+        models = {"base": str(target.model), "adapter": str(target.adapter), "target": str(folder)}
+        _run("export", {"kind": "merged", **models}, console)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -124,7 +124,7 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
         else:
             from core.engine import jobs
 
-            {"sample": jobs.sample, "merge": jobs.merge}[kind](context, job)
+            {"sample": jobs.sample}[kind](context, job)
     except OthersGone as error:
         return _left_alone(context, error)
     except Exception as error:  # noqa: BLE001 (the border of the process: everything becomes a last word)

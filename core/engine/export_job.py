@@ -67,7 +67,7 @@ def export(context: JobContext, arguments: dict[str, Any]) -> None:
         "cancelled": lambda: context.interrupted,
     }
     try:
-        with context.phase("export", _TITLES[arguments["kind"]].format(target=target.name, **_repo(arguments))):
+        with context.phase("export", _title(arguments["kind"], target.name, str(arguments.get("repo", "")))):
             made = _make(arguments, target, watch, token)
     except MergeCancelledError:
         context.emit(Stopped(0, "stop", resumable=False))
@@ -81,19 +81,21 @@ def export(context: JobContext, arguments: dict[str, Any]) -> None:
     context.emit(Completed(0, time.monotonic() - began, made.words, result))
 
 
-_TITLES: Mapping[str, str] = {
-    "merged": "Merging into {target}",
-    "gguf": "Writing {target}",
-    "gguf_adapter": "Writing {target}",
-    "ollama": "Writing {target} for Ollama",
-    "lm_studio": "Writing {target} for LM Studio",
-    "combined": "Combining adapters",
-    "hub": "Uploading to {repo}",
-}
-
-
-def _repo(arguments: Mapping[str, Any]) -> dict[str, str]:
-    return {"repo": str(arguments.get("repo", ""))}
+def _title(kind: str, target: str, repo: str) -> str:
+    """What is done, in words; each whole, as a sentence that is put together is found by no translation."""
+    match kind:
+        case "hub":
+            return f"Uploading to {repo}"
+        case "combined":
+            return "Combining adapters"
+        case "merged":
+            return f"Merging into {target}"
+        case "ollama":
+            return f"Writing {target} for Ollama"
+        case "lm_studio":
+            return f"Writing {target} for LM Studio"
+        case _:
+            return f"Writing {target}"
 
 
 def _make(arguments: Mapping[str, Any], target: Path, watch: Mapping[str, Any], token: str) -> _Made:

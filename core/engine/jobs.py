@@ -1,4 +1,4 @@
-"""Short engine jobs beside training: answering prompts and merging an adapter."""
+"""Short engine jobs beside training: answering prompts."""
 
 import time
 from dataclasses import replace
@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core.data.prompts import encode_prompt
-from core.engine.bootstrap import keep_freed_memory
 from core.engine.context import JobContext
 from core.engine.respondent import load_respondent
 from core.engine.sampling import Sampling, answer
 from core.events.types import Completed, Sampled, Stopped
-from core.export.merge import MergeCancelledError, merge_adapter
 
 
 def sample(context: JobContext, arguments: dict[str, Any]) -> None:
@@ -48,24 +46,3 @@ def sample(context: JobContext, arguments: dict[str, Any]) -> None:
             context.emit(body if asked.has_adapter else replace(body, variant="base"))
     count = len(arguments["prompts"])
     context.emit(Completed(0, time.monotonic() - began, f"Answered {count} prompts.", {"answers": count}))
-
-
-def merge(context: JobContext, arguments: dict[str, Any]) -> None:
-    """Job ``merge``: writes base and adapter as one model. ``base``, ``adapter`` and ``target`` are folders."""
-    began = time.monotonic()
-    target = Path(arguments["target"])
-    keep_freed_memory()
-    try:
-        with context.phase("export", f"Merging into {target.name}"):
-            report = merge_adapter(
-                Path(arguments["base"]),
-                Path(arguments["adapter"]),
-                target,
-                on_progress=lambda done, total: context.progress("export", done, total, "bytes"),
-                cancelled=lambda: context.interrupted,
-            )
-    except MergeCancelledError:
-        context.emit(Stopped(0, "stop", resumable=False))
-        return
-    message = f"Merged {report.modules} modules into {target.name}."
-    context.emit(Completed(0, time.monotonic() - began, message, {"path": str(target), "bytes": report.bytes}))

@@ -37,10 +37,11 @@ def write_result(session: Session, saved: SavedState | None = None) -> Path:
     """
     trained = saved.masters if saved is not None else dict(session.masters.named())
     step = saved.counters.step if saved is not None else session.counters.step
+    story = fold(EventTail(session.context.folder.events()).read())
     target, fresh = session.context.folder.adapter, session.context.folder.fresh_adapter
     shutil.rmtree(fresh, ignore_errors=True)
     if session.order.spec.adapter.method == "full":
-        _write_full_model(session, fresh, trained, step)
+        _write_full_model(session, fresh, trained, step, story)
     else:
         masters, settings = trained, adapter_settings(session.model)
         adapter = session.order.spec.adapter
@@ -51,15 +52,17 @@ def write_result(session: Session, saved: SavedState | None = None) -> Path:
             fresh,
             tensors=adapter_tensors(session.model, masters),
             config={**settings, "base_model_name_or_path": session.order.model.path},
-            card=_card(session),
+            card=_card(session, story),
             manifest=_manifest(session, step),
-            beside=lambda folder: _write_beside(session, folder),
+            beside=lambda folder: _write_beside(session, folder, story),
         )
     replace_folder(fresh, target)
     return target
 
 
-def _write_full_model(session: Session, target: Path, trained: dict[str, torch.Tensor], step: int) -> None:
+def _write_full_model(
+    session: Session, target: Path, trained: dict[str, torch.Tensor], step: int, story: RunState
+) -> None:
     """The tuned model in the base's own precision, with tokenizer, template and generation settings."""
     model: Any = session.model
     dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(session.order.model.dtype, torch.float32)
@@ -72,9 +75,9 @@ def _write_full_model(session: Session, target: Path, trained: dict[str, torch.T
         model.config.use_cache = False
         own = session.template.name == MODEL
         copy_companions(base, staging, template="" if own else session.template.source)
-        write_atomic(staging / "README.md", _card(session))
+        write_atomic(staging / "README.md", _card(session, story))
         write_json(staging / "lowrank.json", _manifest(session, step))
-        _write_beside(session, staging)
+        _write_beside(session, staging, story)
 
 
 def _state_from_masters(
@@ -97,29 +100,24 @@ def _state_from_masters(
     return state
 
 
-def _card(session: Session) -> str:
-    order, state = session.order, _state(session)
+def _card(session: Session, story: RunState) -> str:
+    order = session.order
     return model_card(
         spec=order.spec,
         facts=order.facts,
         plan=order.plan,
-        state=state,
+        state=story,
         versions=_versions(),
-        picture=PICTURE_FILE if has_curve(state) else "",
+        picture=PICTURE_FILE if has_curve(story) else "",
         spec_file=SPEC_FILE,
     )
 
 
-def _write_beside(session: Session, folder: Path) -> None:
+def _write_beside(session: Session, folder: Path, story: RunState) -> None:
     """What the card points to: the settings and, as soon as there is a loss, its picture."""
     write_atomic(folder / SPEC_FILE, spec_text(session.order.spec))
-    state = _state(session)
-    if has_curve(state):
-        draw_run_curve(state, folder / PICTURE_FILE, title=session.context.folder.path.name)
-
-
-def _state(session: Session) -> RunState:
-    return fold(EventTail(session.context.folder.events()).read())
+    if has_curve(story):
+        draw_run_curve(story, folder / PICTURE_FILE, title=session.context.folder.path.name)
 
 
 def _manifest(session: Session, step: int) -> dict[str, object]:

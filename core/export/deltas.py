@@ -94,7 +94,7 @@ def _row_blocks(tensor: StoredTensor, *, whole: bool = False) -> "Iterator[torch
 
 
 def read_wide(tensor: StoredTensor) -> "torch.Tensor":
-    """A whole stored tensor in float32; for those of adapters, which are small."""
+    """A whole stored tensor in float32; for those of adapters, which are small, and for a look at one by one."""
     import torch
 
     blob = read_rows(tensor, 0, tensor.shape[0])

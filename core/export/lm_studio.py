@@ -14,8 +14,6 @@ from core.export.target_folder import folder_problems
 from core.paths import staged_folder
 
 _NAME = re.compile(r"[\w][\w .+-]*")
-_PLACES = (".lmstudio/models", ".cache/lm-studio/models")
-"""Below the user's own folder, the newer first (lmstudio.ai/docs/app/advanced/import-model)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +32,6 @@ class LmStudioReport:
     precision: str
     seconds: float
     notes: tuple[str, ...] = ()
-
-
-def models_root() -> Path | None:
-    """Where LM Studio keeps its models on this computer; None where it has never been started."""
-    return next((Path.home() / place for place in _PLACES if (Path.home() / place).is_dir()), None)
 
 
 def name_problems(publisher: str, name: str) -> list[Problem]:
@@ -67,7 +60,7 @@ def export_lm_studio(
     Args:
         base: folder of the base model, safetensors in 16 or 32 bits.
         adapter: folder of an adapter in PEFT's format; None for the model alone.
-        root: LM Studio's folder of models, see `models_root`.
+        root: LM Studio's folder of models, see `core.export.places.lm_studio_models`.
         publisher: whose model it is.
         name: what it is called.
         precision: one of `core.export.gguf.PRECISIONS`.

@@ -108,8 +108,12 @@ def match(
                 edits[name] = Written(name, source.dtype, source.shape, stored)
     places.raise_problems()
     untied = tied and _untie(adapter, edits, tensors, embedding)
-    kept = {name: Written(name, item.dtype, item.shape, item) for name, item in tensors.items()}
-    return Matched(tuple((kept | edits).values()), untied)
+    return Matched(tuple((as_stored(tensors) | edits).values()), untied)
+
+
+def as_stored(tensors: Mapping[str, StoredTensor]) -> dict[str, Written]:
+    """The tensors of a model that nothing changes, by name."""
+    return {name: Written(name, item.dtype, item.shape, item) for name, item in tensors.items()}
 
 
 class _Places:

@@ -32,7 +32,10 @@ def default_target(folder: RunFolder, kind: "ExportKind") -> Path:
 
 
 def lm_studio_models() -> Path | None:
-    """The folder that LM Studio looks for models in; None where it is not installed."""
+    """The folder that LM Studio looks for models in; None where it is not installed.
+
+    The newer place goes first (lmstudio.ai/docs/app/advanced/import-model).
+    """
     for place in (".lmstudio", ".cache/lm-studio"):
         if (Path.home() / place).is_dir():
             return Path.home() / place / "models"

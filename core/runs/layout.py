@@ -7,7 +7,6 @@ from typing import Literal
 JobKind = Literal[
     "train",
     "sample",
-    "merge",
     "export",
     "verify",
     "import_gguf",

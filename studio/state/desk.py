@@ -6,13 +6,14 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 
-from core.errors import Problem, Severity
+from core.errors import Problem, Severity, UserError
 from core.runs.queue import Entry
 from studio.state.data_report import DataReport
 from studio.state.preferences import Preferences
 from studio.state.queue import RunQueue
 from studio.state.runs import Runs
 from studio.state.session import Session
+from studio.words import tr
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,19 @@ class Desk(QObject):
     def complain(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = (), detail: str = "") -> None:
         """A notice that something went wrong; it stays until it is closed."""
         self.notified.emit(Notice(Severity.ERROR, text, advice, actions, detail))
+
+    def change_run(self, work: Callable[[], object]) -> bool:
+        """Does something to a run's folder, and returns whether it went well; a refusal is told as a notice."""
+        try:
+            work()
+        except UserError as failure:
+            self.show_problems(failure.problems)
+        except OSError as failure:
+            message = tr("The run’s folder cannot be written: {reason}.", reason=failure.strerror or str(failure))
+            self.complain(message, tr("Check that the disk of the run’s folder is not full."))
+        else:
+            return True
+        return False
 
     def show_problems(self, problems: tuple[Problem, ...]) -> None:
         """A notice for each problem, with its fixes as buttons."""

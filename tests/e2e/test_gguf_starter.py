@@ -9,7 +9,8 @@ import pytest
 from core.data.tokenizer import Tokenizer
 from core.export.gguf import write_gguf, write_gguf_adapter
 from core.export.gguf.runtime import LlamaModel
-from tests.core.export.gguf.llama_models import divergence, llama_library
+from core.export.verification.answers import divergence
+from tests.core.export.gguf.llama_models import llama_library
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

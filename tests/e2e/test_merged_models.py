@@ -17,9 +17,9 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 TARGETS = ("q_proj", "o_proj", "down_proj")
 
 
-def job(kind: str, **arguments: Any) -> list[Any]:
+def job(work: str, **arguments: Any) -> list[Any]:
     """Runs a real engine job to its end and returns its events' bodies."""
-    folder = create_job(kind, arguments)  # type: ignore[arg-type]
+    folder = create_job(work, arguments)  # type: ignore[arg-type]
     supervisor = Supervisor(folder)
     supervisor.start()
     outcome = supervisor.wait()
@@ -28,7 +28,7 @@ def job(kind: str, **arguments: Any) -> list[Any]:
 
 
 def merge(finished: Finished, base: Path, target: Path) -> Path:
-    events = job("merge", base=str(base), adapter=str(finished.folder.adapter), target=str(target))
+    events = job("export", kind="merged", base=str(base), adapter=str(finished.folder.adapter), target=str(target))
     assert isinstance(events[-1], Completed)
     return target
 

@@ -1,5 +1,6 @@
 """Every tensor of a GGUF file before a byte of it is written: its name, its type, its size, and what it is made of."""
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,11 +85,8 @@ def place_tensors(
     Raises:
         UserError: a tensor has no place in llama.cpp's model.
     """
-    import gguf
-
     shape = Shape(config)
-    architectures = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
-    names = gguf.get_tensor_name_map(architectures[family.arch], shape.layers)
+    names = _names(family.arch, shape.layers)
     found: list[Placed] = []
     unknown: list[str] = []
     for tensor in tensors:
@@ -106,6 +104,14 @@ def place_tensors(
         raise UserError(error(str(base), message, advice))
     found += [Placed(name, (len(values),), "F32", values=tuple(values)) for name, values in extra_tensors(config)]
     return tuple(found)
+
+
+@functools.cache  # made anew for each tensor that is read back, it would take longer than reading it
+def _names(arch: str, layers: int) -> Any:
+    import gguf
+
+    architectures = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
+    return gguf.get_tensor_name_map(architectures[arch], layers)
 
 
 def _placed(name: str, tensor: Written, family: Family, shape: Shape, precision: Precision, *, tied: bool) -> Placed:

@@ -17,7 +17,7 @@ from core.export.gguf.preparing import name_for
 from core.export.gguf.staging import staged_file, target_problems
 from core.export.gguf.tensor_bytes import tensor_bytes
 from core.export.gguf.vocabulary import Vocabulary, read_vocabulary
-from core.export.matching import Written, match
+from core.export.matching import as_stored, match
 from core.export.merge import MergeCancelledError, fingerprint_problems, read_base_config
 from core.export.peft_adapter import read_peft_adapter
 from core.export.tensor_files import read_model_tensors
@@ -150,7 +150,7 @@ def _prepare(base: Path, adapter: Path | None, precision: Precision) -> _Work:
     has_head = any(name.endswith(("lm_head.weight", "embed_out.weight")) for name in tensors)
     tied = config.get("tie_word_embeddings", family.arch == "gpt2") is True or not has_head
     if adapter is None:
-        written = tuple(Written(name, item.dtype, item.shape, item) for name, item in tensors.items())
+        written = tuple(as_stored(tensors).values())
     else:
         matched = match(read_peft_adapter(adapter), base, tensors, config)
         found = fingerprint_problems(base, adapter)

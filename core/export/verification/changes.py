@@ -24,6 +24,7 @@ from core.facts.json_files import read_json_object
 
 if TYPE_CHECKING:
     import torch
+    from gguf import GGUFReader
 
 _LEAST = 0.02
 _SIGMAS = 6.0
@@ -122,7 +123,7 @@ def _arrived(tensor: Written, exported: Exported) -> Arrived:
 
     change = tensor.change
     assert change is not None
-    plain = torch.cat(list(wide_blocks(Written(tensor.name, tensor.dtype, tensor.shape, tensor.source))))
+    plain = read_wide(tensor.source)
     if change.magnitude is None:
         delta = change.scaling * (read_wide(change.b) @ read_wide(change.a))
         delta = delta.T if tensor.transposed else delta
@@ -147,22 +148,20 @@ def _product(one: "torch.Tensor", other: "torch.Tensor") -> float:
 
 def folder_weights(folder: Path) -> ReadWeight:
     """Reads the weights of an exported safetensors folder."""
-    import torch
-
     stored = read_model_tensors(folder)
 
     def read(tensor: Written) -> Exported | None:
         found = stored.get(tensor.name)
         if found is None or found.shape != tensor.shape:
             return None
-        weight = torch.cat(list(wide_blocks(Written(found.name, found.dtype, found.shape, found))))
+        weight = read_wide(found)
         dtype = torch_dtype(found.dtype)
         return Exported(weight, lambda numbers: numbers.to(dtype).float())
 
     return read
 
 
-def gguf_weights(path: Path, base: Path) -> ReadWeight:
+def gguf_weights(file: "GGUFReader", base: Path) -> ReadWeight:
     """Reads the weights of a GGUF file, put back into the order of the model's own."""
     import gguf
     import numpy as np
@@ -175,7 +174,7 @@ def gguf_weights(path: Path, base: Path) -> ReadWeight:
 
     config = read_json_object(base / "config.json")
     family = family_of(config)
-    held = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    held = {tensor.name: tensor for tensor in file.tensors}
 
     def read(tensor: Written) -> Exported | None:
         assert family is not None

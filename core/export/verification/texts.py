@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.data.tokenizer import Tokenizer
-from core.errors import UserError
 from core.export.adapter import TEMPLATE_FILE, read_manifest
-from core.export.verification.records import Check, checked
+from core.export.verification.records import Check
 from core.facts.json_files import read_json_object
 from core.facts.model_texts import read_template
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
 
 HOSTILE = (
     "  two  spaces\tand tabs\n\n\n  lines \n",
@@ -87,11 +89,9 @@ def adapter_texts(folder: Path, trained: Texts) -> Texts:
     return Texts(template, trained.special, trained.stops, trained.tokens, trained.names)
 
 
-def gguf_texts(path: Path) -> Texts:
+def gguf_texts(file: "GGUFReader") -> Texts:
     """What a GGUF file says."""
-    import gguf
-
-    fields = gguf.GGUFReader(path).fields
+    fields = file.fields
 
     def told(name: str) -> Any:
         field = fields.get(name)
@@ -144,11 +144,3 @@ def _difference(wanted: str, found: str) -> str:
     place = next((number for number, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), None)
     place = min(len(wanted), len(found)) if place is None else place
     return f"from character {place + 1} on it says “{found[place : place + _SHOWN]}”"
-
-
-def texts_or_check(read: Any) -> tuple[Texts | None, tuple[Check, ...]]:
-    """What ``read`` gives, or a failed check with the reason why it cannot."""
-    try:
-        return read(), ()
-    except UserError as failure:
-        return None, (checked("tokenizer", failure.problems[0].message, passed=False),)

@@ -18,7 +18,6 @@ from core.export.verification.texts import (
     compare_texts,
     folder_texts,
     gguf_texts,
-    texts_or_check,
     trained_texts,
 )
 from core.facts.model_files import read_model
@@ -26,6 +25,7 @@ from core.units import format_bytes
 
 if TYPE_CHECKING:
     import torch
+    from gguf import GGUFReader
 
 KINDS = ("adapter", "merged", "gguf", "gguf_adapter", "ollama", "lm_studio")
 OnStep = Callable[[str, int, int], None]
@@ -44,6 +44,7 @@ class _Case:
 
     Attributes:
         file: what is opened: a folder, or a GGUF file.
+        read: the same as the gguf library reads it, which takes seconds; None for what is no whole model in one file.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class _Case:
     base: Path
     adapter: Path | None
     trained: Texts
+    read: "GGUFReader | None"
 
 
 def verify(
@@ -85,7 +87,8 @@ def verify(
         tell(words, done, _STEPS)
 
     step("Comparing template and tokens", 0)
-    case = _Case(kind, _file_of(export, kind), base, adapter, trained_texts(base, adapter))
+    file = _file_of(export, kind)
+    case = _Case(kind, file, base, adapter, trained_texts(base, adapter), _read(file, kind))
     checks = list(_text_checks(case))
     notes: list[str] = []
     if adapter is not None and kind not in ("adapter", "gguf_adapter"):
@@ -133,6 +136,14 @@ def _file_of(export: Path, kind: str) -> Path:
     return found[0]
 
 
+def _read(file: Path, kind: str) -> "GGUFReader | None":
+    if kind in ("adapter", "merged", "gguf_adapter"):
+        return None
+    import gguf
+
+    return gguf.GGUFReader(file)
+
+
 def _unreadable() -> tuple[type[Exception], ...]:
     """What the libraries raise of files that are damaged or do not fit together."""
     from safetensors import SafetensorError
@@ -141,20 +152,25 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 
 def _text_checks(case: _Case) -> tuple[Check, ...]:
-    readers: dict[str, Callable[[], Texts]] = {
-        "adapter": lambda: adapter_texts(case.file, case.trained),
-        "merged": lambda: folder_texts(case.file),
-    }
     if case.kind == "gguf_adapter":
         return ()  # it holds no texts: the base's file has them
-    found, wrong = texts_or_check(readers.get(case.kind, lambda: gguf_texts(case.file)))
-    return wrong if found is None else tuple(compare_texts(case.trained, found))
+    try:
+        found = _texts(case)
+    except UserError as failure:
+        return (checked("tokenizer", failure.problems[0].message, passed=False),)
+    return tuple(compare_texts(case.trained, found))
+
+
+def _texts(case: _Case) -> Texts:
+    if case.read is not None:
+        return gguf_texts(case.read)
+    return adapter_texts(case.file, case.trained) if case.kind == "adapter" else folder_texts(case.file)
 
 
 def _changes(case: _Case, adapter: Path) -> tuple[Check, tuple[str, ...]]:
     try:
-        read = folder_weights(case.file) if case.kind == "merged" else gguf_weights(case.file, case.base)
-        return compare_changes(case.base, adapter, read)
+        weights = folder_weights(case.file) if case.read is None else gguf_weights(case.read, case.base)
+        return compare_changes(case.base, adapter, weights)
     except (UserError, OSError, ValueError) as failure:
         reason = failure.problems[0].message if isinstance(failure, UserError) else str(failure)
         return checked("changes", f"The export's weights cannot be read: {reason}", passed=False), ()
@@ -193,11 +209,10 @@ def _precision(case: _Case) -> str:
         for tensor in read_model_tensors(case.file).values():
             sizes[tensor.dtype] += tensor.bytes
         return sizes.most_common(1)[0][0].lower()
-    import gguf
-
     from core.export.gguf.precisions import ALL
 
-    field = gguf.GGUFReader(case.file).fields.get("general.file_type")
+    assert case.read is not None
+    field = case.read.fields.get("general.file_type")
     number = int(field.contents()) if field is not None else -1
     return next((item.name for item in ALL if item.file_type == number), "f16")
 

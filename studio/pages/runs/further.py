@@ -161,14 +161,7 @@ class FurtherCard(Card):
         extension, folder = self.extension, self.folder
         if extension is None or folder is None or not self.go.isEnabled():
             return
-        try:
-            extend(extension)
-        except UserError as failure:
-            self.desk.show_problems(failure.problems)
-            return
-        except OSError as failure:
-            message = tr("The run’s folder cannot be written: {reason}.", reason=failure.strerror or str(failure))
-            self.desk.complain(message, tr("Check that the disk of the run’s folder is not full."))
+        if not self.desk.change_run(lambda: extend(extension)):
             return
         self.close_card()
         self.desk.runs.resume(folder)

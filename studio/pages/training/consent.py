@@ -87,16 +87,8 @@ class Consent(QWidget):
         """Records the consent and lets the run go on."""
         from core.runs.resuming import accept
 
-        if self._seen is None or self._seen.blocked:
-            return
-        try:
-            accept(self._seen)
-        except UserError as failure:
-            self._desk.show_problems(failure.problems)
-            return
-        except OSError as failure:
-            message = tr("The run’s folder cannot be written: {reason}.", reason=failure.strerror or str(failure))
-            self._desk.complain(message, tr("Check that the disk of the run’s folder is not full."))
+        seen = self._seen
+        if seen is None or seen.blocked or not self._desk.change_run(lambda: accept(seen)):
             return
         self.hide()
         self.given.emit()

@@ -19,7 +19,7 @@ WAIT_MS = 30_000
 
 def job(mode: str, seconds: float = 0.0, patience: float = 10.0) -> JobThread:
     def begin() -> Supervisor:
-        folder = create_job("merge", {})
+        folder = create_job("export", {})
         argv = (sys.executable, str(FAKE_ENGINE), str(folder.path), mode, str(seconds))
         root = str(FAKE_ENGINE.parents[2])
         return Supervisor(folder, LaunchCommand(argv, {**child_env(), "PYTHONPATH": root}, folder.path))

@@ -195,15 +195,3 @@ def write_tokenizer(folder: Path, *, with_scores: bool, space_first: bool = True
         "tokenizer_class": "PreTrainedTokenizerFast",
     }  # fmt: skip
     (folder / "tokenizer_config.json").write_text(json.dumps(told), "utf-8")
-
-
-def divergence(wanted: Any, found: Any) -> float:
-    """Mean Kullback-Leibler divergence of the next token's distributions, in nats."""
-    import numpy as np
-
-    def logs(logits: Any) -> Any:
-        moved = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-        return moved - np.log(np.exp(moved).sum(-1, keepdims=True))
-
-    one, other = logs(wanted), logs(found)
-    return float((np.exp(one) * (one - other)).sum(-1).mean())

@@ -7,12 +7,12 @@ import pytest
 
 from core.export.gguf import write_gguf, write_gguf_adapter
 from core.export.gguf.runtime import LlamaModel
+from core.export.verification.answers import divergence
 from tests.core.export.gguf.llama_models import (
     FAMILIES,
     SENTENCEPIECE,
     TEMPLATE,
     Tuned,
-    divergence,
     llama_library,
     make_model,
     tune,

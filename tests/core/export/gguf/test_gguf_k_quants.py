@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from core.export.gguf import estimate_bytes, write_gguf
 from core.export.gguf.runtime import LlamaModel, find_runtime
-from tests.core.export.gguf.llama_models import divergence
+from core.export.verification.answers import divergence
 
 base, place = map(Path, sys.argv[1:3])
 ids = tuple(range(10, 40))
