@@ -5,21 +5,23 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from core.data.prompts import encode_conversation
 from core.data.streaming import TextStream
+from core.data.template_traits import added_system_text
 from core.engine import bootstrap
 from core.engine.context import JobContext
 from core.engine.failures import describe, is_out_of_memory
 from core.engine.respondent import Respondent, load_respondent
 from core.engine.sampling import Answer, Sampling, answer
 from core.errors import Failure, FailureKind, JobError, UserError, error
-from core.events.types import ChatAnswer, ChatEnd, ChatPiece, ChatReady, Completed, Notice, Variant
-from core.runs.chat_protocol import Ask, Cancel, RequestError, RequestTail, decode_request
+from core.events.types import ChatAnswer, ChatEnd, ChatPiece, ChatReady, ChatVoice, Completed, Notice
+from core.runs.chat_protocol import Ask, Cancel, Drop, RequestError, RequestTail, decode_request
 from core.runs.process_tree import ProcessKey, is_alive
+from core.runs.voices import Voice
 from core.units import format_duration
 
 IDLE_SECONDS = 30 * 60.0
@@ -40,8 +42,8 @@ def chat(context: JobContext, arguments: dict[str, Any]) -> None:
 
     Args:
         context: the job's side of the protocol.
-        arguments: those of `load_respondent`; the ``variants`` that can be asked; ``owner_pid`` and ``owner_birth``,
-            the process without which the chat has no purpose (0 for none); and ``idle_seconds``.
+        arguments: those of `load_respondent`; ``owner_pid`` and ``owner_birth``, the process without which the chat
+            has no purpose (0 for none); and ``idle_seconds``.
 
     Raises:
         JobError: the model cannot be loaded.
@@ -51,20 +53,30 @@ def chat(context: JobContext, arguments: dict[str, Any]) -> None:
         bootstrap.lower_priority()
     with context.phase("load", f"Loading {Path(arguments['model']).name}"):
         respondent = _load(arguments)
-    variants: tuple[Variant, ...] = tuple(arguments["variants"])
     facts, device = respondent.facts, str(respondent.device)
-    seconds = time.monotonic() - began
-    context.emit(ChatReady(variants, respondent.template.name, facts.context_length, device, seconds))
+    context.emit(
+        ChatReady(
+            voices=tuple(respondent.manners),
+            template=respondent.template.name,
+            context_length=facts.context_length,
+            device=device,
+            seconds=time.monotonic() - began,
+            system=added_system_text(respondent.template),
+        )
+    )
     desk = _Desk(context, arguments)
     answered = 0
     while not desk.closing:
-        ask = desk.next()
-        if ask is None:
+        request = desk.next()
+        if request is None:
             time.sleep(LISTEN_SECONDS)
             continue
-        context.emit(_Turn(context, respondent, variants, desk, ask).take())
+        if isinstance(request, Ask):
+            context.emit(_Turn(context, respondent, desk, request).take())
+            answered += 1
+        else:
+            context.emit(_change_voices(respondent, request))
         desk.was_used()
-        answered += 1
     context.emit(Completed(0, time.monotonic() - began, desk.closing, {"answers": answered}))
 
 
@@ -81,6 +93,41 @@ def _load(arguments: dict[str, Any]) -> Respondent:
         ) from failure
 
 
+def _change_voices(respondent: Respondent, wish: Voice | Drop) -> ChatVoice:
+    """Puts an adapter on the model or takes one off; whatever stands against it is an answer too."""
+    began = time.monotonic()
+    name = wish.name if isinstance(wish, Voice) else wish.voice
+    try:
+        if isinstance(wish, Drop):
+            respondent.drop(name)
+            parameters = 0
+        else:
+            respondent.bring(wish)
+            parameters = _parameters(respondent.model, name)
+    except torch.AcceleratorError:
+        raise
+    except Exception as broken:  # noqa: BLE001 (those who can be asked already still can)
+        failure = _words(broken)
+    else:
+        state: Literal["ready", "gone"] = "gone" if isinstance(wish, Drop) else "ready"
+        return ChatVoice(name, state, time.monotonic() - began, parameters)
+    _give_memory_back(respondent.device)
+    return ChatVoice(name, "refused", time.monotonic() - began, 0, failure.message, failure.hint)
+
+
+def _parameters(model: torch.nn.Module, adapter: str) -> int:
+    """How many numbers an adapter has."""
+    named = model.named_parameters()
+    return sum(parameter.numel() for key, parameter in named if f".{adapter}." in f"{key}.")
+
+
+def _give_memory_back(device: torch.device) -> None:
+    """Call it behind the handler of an exception, whose traceback holds the tensors."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 class _Desk:
     """Where requests arrive: keeps them in order, knows which were cancelled, and when to close.
 
@@ -91,7 +138,7 @@ class _Desk:
     def __init__(self, context: JobContext, arguments: dict[str, Any]) -> None:
         self._context = context
         self._tail = RequestTail(context.folder.chat_requests)
-        self._waiting: deque[Ask] = deque()
+        self._waiting: deque[Ask | Voice | Drop] = deque()
         self._cancelled: set[str] = set()
         pid = int(arguments.get("owner_pid", 0))
         self._owner = ProcessKey(pid, str(arguments.get("owner_birth", ""))) if pid else None
@@ -99,8 +146,8 @@ class _Desk:
         self._idle_seconds = float(arguments.get("idle_seconds", IDLE_SECONDS))
         self._used = time.monotonic()
 
-    def next(self) -> Ask | None:
-        """The oldest question that has not been answered."""
+    def next(self) -> Ask | Voice | Drop | None:
+        """The oldest wish that has not been fulfilled."""
         self._listen()
         return self._waiting.popleft() if self._waiting else None
 
@@ -149,18 +196,16 @@ class _Desk:
 class _Turn:
     """One question on its way to an answer."""
 
-    def __init__(
-        self, context: JobContext, respondent: Respondent, variants: tuple[Variant, ...], desk: _Desk, ask: Ask
-    ) -> None:
+    def __init__(self, context: JobContext, respondent: Respondent, desk: _Desk, ask: Ask) -> None:
         self._context = context
         self._respondent = respondent
-        self._variants = variants
         self._desk = desk
         self._ask = ask
         self._stream = TextStream(respondent.tokenizer)
         self._began = time.monotonic()
         self._shown = self._first = 0.0
         self._prompt_tokens = self._tokens = 0
+        self._stop_ids: tuple[int, ...] = ()
 
     def take(self) -> ChatAnswer:
         """Answers, piece by piece, and returns how it went; an error is an answer too.
@@ -177,28 +222,25 @@ class _Turn:
         except Exception as broken:  # noqa: BLE001 (whatever one question breaks, the next one may be answered)
             failure = _words(broken)
             no_memory = is_out_of_memory(broken)
-        if no_memory:  # behind the handler, whose traceback holds the tensors
-            gc.collect()
-            if self._respondent.device.type == "cuda":
-                torch.cuda.empty_cache()
+        if no_memory:
+            _give_memory_back(self._respondent.device)
         return self._answer("failed", failure.message, failure.hint)
 
     def _speak(self) -> ChatAnswer:
         ask, model = self._ask, self._respondent
         ask.check()
-        if ask.variant not in self._variants:
-            message = f"The {ask.variant} model cannot be asked here: only {' and '.join(self._variants)} is loaded."
-            raise UserError(error("variant", message, "Ask the other one, or load this one in a chat of its own."))
-        prompt = encode_conversation(ask.messages, model.tokenizer, model.template)
+        manner = model.manner(ask.voice)
+        self._stop_ids = manner.stop_ids
+        prompt = encode_conversation(ask.messages, model.tokenizer, manner.template)
         self._prompt_tokens = len(prompt)
         room = self._room(len(prompt))
         wanted = min(ask.sampling.max_new_tokens, room)
-        with model.speaking_as(ask.variant):
+        with model.speaking_as(ask.voice):
             spoken = answer(
                 model.model,
                 model.tokenizer,
                 prompt,
-                stop_ids=model.stop_ids,
+                stop_ids=manner.stop_ids,
                 sampling=Sampling(
                     max_new_tokens=wanted,
                     temperature=ask.sampling.temperature,
@@ -212,7 +254,7 @@ class _Turn:
                 on_token=self._on_token,
             )
         self._show()
-        if _ended_itself(spoken, model.stop_ids):
+        if _ended_itself(spoken, manner.stop_ids):
             return self._answer("end")
         if len(spoken.tokens) < wanted:
             return self._answer("cancelled")
@@ -240,7 +282,7 @@ class _Turn:
         now = time.monotonic()
         if not self._first:
             self._first = now
-        if token not in self._respondent.stop_ids:
+        if token not in self._stop_ids:
             self._stream.add(token)
         if now - self._shown >= PIECE_SECONDS:
             self._show()
@@ -254,7 +296,7 @@ class _Turn:
     def _answer(self, ended: ChatEnd, message: str = "", hint: str = "") -> ChatAnswer:
         return ChatAnswer(
             request=self._ask.request,
-            variant=self._ask.variant,
+            voice=self._ask.voice,
             text=self._stream.whole(),
             ended=ended,
             tokens=self._tokens,

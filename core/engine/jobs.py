@@ -10,6 +10,7 @@ from core.engine.context import JobContext
 from core.engine.respondent import load_respondent
 from core.engine.sampling import Sampling, answer
 from core.events.types import Completed, Sampled, Stopped
+from core.runs.voices import TUNED
 
 
 def sample(context: JobContext, arguments: dict[str, Any]) -> None:
@@ -43,6 +44,6 @@ def sample(context: JobContext, arguments: dict[str, Any]) -> None:
                 keep_going=lambda: not context.interrupted,
             )
             body = Sampled(0, index, prompt, spoken.text, len(spoken.tokens), spoken.seconds)
-            context.emit(body if asked.has_adapter else replace(body, variant="base"))
+            context.emit(body if asked.main == TUNED else replace(body, variant="base"))
     count = len(arguments["prompts"])
     context.emit(Completed(0, time.monotonic() - began, f"Answered {count} prompts.", {"answers": count}))

@@ -10,6 +10,7 @@ from core.events.types import (
     ChatAnswer,
     ChatPiece,
     ChatReady,
+    ChatVoice,
     CheckpointSaved,
     Completed,
     Evaluated,
@@ -270,7 +271,7 @@ def _sampled(state: RunState, body: Sampled) -> RunState:
     return replace(state, samples=log.append(body))
 
 
-def _chatted(state: RunState, _body: ChatReady | ChatPiece | ChatAnswer) -> RunState:
+def _chatted(state: RunState, _body: ChatReady | ChatVoice | ChatPiece | ChatAnswer) -> RunState:
     """A conversation is kept by those who hold it (`core.runs.chat`), and may go on for days."""
     return replace(state, idle_seconds=0.0)
 
@@ -302,6 +303,7 @@ _HANDLERS: dict[type, Callable[[RunState, Any], RunState]] = {
     CheckpointSaved: _checkpoint_saved,
     Sampled: _sampled,
     ChatReady: _chatted,
+    ChatVoice: _chatted,
     ChatPiece: _chatted,
     ChatAnswer: _chatted,
     Notice: _notice,

@@ -169,13 +169,38 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class ChatReady:
-    """A chat's model is loaded and answers; a ``context_length`` of 0 is unknown."""
+    """A chat's model is loaded and answers.
 
-    variants: tuple[Variant, ...]
+    Attributes:
+        voices: who can be asked; the first is the base where it can be.
+        template: the name of the main voice's chat template; `system`: what that adds where nobody gives a system text.
+        context_length: in tokens; 0 where it is unknown.
+    """
+
+    voices: tuple[str, ...]
     template: str
     context_length: int
     device: str
     seconds: float
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatVoice:
+    """An adapter was put on a chat's model, was taken off, or could not be put on (``message`` and ``hint`` say why).
+
+    Attributes:
+        state: "ready", "gone" or "refused".
+        seconds: how long that took.
+        parameters: how many numbers the adapter has.
+    """
+
+    voice: str
+    state: Literal["ready", "gone", "refused"]
+    seconds: float = 0.0
+    parameters: int = 0
+    message: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +225,7 @@ class ChatAnswer:
     """
 
     request: str
-    variant: Variant
+    voice: str
     text: str
     ended: ChatEnd
     tokens: int = 0
@@ -283,6 +308,7 @@ Body = (
     | CheckpointSaved
     | Sampled
     | ChatReady
+    | ChatVoice
     | ChatPiece
     | ChatAnswer
     | Notice

@@ -223,24 +223,25 @@ def read_base_config(base: Path) -> dict[str, object]:
     return config
 
 
-def fingerprint_problems(base: Path, adapter: Path) -> list[Problem]:
-    """Whether an adapter says that it was trained on another base model, or with another tokenizer than lies there."""
+def fingerprint_problems(base: Path, adapter: Path, tokenizer: Tokenizer | None = None) -> list[Problem]:
+    """Whether an adapter says that it was trained on another base model, or with another tokenizer than lies there.
+
+    ``tokenizer`` is the base's own, for those who have read it already.
+    """
     manifest = read_manifest(adapter)
     if manifest is None or not manifest.base_fingerprint:
         return []
     if read_model(base).fingerprint != manifest.base_fingerprint:
         message = f"This is not the base model that the adapter was trained on, which was “{manifest.base_name}”."
-        return [
-            error(str(base), message, "Choose that model as the base; merging into another one gives wrong answers.")
-        ]
-    return _tokenizer_problems(base, adapter, manifest)
+        return [error(str(base), message, "Choose that model as the base; on another one the answers are wrong.")]
+    return _tokenizer_problems(base, adapter, manifest, tokenizer)
 
 
-def _tokenizer_problems(base: Path, adapter: Path, manifest: Manifest) -> list[Problem]:
+def _tokenizer_problems(base: Path, adapter: Path, manifest: Manifest, tokenizer: Tokenizer | None) -> list[Problem]:
     if not manifest.tokenizer_fingerprint or (adapter / TOKENIZER_FILE).is_file():
         return []
     try:
-        if Tokenizer.load(base).fingerprint == manifest.tokenizer_fingerprint:
+        if (tokenizer or Tokenizer.load(base)).fingerprint == manifest.tokenizer_fingerprint:
             return []
     except UserError as failure:
         return list(failure.problems)

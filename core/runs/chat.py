@@ -13,8 +13,8 @@ from pathlib import Path
 from core import paths
 from core.data.types import Message
 from core.errors import ExitCode, UserError, error
-from core.events.types import ChatAnswer, ChatPiece, ChatReady, Event, Notice, PhaseStarted, Variant
-from core.runs.chat_protocol import Ask, Cancel, ChatSampling, append_request
+from core.events.types import ChatAnswer, ChatPiece, ChatReady, ChatVoice, Event, Notice, PhaseStarted
+from core.runs.chat_protocol import Ask, Cancel, ChatSampling, Drop, Request, append_request
 from core.runs.launch import LaunchCommand
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
@@ -23,17 +23,19 @@ from core.runs.process_tree import ProcessKey, identify, is_alive
 from core.runs.store import create_job, load_job
 from core.runs.supervisor import State, Supervisor
 from core.runs.targets import ChatTarget
+from core.runs.voices import TUNED, Voice
 
 __all__ = ["ChatSampling", "ChatSession", "ChatState", "ChatUpdate"]
 
-ChatUpdate = PhaseStarted | ChatReady | ChatPiece | ChatAnswer | Notice | Outcome
-"""What `ChatSession.poll` tells: it loads; it is ready; more of an answer; an answer is over; a notice; the end."""
+ChatUpdate = PhaseStarted | ChatReady | ChatVoice | ChatPiece | ChatAnswer | Notice | Outcome
+"""What `ChatSession.poll` tells: it loads; it is ready; an adapter came or went; more of an answer; an answer is over;
+a notice; the end."""
 
 IDLE_SECONDS = 30 * 60.0
 CLOSE_SECONDS = 3.0
 _GONE_SECONDS = 10.0
 _POLL_SECONDS = 0.02
-_TOLD = (PhaseStarted, ChatReady, ChatPiece, ChatAnswer, Notice)
+_TOLD = (PhaseStarted, ChatReady, ChatVoice, ChatPiece, ChatAnswer, Notice)
 
 
 class ChatState(StrEnum):
@@ -50,7 +52,7 @@ class ChatState(StrEnum):
 class _Open:
     """A question without its answer yet."""
 
-    variant: Variant
+    voice: str
     pieces: list[str] = field(default_factory=list)
 
 
@@ -123,7 +125,6 @@ class ChatSession:
                 "chat",
                 {
                     **self.target.arguments(),
-                    "variants": self.target.variants,
                     "owner_pid": owner.pid,
                     "owner_birth": owner.birth,
                     "idle_seconds": self._idle_seconds,
@@ -137,30 +138,51 @@ class ChatSession:
                 raise
             self._supervisor = supervisor
 
-    def ask(self, messages: Sequence[Message], variant: Variant = "tuned", sampling: ChatSampling | None = None) -> str:
+    def ask(self, messages: Sequence[Message], voice: str = TUNED, sampling: ChatSampling | None = None) -> str:
         """Puts a question and returns its name, which pieces and answer carry; answers come in the order of questions.
 
         Args:
             messages: the whole conversation, its last message from the user; a system message may come first.
-            variant: who answers; one of the target's variants.
+            voice: who answers: one of the target's variants, or one that was brought.
             sampling: how the answer is made.
 
         Raises:
             UserError: it cannot be asked: it is empty, a setting is out of its range, or the engine has ended.
         """
-        ask = Ask(str(next(self._numbers)), variant, tuple(messages), sampling or ChatSampling())
+        ask = Ask(str(next(self._numbers)), voice, tuple(messages), sampling or ChatSampling())
         ask.check()
         with self._lock:
-            supervisor = self._living()
-            try:
-                append_request(supervisor.folder.chat_requests, ask)
-            except OSError as failure:
-                message = f"The question could not be handed to the engine: {failure.strerror or failure}."
-                advice = "Check that the disk is not full, and ask again."
-                where = str(supervisor.folder.chat_requests)
-                raise UserError(error(where, message, advice), exit_code=ExitCode.FAILED) from failure
-            self._open[ask.request] = _Open(variant)
+            self._hand_over(ask)
+            self._open[ask.request] = _Open(voice)
         return ask.request
+
+    def bring(self, voice: Voice) -> None:
+        """Puts another adapter on the loaded model; a `ChatVoice` says when it is there, or why it cannot be.
+
+        Raises:
+            UserError: the engine has ended.
+        """
+        with self._lock:
+            self._hand_over(voice)
+
+    def drop(self, voice: str) -> None:
+        """Takes a voice's adapter off the model, with its memory.
+
+        Raises:
+            UserError: the engine has ended.
+        """
+        with self._lock:
+            self._hand_over(Drop(voice))
+
+    def _hand_over(self, request: Request) -> None:
+        supervisor = self._living()
+        try:
+            append_request(supervisor.folder.chat_requests, request)
+        except OSError as failure:
+            message = f"The question could not be handed to the engine: {failure.strerror or failure}."
+            advice = "Check that the disk is not full, and ask again."
+            where = str(supervisor.folder.chat_requests)
+            raise UserError(error(where, message, advice), exit_code=ExitCode.FAILED) from failure
 
     def cancel(self, request: str) -> None:
         """Ends the answer to a question, begun or not; its `ChatAnswer` comes all the same.
@@ -229,7 +251,7 @@ class ChatSession:
         updates: list[ChatUpdate] = [
             ChatAnswer(
                 request=request,
-                variant=waiting.variant,
+                voice=waiting.voice,
                 text="".join(waiting.pieces),
                 ended="failed",
                 message=outcome.message,

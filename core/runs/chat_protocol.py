@@ -1,4 +1,4 @@
-"""What a chat's client writes and its engine reads: questions and cancellations, one line of JSON each."""
+"""What a chat's client writes and its engine reads, one line of JSON each: questions, and who is to answer them."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from core.data.types import Message
 from core.errors import Problem, UserError, error
-from core.events.types import Variant
 from core.records import RecordError, from_plain, to_plain
+from core.runs.voices import Voice
 
 LONGEST_ANSWER = 32_768
 _FILE_MODE = 0o644
@@ -61,11 +61,11 @@ class Ask:
 
     Attributes:
         request: the client's name for it, used once.
-        variant: who answers.
+        voice: who answers.
     """
 
     request: str
-    variant: Variant
+    voice: str
     messages: tuple[Message, ...]
     sampling: ChatSampling = field(default_factory=ChatSampling)
 
@@ -93,13 +93,33 @@ class Cancel:
     request: str
 
 
-def encode_request(request: Ask | Cancel) -> str:
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The wish to take a voice's adapter off the model."""
+
+    voice: str
+
+
+Request = Ask | Cancel | Voice | Drop
+"""A `Voice` is the wish to put its adapter on the model."""
+
+
+def encode_request(request: Request) -> str:
     """The request as one line of JSON without its line end."""
-    plain = {"cancel": request.request} if isinstance(request, Cancel) else {"ask": to_plain(request)}
+    plain: dict[str, object]
+    match request:
+        case Ask():
+            plain = {"ask": to_plain(request)}
+        case Cancel():
+            plain = {"cancel": request.request}
+        case Drop():
+            plain = {"drop": request.voice}
+        case _:
+            plain = {"bring": to_plain(request)}
     return json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def decode_request(line: str) -> Ask | Cancel:
+def decode_request(line: str) -> Request:
     """The request that a line describes.
 
     Raises:
@@ -109,17 +129,22 @@ def decode_request(line: str) -> Ask | Cancel:
         record = json.loads(line)
     except (ValueError, RecursionError) as failure:
         raise RequestError(f"not JSON: {failure}") from None
-    if isinstance(record, dict) and isinstance(record.get("cancel"), str):
-        return Cancel(record["cancel"])
-    if not isinstance(record, dict) or "ask" not in record:
-        raise RequestError("expected an object with “ask” or “cancel”")
     try:
-        return from_plain(Ask, record["ask"], path="ask")
+        match record:
+            case {"cancel": str(request)}:
+                return Cancel(request)
+            case {"drop": str(voice)}:
+                return Drop(voice)
+            case {"bring": dict(voice)}:
+                return from_plain(Voice, voice, path="bring")
+            case {"ask": ask}:
+                return from_plain(Ask, ask, path="ask")
     except RecordError as failure:
         raise RequestError(str(failure)) from None
+    raise RequestError("expected an object with “ask”, “cancel”, “bring” or “drop”")
 
 
-def append_request(path: Path, request: Ask | Cancel) -> None:
+def append_request(path: Path, request: Request) -> None:
     """Hands a request over, in one write, so that the engine never sees half a line.
 
     Raises:

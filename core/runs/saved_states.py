@@ -103,6 +103,11 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
+def step_of(path: Path) -> int:
+    """The step after which the state in a folder was saved."""
+    return int(path.name.removeprefix("step-"))
+
+
 def write_manifest(path: Path, counters: Counters, identity: Identity, files: Mapping[str, FilePromise]) -> None:
     """Writes (or replaces, whole or not at all) the manifest of the state in ``path``.
 

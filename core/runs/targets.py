@@ -1,10 +1,10 @@
-"""Whom questions can be put to: the tuned or the base model of a run, or any model on this computer."""
+"""Whom questions can be put to: a run's result or base, what it had learned at a saved state, or any model."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.data.templates import NONE, builtin_templates
-from core.errors import Severity, UserError
+from core.errors import ExitCode, Severity, UserError, error
 from core.events.types import Variant
 from core.facts.hardware import read_hardware
 from core.facts.locate import find_model
@@ -16,7 +16,9 @@ from core.plan.types import Choices
 from core.runs.device_records import known_machine
 from core.runs.layout import RunFolder
 from core.runs.results import require_result, result_base
+from core.runs.saved_states import checkpoint_path, list_checkpoints, step_of
 from core.runs.store import load_plan, load_spec
+from core.runs.voices import Voice
 from core.spec.run_spec import RunSpec
 
 
@@ -27,8 +29,9 @@ class ChatTarget:
     Attributes:
         title: what people call it: the run's name, or the model's.
         model: the folder that is loaded.
-        adapter: the adapter on top of it; with one, both variants can be asked.
+        adapter: the adapter on top of it, a folder in PEFT's format or a saved state; both variants can be asked then.
         tuned: whether somebody trained this model here; without an adapter that says which variant it is.
+        whole: the adapter is a saved state of a full fine-tuning, which takes the place of the whole model.
         prompts: questions that belong to it, to begin with.
     """
 
@@ -44,11 +47,12 @@ class ChatTarget:
     double_quant: bool = True
     trust_remote_code: bool = False
     prompts: tuple[str, ...] = ()
+    whole: bool = False
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """Who can be asked, with the model loaded once."""
-        if self.adapter is not None:
+        if self.adapter is not None and not self.whole:
             return ("base", "tuned")
         return ("tuned",) if self.tuned else ("base",)
 
@@ -64,6 +68,8 @@ class ChatTarget:
             "threads": self.threads,
             "template": self.template,
             "trust_remote_code": self.trust_remote_code,
+            "tuned": self.tuned,
+            "whole": self.whole,
         }
 
 
@@ -77,6 +83,30 @@ def tuned_of_run(folder: RunFolder) -> ChatTarget:
     if load_spec(folder).adapter.method == "full":
         return _of_run(folder, folder.adapter, None, tuned=True)
     return _of_run(folder, result_base(folder), folder.adapter, tuned=True)
+
+
+def state_of_run(folder: RunFolder, step: int) -> ChatTarget:
+    """What a run had learned after a step at which it was saved; it may still be going on.
+
+    Raises:
+        UserError: there is no such saved state, or its base model is gone.
+    """
+    state = checkpoint_path(folder.checkpoints, step)
+    if not state.is_dir():
+        known = ", ".join(str(step_of(path)) for path in list_checkpoints(folder.checkpoints))
+        message = f"The run “{folder.path.name}” has no checkpoint of step {step:,}."
+        advice = f"There are those of the steps {known}." if known else "None is kept."
+        raise UserError(error(str(folder.checkpoints), message, advice), exit_code=ExitCode.FAILED)
+    whole = load_spec(folder).adapter.method == "full"
+    made = _of_run(folder, result_base(folder), state, tuned=True)
+    return replace(made, title=f"{folder.path.name}@{step}", whole=whole)
+
+
+def as_voice(target: ChatTarget, name: str) -> Voice | None:
+    """What a target adds to a base model that is loaded already; None where it needs weights of its own."""
+    if target.adapter is None or target.whole:
+        return None
+    return Voice(name, target.title, str(target.adapter), target.template)
 
 
 def base_of_run(folder: RunFolder) -> ChatTarget:

@@ -270,7 +270,7 @@ def talk_inside(target: ChatTarget, *asks: Ask) -> list[ChatAnswer]:
     from core.engine.chat import chat
     from core.engine.context import JobContext
 
-    arguments = {**target.arguments(), "variants": list(target.variants), "idle_seconds": 0.2}
+    arguments = {**target.arguments(), "idle_seconds": 0.2}
     folder = create_job("chat", arguments)
     for ask in asks:
         append_request(folder.chat_requests, ask)
@@ -324,7 +324,7 @@ def test_a_full_context_and_an_absent_variant_are_named(target: ChatTarget, monk
     )
     assert (full.ended, full.prompt_tokens + full.tokens) == ("context", 50)
     assert absent.ended == "failed"
-    assert absent.message == "The tuned model cannot be asked here: only base is loaded."
+    assert absent.message == "“tuned” cannot be asked here: only base is loaded."
 
 
 def test_a_template_that_refuses_says_why(target: ChatTarget, tmp_path: Path) -> None:

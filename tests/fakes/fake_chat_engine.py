@@ -12,12 +12,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.events.types import PROTOCOL_VERSION, ChatAnswer, ChatPiece, ChatReady, Completed, Failed, Hello, PhaseStarted
+from core.events.types import (
+    PROTOCOL_VERSION,
+    ChatAnswer,
+    ChatPiece,
+    ChatReady,
+    ChatVoice,
+    Completed,
+    Failed,
+    Hello,
+    PhaseStarted,
+)
 from core.events.writer import EventWriter
-from core.runs.chat_protocol import Ask, Cancel, RequestTail, decode_request
+from core.runs.chat_protocol import Ask, Cancel, Drop, RequestTail, decode_request
 from core.runs.control import pending_requests
 from core.runs.layout import RunFolder
 from core.runs.lock import hold_lock
+from core.runs.voices import Voice
 
 LONG_SECONDS = 120.0
 
@@ -41,8 +52,18 @@ class Engine:
             request = decode_request(line)
             if isinstance(request, Cancel):
                 self.cancelled.add(request.request)
+            elif isinstance(request, Drop):
+                self.events.emit(ChatVoice(request.voice, "gone", 0.1))
+            elif isinstance(request, Voice):
+                self.bring(request)
             else:
                 self.waiting.append(request)
+
+    def bring(self, voice: Voice) -> None:
+        if "foreign" in voice.adapter:
+            self.events.emit(ChatVoice(voice.name, "refused", 0.1, 0, "It is of another model.", "Choose another one."))
+        else:
+            self.events.emit(ChatVoice(voice.name, "ready", 0.2, 1000))
 
     def serve(self) -> None:
         self.events.emit(ChatReady(("base", "tuned"), "model", 64, "cpu", 0.1))
@@ -68,9 +89,9 @@ class Engine:
             time.sleep(0.05 if "slow" in words else 0.0)
             self.listen()
             if ask.request in self.cancelled:
-                self.events.emit(ChatAnswer(ask.request, ask.variant, said, "cancelled", count))
+                self.events.emit(ChatAnswer(ask.request, ask.voice, said, "cancelled", count))
                 return
-        self.events.emit(ChatAnswer(ask.request, ask.variant, said, "end", len(words), 3, 0.2, 0.1))
+        self.events.emit(ChatAnswer(ask.request, ask.voice, said, "end", len(words), 3, 0.2, 0.1))
 
 
 def main(arguments: list[str]) -> None:

@@ -60,8 +60,8 @@ def test_type_names_come_from_the_classes() -> None:
     assert type_name(types.PhaseStarted) == "phase_started"
     assert set(EVENT_TYPES) == {
         "hello", "phase_started", "phase_finished", "progress", "started", "step", "memory_measured", "evaluated",
-        "checkpoint_saved", "sampled", "chat_ready", "chat_piece", "chat_answer", "notice", "heartbeat", "stopped",
-        "failed", "completed",
+        "checkpoint_saved", "sampled", "chat_ready", "chat_voice", "chat_piece", "chat_answer", "notice", "heartbeat",
+        "stopped", "failed", "completed",
     }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def test_it_loads_answers_in_pieces_and_leaves_nothing_behind(session: Sessions)
     assert kinds == [PhaseStarted, ChatReady, ChatPiece, ChatPiece, ChatPiece, ChatAnswer]
     last = seen[-1]
     assert isinstance(last, ChatAnswer)
-    assert (last.request, last.variant, last.text, last.ended) == (request, "base", "one two three", "end")
+    assert (last.request, last.voice, last.text, last.ended) == (request, "base", "one two three", "end")
     assert "".join(update.text for update in seen if isinstance(update, ChatPiece)) == last.text
     assert last.tokens_per_second == pytest.approx(20.0)
     assert chat.state is ChatState.READY
@@ -128,7 +128,7 @@ def test_an_engine_that_dies_over_an_answer_says_so_with_what_it_had_said(sessio
     assert isinstance(unheard, ChatAnswer)
     assert isinstance(outcome, Outcome)
     assert (broken.request, broken.text, broken.ended) == (first, "I shall die", "failed")
-    assert (unheard.request, unheard.text, unheard.variant) == (second, "", "base")
+    assert (unheard.request, unheard.text, unheard.voice) == (second, "", "base")
     assert "SIGKILL" in broken.message
     assert broken.hint
     assert (outcome.kind, outcome.message) == ("crashed", broken.message)
