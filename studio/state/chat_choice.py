@@ -1,31 +1,34 @@
-"""Whom to talk to: a run's result or a model as it lies, and what loading it will cost."""
+"""Whom to talk to: a run's result or saved state, an adapter, or a model as it lies; and what loading it will cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.events.types import Variant
 from core.runs.chat import ChatSampling
 from core.runs.layout import RunFolder
 from core.runs.targets import ChatTarget
 
-Mode = Literal["base", "tuned", "both"]
-BOTH: tuple[Variant, ...] = ("base", "tuned")
 _LOADED_PARTS = frozenset(("weights", "context"))
 """The memory of a plan that a loaded model takes as well: its weights, and the program around them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatChoice:
-    """A run or a model, by its folder."""
+    """Somebody to talk to, by a folder.
+
+    Attributes:
+        kind: a run, or a model or adapter as it lies there.
+        step: of a run, the saved state that is meant; 0 for its result.
+    """
 
     kind: Literal["run", "model"]
     path: Path
+    step: int = 0
 
     @property
     def name(self) -> str:
         """What to call it while nothing better is known."""
-        return self.path.name
+        return f"{self.path.name}@{self.step}" if self.step else self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +36,23 @@ class ChatCost:
     """What loading a choice takes, in bytes; 0 where that is unknown.
 
     Attributes:
-        device: "cuda:0" or "cpu".
+        target: what an engine is told to load.
         free_bytes: what of the device's memory is free now.
-        variants: who can be asked then.
-        prompts: questions that belong to it, to begin with.
     """
 
     bytes: int
     free_bytes: int
-    device: str
-    variants: tuple[Variant, ...]
-    prompts: tuple[str, ...]
+    target: ChatTarget
+
+    @property
+    def voices(self) -> tuple[str, ...]:
+        """Who can be asked then."""
+        return self.target.variants
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Questions that belong to it, to begin with."""
+        return self.target.prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class SamplingChoice:
 
     temperature: float = 0.7
     top_p: float = 0.95
+    top_k: int = 0
+    repetition_penalty: float = 1.0
     max_new_tokens: int = 512
     fixed_seed: bool = False
     seed: int = 42
@@ -59,7 +70,12 @@ class SamplingChoice:
     def sampling(self, seed: int) -> ChatSampling:
         """The same for the engine."""
         return ChatSampling(
-            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p, seed=seed
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.repetition_penalty,
+            seed=seed,
         )
 
 
@@ -69,9 +85,13 @@ def find_target(choice: ChatChoice) -> ChatTarget:
     Raises:
         UserError: it is not there or cannot be loaded here.
     """
-    from core.runs.targets import target_of_model, tuned_of_run
+    from core.export.chat_targets import find_target as find_named
+    from core.runs.targets import state_of_run, tuned_of_run
 
-    return tuned_of_run(RunFolder(choice.path)) if choice.kind == "run" else target_of_model(str(choice.path))
+    if choice.kind == "model":
+        return find_named(str(choice.path))
+    folder = RunFolder(choice.path)
+    return state_of_run(folder, choice.step) if choice.step else tuned_of_run(folder)
 
 
 def read_cost(choice: ChatChoice) -> ChatCost:
@@ -90,7 +110,7 @@ def read_cost(choice: ChatChoice) -> ChatCost:
         free = next((gpu.free_bytes for gpu in hardware.gpus if gpu.index == index), 0)
     else:
         free = hardware.ram_free_bytes
-    return ChatCost(_bytes(choice, target), free, target.device, target.variants, target.prompts)
+    return ChatCost(_bytes(choice, target), free, target)
 
 
 def _bytes(choice: ChatChoice, target: ChatTarget) -> int:

@@ -1,59 +1,51 @@
-"""The conversations of the page “Try”, and the one engine that answers in them; outlives the page and the window."""
+"""The conversations of the page “Try”, and the engines that answer in them; outlives the page and the window."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from dataclasses import dataclass
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Signal
 
-from core.errors import Problem, UserError, error
-from core.events.types import ChatAnswer, ChatPiece, ChatReady, Notice, PhaseStarted, Variant
+from core.errors import Problem, UserError
+from core.events.types import ChatAnswer, ChatPiece, ChatReady, ChatVoice, Notice, PhaseStarted
 from core.facts.locate import InstalledModel
-from core.runs.chat import ChatSession, ChatUpdate
+from core.runs.chat import ChatUpdate
+from core.runs.conversation import Conversation, Reply, Turn
 from core.runs.outcome import Outcome
 from core.runs.targets import ChatTarget
-from studio.state.chat_choice import BOTH, ChatChoice, ChatCost, Mode, SamplingChoice, find_target, read_cost
-from studio.state.conversation import Conversation, Reply, Turn
+from core.runs.voices import BASE, MOST_VOICES, TUNED
+from studio.state.chat_choice import ChatChoice, ChatCost, SamplingChoice, read_cost
+from studio.state.chat_engine import ChatEngine, Loaded, Phase
 from studio.state.desk import Desk
+from studio.state.guests import Guest, Guests, problems_of
 from studio.state.results import ResultRuns, results_of
-from studio.workers.chat_thread import ChatThread
 from studio.workers.task import Task, start_task
 
 _SEEDS = 2**31
 
 
-class Phase(StrEnum):
-    """Where the engine is in its life, as the page shows it.
+@dataclass(slots=True)
+class Talk(Conversation):
+    """A conversation on the page.
 
-    ASKING: it would come beside a training, so the user has to say whether it may.
+    Attributes:
+        draft: what is typed and not sent yet.
+        editing: the draft replaces the last prompt.
+        notice: how the engine ended over it; None while all is well.
     """
 
-    EMPTY = "empty"
-    ASKING = "asking"
-    LOADING = "loading"
-    READY = "ready"
-    UNLOADING = "unloading"
-
-
-@dataclass(slots=True)
-class Loaded:
-    """The engine that is loading or ready: its thread, who answers, and what it said about itself."""
-
-    thread: ChatThread
-    target: ChatTarget | None = None
-    ready: ChatReady | None = None
-    words: str = ""
-    cancelled: set[str] = field(default_factory=set)
+    draft: str = ""
+    editing: bool = False
+    notice: Outcome | None = None
 
 
 class Chats(QObject):
-    """One engine at a time, and a conversation for each choice.
+    """One model at a time with its guests, and a conversation for each choice.
 
     Attributes:
         choice: whom to talk to; None while there is nobody.
-        mode: who answers: base, tuned, or both side by side.
+        guests: who answers beside it.
+        silent: those who are there and do not answer the next question, by the names of `voices`.
         sampling: how answers are made.
         models: the base models on this computer, as far as anybody has looked.
         cost: what loading the choice takes; None while unknown.
@@ -71,21 +63,27 @@ class Chats(QObject):
         self._desk = desk
         self.results: ResultRuns = results_of(desk)
         self.choice: ChatChoice | None = None
-        self.mode: Mode = "both"
+        self.silent: set[str] = set()
         self.sampling = SamplingChoice()
         self.cost: ChatCost | None = None
         self.problems: tuple[Problem, ...] = ()
-        self.make_session: Callable[[ChatTarget], ChatSession] = ChatSession
+        self.engine = ChatEngine(self)
+        for signal, slot in (
+            (self.engine.targeted, self._targeted),
+            (self.engine.refused, self._refused),
+            (self.engine.updated, self._updated),
+        ):
+            signal.connect(slot)
+        self.engine.gone.connect(self.changed)
         self._is_asking = False
         self._unsent = ""
-        self._loaded: Loaded | None = None
-        self._leaving: ChatThread | None = None
-        self._wanted = False
         self._costing: Task | None = None
         self.models: tuple[InstalledModel, ...] = ()
         self._listing: Task | None = None
-        self._conversations: dict[ChatChoice, Conversation] = {}
-        self._nobody = Conversation()
+        self._conversations: dict[ChatChoice, Talk] = {}
+        self._nobody = Talk()
+        self.guests = Guests(self._target, self)
+        self.guests.changed.connect(self._guests_changed)
         self.results.changed.connect(self._runs_changed)
         self._runs_changed()
 
@@ -96,37 +94,71 @@ class Chats(QObject):
         if choice == self.choice:
             return
         self.unload()
+        self.guests.dismiss_all()
         self.choice, self.problems, self.cost = choice, (), None
+        self.silent.clear()
         self._find_cost()
         self.changed.emit()
 
-    def choose_mode(self, mode: Mode) -> None:
-        """Lets others answer the next question."""
-        self.mode = mode
+    def invite(self, choice: ChatChoice) -> None:
+        """Lets somebody answer beside the present one; of those who would be too many the first one falls silent."""
+        self.guests.invite(choice)
+        while len(self.asked) > MOST_VOICES:
+            self.silent.add(next(iter(self.asked)))
+        self.changed.emit()
+
+    def dismiss(self, guest: Guest) -> None:
+        """Lets a guest go; what it has not answered stays unanswered."""
+        moved = [reply for reply in self.conversation.open_replies() if reply.voice == guest.key]
+        for reply in moved:
+            self._cancel(reply)
+            reply.ended, reply.request = "cancelled", ""
+        self.guests.dismiss(guest)
+        self.moved.emit(moved)
+
+    def _guests_changed(self) -> None:
+        self._ask_waiting()
+        self.changed.emit()
+
+    def let_answer(self, voice: str, *, answers: bool) -> None:
+        """Lets one of the `voices` answer the next question or not; one of them always does."""
+        if answers and len(self.asked) < MOST_VOICES:
+            self.silent.discard(voice)
+        elif not answers and set(self.asked) != {voice}:
+            self.silent.add(voice)
         self.changed.emit()
 
     @property
-    def variants(self) -> tuple[Variant, ...]:
-        """Who can be asked, as far as is known."""
-        if self._loaded is not None and self._loaded.target is not None:
-            return self._loaded.target.variants
-        if self.cost is not None:
-            return self.cost.variants
-        return ("base",) if self.choice is not None and self.choice.kind == "model" else BOTH
+    def voices(self) -> dict[str, str]:
+        """Who can be asked, as far as is known, with titles; those of base and tuned model are empty."""
+        target = self._target()
+        if target is not None:
+            names: tuple[str, ...] = target.variants
+        else:
+            names = (BASE,) if self.choice is not None and self.choice.kind == "model" else (BASE, TUNED)
+        guests = {guest.key: guest.title for guest in self.guests.answering}
+        own = target.title if target is not None and len(names) == 1 and guests else ""
+        return {**dict.fromkeys(names, own), **guests}
 
     @property
-    def asked(self) -> tuple[Variant, ...]:
-        """Who answers the next question: the mode, as far as it is possible here."""
-        wanted: tuple[Variant, ...] = BOTH if self.mode == "both" else (self.mode,)
-        possible = self.variants
-        return tuple(variant for variant in wanted if variant in possible) or possible[:1]
+    def asked(self) -> dict[str, str]:
+        """Who answers the next question, with titles."""
+        voices = self.voices
+        asked = {name: title for name, title in voices.items() if name not in self.silent}
+        return asked or dict(list(voices.items())[:1])
+
+    def _target(self) -> ChatTarget | None:
+        """What is loaded, or would be, as far as is known."""
+        if self.loaded is not None and self.loaded.target is not None:
+            return self.loaded.target
+        return self.cost.target if self.cost is not None else None
 
     @property
-    def conversation(self) -> Conversation:
+    def conversation(self) -> Talk:
         """The one with the present choice."""
         if self.choice is None:
             return self._nobody
-        fresh = Conversation(title=self.choice.name, plain=self.choice.kind == "model")
+        fresh = Talk(title=self.choice.name, target=str(self.choice.path), plain=self.choice.kind == "model")
         return self._conversations.setdefault(self.choice, fresh)
 
     @property
@@ -135,7 +167,7 @@ class Chats(QObject):
         return self.cost.prompts if self.cost is not None else ()
 
     def _runs_changed(self) -> None:
-        gone = self.choice is not None and self.choice.kind == "run" and self.results.find(self.choice.path) is None
+        gone = self.choice is not None and self.choice.kind == "run" and not self._is_there(self.choice)
         if self.choice is None or (gone and self.phase is Phase.EMPTY and not self.conversation.turns):
             preferred = self.results.preferred()
             if preferred is not None:
@@ -144,6 +176,11 @@ class Chats(QObject):
                 self.choice = self.cost = None
             self._choose_model()
         self.changed.emit()
+
+    def _is_there(self, choice: ChatChoice) -> bool:
+        if choice.step:
+            return choice.step in self.results.states.get(choice.path, ())
+        return self.results.find(choice.path) is not None
 
     def _choose_model(self) -> None:
         """Without any run there may still be a model to talk to."""
@@ -181,11 +218,12 @@ class Chats(QObject):
 
     def _cost_known(self, cost: ChatCost) -> None:
         self._costing, self.cost = None, cost
+        self.conversation.plain = len(cost.voices) == 1
         self.changed.emit()
 
     def _cost_unknown(self, failure: Exception) -> None:
         self._costing = None
-        self.problems = _problems(failure)
+        self.problems = problems_of(failure)
         self.changed.emit()
 
     # --- the engine's life
@@ -193,20 +231,17 @@ class Chats(QObject):
     @property
     def phase(self) -> Phase:
         """Where the engine is in its life."""
-        if self._loaded is not None:
-            return Phase.READY if self._loaded.ready is not None else Phase.LOADING
-        if self._leaving is not None:
-            return Phase.LOADING if self._wanted else Phase.UNLOADING
-        return Phase.ASKING if self._is_asking else Phase.EMPTY
+        phase = self.engine.phase
+        return Phase.ASKING if phase is Phase.EMPTY and self._is_asking else phase
 
     @property
     def loaded(self) -> Loaded | None:
         """The engine that is loading or ready."""
-        return self._loaded
+        return self.engine.loaded
 
     def load(self, *, beside_training: bool = False) -> None:
         """Loads the choice; with a training under way only when the user has agreed (``beside_training``)."""
-        if self.choice is None or self._loaded is not None:
+        if self.choice is None or self.loaded is not None:
             return
         if self._desk.runs.live_count and not beside_training:
             self._is_asking = True
@@ -216,27 +251,11 @@ class Chats(QObject):
             return
         self._is_asking, self.problems = False, ()
         self.conversation.notice = None
-        if self._leaving is not None:  # never two at once
-            self._wanted = True
-        else:
-            self._launch(self.choice)
+        self.engine.load(self.choice)
         if self._unsent:
             text, self._unsent = self._unsent, ""
             self.send(text)
         self.changed.emit()
-
-    def _launch(self, choice: ChatChoice) -> None:
-        self._wanted = False
-        thread = ChatThread(lambda: find_target(choice), self.make_session)
-        self._loaded = Loaded(thread)
-        for signal, slot in (
-            (thread.targeted, self._targeted),
-            (thread.refused, self._refused),
-            (thread.updated, self._updated),
-        ):
-            signal.connect(_while_loaded(self, thread, slot), Qt.ConnectionType.QueuedConnection)
-        thread.finished.connect(lambda: self._finished(thread), Qt.ConnectionType.QueuedConnection)
-        thread.start()
 
     def load_anyway(self) -> None:
         """The user has agreed to load beside a training."""
@@ -251,34 +270,24 @@ class Chats(QObject):
 
     def unload(self) -> None:
         """Ends the engine, which gives all its memory back; what it had not answered is over."""
-        self._wanted = False
         self.not_now()
-        if self._loaded is not None:
-            thread, self._loaded = self._loaded.thread, None
+        if self.engine.leave():
             self._close_replies("cancelled")
-            self._leaving = thread if not thread.isFinished() else None
-            thread.leave()
+            self.guests.part()
         self.changed.emit()
 
     def _targeted(self, target: ChatTarget) -> None:
-        assert self._loaded is not None
-        self._loaded.target = target
+        assert self.loaded is not None
         self.conversation.title = target.title
+        self.guests.welcome(self.loaded.thread)
         self._ask_waiting()
         self.changed.emit()
 
     def _refused(self, failure: Exception) -> None:
-        self._loaded = None
-        self.problems = _problems(failure)
+        self.guests.part()
+        self.problems = problems_of(failure)
         self._close_replies("failed", self.problems[0].message, self.problems[0].advice)
         self.changed.emit()
-
-    def _finished(self, thread: ChatThread) -> None:
-        if self._leaving is thread:
-            self._leaving = None
-            if self._wanted and self.choice is not None:
-                self._launch(self.choice)
-            self.changed.emit()
 
     def _updated(self, updates: list[ChatUpdate]) -> None:
         moved: list[Reply] = []
@@ -290,16 +299,24 @@ class Chats(QObject):
                         reply.add(update)
                     else:
                         reply.end(update)
+                        self._explain(reply)
                     moved.append(reply)
             else:
                 self._told(update)
         if moved:
             self.moved.emit(list({id(reply): reply for reply in moved}.values()))
 
-    def _told(self, update: PhaseStarted | ChatReady | Notice | Outcome) -> None:
-        loaded = self._loaded
+    def _explain(self, reply: Reply) -> None:
+        """What stands against a guest says more than the engine, which only misses it."""
+        guest = next((guest for guest in self.guests.all if guest.key == reply.voice), None)
+        if guest is not None and guest.problems and reply.ended == "failed":
+            reply.message, reply.hint = guest.problems[0].message, guest.problems[0].advice
+
+    def _told(self, update: PhaseStarted | ChatReady | ChatVoice | Notice | Outcome) -> None:
+        loaded = self.loaded
         if isinstance(update, Outcome):
-            self._loaded = None
+            self.engine.loaded = None
+            self.guests.part()
             self.conversation.notice = update
             for reply in self.conversation.replies():
                 if reply.ended == "failed" and reply.message == update.message:
@@ -309,6 +326,9 @@ class Chats(QObject):
             loaded.ready = update
         elif loaded is not None and isinstance(update, PhaseStarted):
             loaded.words = update.message
+        elif isinstance(update, ChatVoice):
+            self.guests.tell(update)
+            self._ask_waiting()
         elif isinstance(update, Notice):
             self._desk.warn(update.message)
         self.changed.emit()
@@ -320,7 +340,7 @@ class Chats(QObject):
         if not text.strip() or self.choice is None or self.conversation.is_open:
             return
         conversation = self.conversation
-        if self._loaded is None and not self._wanted:
+        if self.loaded is None and self.engine.wanted is None:
             self._unsent = text
             conversation.draft = ""
             self.load()
@@ -339,7 +359,7 @@ class Chats(QObject):
         if not conversation.turns or conversation.is_open:
             return
         turn = conversation.turns[-1]
-        if self._loaded is None:
+        if self.loaded is None:
             conversation.turns.pop()
             self.send(turn.prompt)
             return
@@ -362,18 +382,23 @@ class Chats(QObject):
 
     def cancel(self) -> None:
         """Ends every answer that is waited for."""
-        loaded, moved = self._loaded, []
+        moved = []
         for reply in list(self.conversation.open_replies()):
-            if loaded is not None and reply.request:
-                try:
-                    loaded.thread.cancel(reply.request)
-                except OSError as failure:
-                    self._desk.complain(str(failure))
-            else:
+            if not self._cancel(reply):
                 reply.ended = "cancelled"
                 moved.append(reply)
         self.moved.emit(moved)
         self.changed.emit()
+
+    def _cancel(self, reply: Reply) -> bool:
+        """Tells the engine to end an answer; False where it has not been asked for one."""
+        if self.loaded is None or not reply.request:
+            return False
+        try:
+            self.loaded.thread.cancel(reply.request)
+        except OSError as failure:
+            self._desk.complain(str(failure))
+        return True
 
     def begin_anew(self) -> Callable[[], None]:
         """Begins a new conversation under the same system prompt; what is returned brings the old one back."""
@@ -382,33 +407,57 @@ class Chats(QObject):
         for reply in old.open_replies():  # its end will not be heard any more
             reply.ended, reply.request = "cancelled", ""
 
-        def take(conversation: Conversation) -> None:
+        def take(conversation: Talk) -> None:
             if choice is not None:
                 self._conversations[choice] = conversation
                 self.changed.emit()
 
-        take(Conversation(title=old.title, plain=old.plain, system=old.system))
+        take(Talk(title=old.title, target=old.target, plain=old.plain, system=old.system))
         return lambda: take(old)
+
+    def open_conversation(self, kept: Conversation) -> Callable[[], None]:
+        """Goes on with a conversation that was saved, with the present choice; what is returned brings the old back."""
+        bring_back = self.begin_anew()
+        talk = self.conversation
+        talk.system, talk.turns, talk.began = kept.system, kept.turns, kept.began
+        self.changed.emit()
+        return bring_back
 
     def _open_replies(self, turn: Turn) -> None:
         seed = self.sampling.seed if self.sampling.fixed_seed else random.randrange(_SEEDS)  # noqa: S311 (no secret)
-        turn.replies = {variant: Reply(variant, seed=seed) for variant in self.asked}
+        self.conversation.open_turn(turn, self.asked, seed)
         self._ask_waiting()
 
     def _ask_waiting(self) -> None:
-        """Hands over every question that the engine has not been told yet."""
-        loaded, conversation = self._loaded, self.conversation
+        """Hands over every question that the engine has not been told yet; a guest's waits until it is seated."""
+        loaded, conversation = self.loaded, self.conversation
         if loaded is None or loaded.target is None:
             return
+        seated = {guest.key: guest.voice for guest in self.guests.all}
         for index, turn in enumerate(conversation.turns):
-            for variant, reply in turn.replies.items():
+            for name, reply in turn.replies.items():
                 if not reply.is_open or reply.request:
                     continue
-                messages = conversation.messages(variant, index)
+                voice = seated.get(name, "") if name.startswith("guest-") else name
+                if not voice:
+                    self._wait_for(name, reply)
+                    continue
+                messages = conversation.messages(name, index)
                 try:
-                    reply.request = loaded.thread.ask(messages, variant, self.sampling.sampling(reply.seed))
+                    reply.request = loaded.thread.ask(messages, voice, self.sampling.sampling(reply.seed))
                 except UserError as failure:
                     reply.fail(failure.problems[0].message, failure.problems[0].advice)
+
+    def _wait_for(self, name: str, reply: Reply) -> None:
+        """A guest that will not come leaves its question unanswered."""
+        guest = next((guest for guest in self.guests.all if guest.key == name), None)
+        if guest is None:
+            reply.ended = "cancelled"
+        elif guest.problems:
+            reply.fail(guest.problems[0].message, guest.problems[0].advice)
+        else:
+            return
+        self.moved.emit([reply])
 
     def _close_replies(self, how: str, message: str = "", hint: str = "") -> None:
         moved = list(self.conversation.open_replies())
@@ -427,22 +476,3 @@ def chats_of(desk: Desk) -> Chats:
     if not isinstance(found, Chats):
         found = desk.memory["chats"] = Chats(desk)
     return found
-
-
-def _while_loaded(chats: Chats, thread: ChatThread, slot: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What a thread says counts only as long as it is the one that is loaded."""
-
-    def hear(value: Any) -> None:
-        if chats.loaded is not None and chats.loaded.thread is thread:
-            slot(value)
-
-    return hear
-
-
-def _problems(failure: Exception) -> tuple[Problem, ...]:
-    if isinstance(failure, UserError):
-        return failure.problems
-    if isinstance(failure, OSError):
-        words = f"The disk refused: {failure.strerror or failure}."
-        return (error(str(failure.filename or ""), words, "Check the data folder and its disk."),)
-    raise failure

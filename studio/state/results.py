@@ -1,6 +1,6 @@
-"""The runs that have a result: what can be exported and talked to. Looked for in the background, shared by pages."""
+"""The runs that have a result or saved states: what can be exported and talked to. Shared by pages."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class ResultRuns(QObject):
 
     Attributes:
         all: what is known.
+        states: the steps at which a run is saved, by the run's folder; also of runs that have no result (yet).
         known: whether anybody has looked yet.
         changed: `all` is another one, or is known for the first time.
     """
@@ -46,6 +47,7 @@ class ResultRuns(QObject):
         super().__init__()
         self._desk = desk
         self.all: tuple[ResultRun, ...] = ()
+        self.states: Mapping[Path, tuple[int, ...]] = {}
         self.known = False
         self._task: Task | None = None
         self._stale = False
@@ -65,7 +67,7 @@ class ResultRuns(QObject):
         runs = self._desk.runs.all
         known = self._desk.runs.known
         self._task = start_task(
-            lambda _report: (_with_result(runs, own), known),
+            lambda _report: (_with_result(runs, own), _with_states(runs, own), known),
             on_done=self._took,
             on_failed=self._not_listed,
             parent=self,
@@ -81,11 +83,11 @@ class ResultRuns(QObject):
         shown = self.find(current.folder.path) if current is not None else None
         return shown or (self.all[0] if self.all else None)
 
-    def _took(self, found: tuple[tuple[ResultRun, ...], bool]) -> None:
+    def _took(self, found: tuple[tuple[ResultRun, ...], Mapping[Path, tuple[int, ...]], bool]) -> None:
         self._task = None
-        runs, known = found
-        is_news = runs != self.all or known != self.known
-        self.all, self.known = runs, known or bool(runs)
+        runs, states, known = found
+        is_news = runs != self.all or states != self.states or known != self.known
+        self.all, self.states, self.known = runs, states, known or bool(runs)
         if is_news:
             self.changed.emit()
         if self._stale:
@@ -120,3 +122,15 @@ def _with_result(runs: tuple[RunSummary, ...], own: Iterable[Path]) -> tuple[Res
             continue  # without a result, or just being moved away
         found.append(ResultRun(run, size))
     return tuple(sorted(found, key=lambda run: run.summary.created, reverse=True))
+
+
+def _with_states(runs: tuple[RunSummary, ...], own: Iterable[Path]) -> Mapping[Path, tuple[int, ...]]:
+    """The steps at which runs are saved, oldest first; runs without any are left out."""
+    from core.runs.saved_states import list_checkpoints, step_of
+
+    found = {}
+    for path in dict.fromkeys((*own, *(run.path for run in runs if run.status != "damaged"))):
+        steps = tuple(step_of(state) for state in list_checkpoints(RunFolder(path).checkpoints))
+        if steps:
+            found[path] = steps
+    return found

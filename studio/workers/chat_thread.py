@@ -1,4 +1,4 @@
-"""The thread that talks to one chat's engine: starts it, hears it thirty times a second, and ends it."""
+"""The thread that talks to a chat's engines: starts them, hears them thirty times a second, and ends them."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,15 +7,15 @@ from PySide6.QtCore import QThread, Signal
 
 from core.data.types import Message
 from core.errors import UserError
-from core.events.types import Variant
 from core.runs.chat import ChatSampling, ChatSession, ChatUpdate
+from core.runs.panel import Panel
 from core.runs.targets import ChatTarget
 
 POLL_SECONDS = 1 / 30
 
 
 class ChatThread(QThread):
-    """A QThread around a `ChatSession`. It keeps itself alive until its engine has ended.
+    """A QThread around a `Panel`. It keeps itself alive until its engines have ended.
 
     Questions may be put as soon as `targeted` was emitted, before the model is loaded.
 
@@ -24,7 +24,7 @@ class ChatThread(QThread):
         refused: the exception with which it could not (a `UserError` or `OSError`); the thread ends after it.
         updated: a list of `ChatUpdate`, in their order; the last of all is the `Outcome`.
         troubled: a sentence about something that passes, such as a log that cannot be read right now.
-        session: None until `targeted`.
+        panel: None until `targeted`.
         closing: somebody wants it to end.
     """
 
@@ -38,7 +38,7 @@ class ChatThread(QThread):
         super().__init__(None)
         self._find, self._make = find, make
         self._leave = threading.Event()
-        self.session: ChatSession | None = None
+        self.panel: Panel | None = None
         _alive.add(self)
         self.finished.connect(self._forget)
 
@@ -50,48 +50,48 @@ class ChatThread(QThread):
     def run(self) -> None:
         """The thread: find, load, listen until it is over, and leave no process behind."""
         try:
-            session = self._make(self._find())
+            panel = Panel(self._find(), make=self._make)
             if self._leave.is_set():
                 return
-            session.start()
+            panel.start()
         except (UserError, OSError) as failure:
             self.refused.emit(failure)
             return
-        self.session = session
-        self.targeted.emit(session.target)
+        self.panel = panel
+        self.targeted.emit(panel.target)
         try:
-            while not self._leave.is_set() and session.outcome is None:
-                self._poll(session)
+            while not self._leave.is_set() and panel.outcome is None:
+                self._poll(panel)
                 self._leave.wait(POLL_SECONDS)
         finally:
-            session.close()
+            panel.close()
 
-    def _poll(self, session: ChatSession) -> None:
+    def _poll(self, panel: Panel) -> None:
         try:
-            updates: list[ChatUpdate] = session.poll()
+            updates: list[ChatUpdate] = panel.poll()
         except OSError as failure:
-            self.troubled.emit(f"{session.log}: {failure.strerror or failure}")
+            self.troubled.emit(f"{panel.log}: {failure.strerror or failure}")
             return
         if updates:
             self.updated.emit(updates)
 
-    def ask(self, messages: Sequence[Message], variant: Variant, sampling: ChatSampling) -> str:
-        """Puts a question; see `ChatSession.ask`.
+    def ask(self, messages: Sequence[Message], voice: str, sampling: ChatSampling) -> str:
+        """Puts a question; see `Panel.ask`.
 
         Raises:
             UserError: it cannot be asked.
         """
-        assert self.session is not None, "questions come after “targeted”"
-        return self.session.ask(messages, variant, sampling)
+        assert self.panel is not None, "questions come after “targeted”"
+        return self.panel.ask(messages, voice, sampling)
 
     def cancel(self, request: str) -> None:
-        """Ends one answer; see `ChatSession.cancel`.
+        """Ends one answer; see `Panel.cancel`.
 
         Raises:
             OSError: the wish cannot be written down.
         """
-        if self.session is not None:
-            self.session.cancel(request)
+        if self.panel is not None:
+            self.panel.cancel(request)
 
     def leave(self) -> None:
         """Ends the engine, in the background."""

@@ -42,6 +42,7 @@ class Engine:
         self.tail = RequestTail(folder.chat_requests)
         self.cancelled: set[str] = set()
         self.waiting: deque[Ask] = deque()
+        self.voices = {"base", "tuned"}
 
     def begin(self) -> None:
         self.events.emit(Hello(PROTOCOL_VERSION, "0", "chat", os.getpid(), "3"))
@@ -63,6 +64,7 @@ class Engine:
         if "foreign" in voice.adapter:
             self.events.emit(ChatVoice(voice.name, "refused", 0.1, 0, "It is of another model.", "Choose another one."))
         else:
+            self.voices.add(voice.name)
             self.events.emit(ChatVoice(voice.name, "ready", 0.2, 1000))
 
     def serve(self) -> None:
@@ -75,6 +77,10 @@ class Engine:
         self.events.emit(Completed(0, 1.0, "The chat was closed.", {}))
 
     def repeat(self, ask: Ask) -> None:
+        if ask.voice not in self.voices:
+            message = f"“{ask.voice}” cannot be asked here."
+            self.events.emit(ChatAnswer(ask.request, ask.voice, "", "failed", message=message, hint="Ask another."))
+            return
         words = ask.messages[-1].content.split()
         said = ""
         for count, word in enumerate(words, 1):

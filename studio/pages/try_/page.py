@@ -6,7 +6,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QWidget
 
-from core.paths import write_atomic
+from core.errors import UserError
+from core.runs.conversation import Conversation, read_conversation
 from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.page import Page
@@ -38,11 +39,13 @@ class TryPage(Page):
         self.chats = chats_of(desk)
         self._new = button(tr("New conversation"), self._begin_anew, icon_name="plus", name="new-conversation")
         self._save = button(tr("Save…"), self._choose_file, icon_name="save", name="save-conversation")
+        self._open = button(tr("Open…"), self._choose_saved, icon_name="folder-open", name="open-conversation")
+        self._open.setToolTip(tr("Go on with a conversation that was saved as JSON."))
         self._sampling_button = button(
             tr("Sampling"), self._turn_sampling, icon_name="sliders-horizontal", name="turn-sampling"
         )
         self._sampling_button.setCheckable(True)
-        for item in (self._new, self._save, self._sampling_button):
+        for item in (self._new, self._open, self._save, self._sampling_button):
             self.head.addWidget(item)
         self._content = QWidget()
         self._side_card = SamplingCard(self.chats)
@@ -81,12 +84,13 @@ class TryPage(Page):
 
     def _refresh(self, _replies: object = None) -> None:
         chats = self.chats
-        has_somebody = chats.choice is not None or bool(chats.results.all) or bool(chats.models)
+        results = chats.results
+        has_somebody = chats.choice is not None or bool(results.all or results.states or chats.models)
         self._content.setVisible(has_somebody)
         self._empty.setVisible(not has_somebody and chats.results.known)
         for item in (self._new, self._save):
             item.setEnabled(bool(chats.conversation.turns))
-        for item in (self._new, self._save, self._sampling_button):
+        for item in (self._new, self._open, self._save, self._sampling_button):
             item.setVisible(has_somebody)
 
     def _turn_sampling(self) -> None:
@@ -136,15 +140,37 @@ class TryPage(Page):
     def save(self, path: Path) -> None:
         """Writes the conversation as JSON or, under any other ending, as Markdown."""
         conversation = self.chats.conversation
-        text = conversation.as_json() if path.suffix == ".json" else conversation.as_markdown()
         start_task(
-            lambda _report: write_atomic(path, text),
+            lambda _report: conversation.save(path),
             on_done=lambda _nothing: self.desk.tell(tr("The conversation has been saved."), str(path)),
             on_failed=lambda failure: self.desk.complain(
                 tr("The conversation could not be saved: {reason}.", reason=str(failure)), str(path)
             ),
             parent=self,
         )
+
+    def _choose_saved(self) -> None:
+        filters = tr("JSON (*.json)")
+        name, _ = QFileDialog.getOpenFileName(self, tr("Open a conversation"), str(Path.home()), filters)
+        if name:
+            self.open(Path(name))
+
+    def open(self, path: Path) -> None:
+        """Goes on with a saved conversation, with whoever is chosen now."""
+        start_task(
+            lambda _report: read_conversation(path), on_done=self._opened, on_failed=self._not_opened, parent=self
+        )
+
+    def _opened(self, kept: Conversation) -> None:
+        bring_back = self.chats.open_conversation(kept)
+        words = tr("A conversation with {name} was opened; whoever is chosen now goes on with it.", name=kept.title)
+        self.desk.tell(words, actions=(Action(tr("Bring the old one back"), bring_back),))
+        self.prompt.field.setFocus()
+
+    def _not_opened(self, failure: Exception) -> None:
+        if not isinstance(failure, UserError):
+            raise failure
+        self.desk.show_problems(failure.problems)
 
 
 def _side(card: QWidget) -> QScrollArea:

@@ -7,18 +7,19 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QVBoxLayout
 
 from core.errors import error
-from core.events.types import ChatEnd, Variant
+from core.events.types import ChatEnd
+from core.runs.conversation import Reply
 from core.units import format_duration
 from studio.look import tokens
 from studio.pages.try_.flowing_text import FlowingText
-from studio.state.conversation import Reply
-from studio.widgets.basics import ProblemNote, label, row, tool_button
+from studio.pages.try_.voice_bar import voice_title
+from studio.widgets.basics import Elided, ProblemNote, label, row, tool_button
 from studio.words import tr
 
 
-def variant_title(variant: Variant, *, plain: bool) -> str:
-    """What the page calls a variant; a ``plain`` model is no variant of another one."""
-    return tr("Model") if plain else {"base": tr("Base"), "tuned": tr("Tuned")}[variant]
+def reply_title(reply: Reply, *, plain: bool) -> str:
+    """What the page calls whoever gave an answer; a ``plain`` model is no variant of another one."""
+    return reply.title or (tr("Model") if plain else voice_title(reply.voice))
 
 
 class ReplyView(QFrame):
@@ -28,9 +29,9 @@ class ReplyView(QFrame):
         super().__init__()
         self.reply = reply
         self.setProperty("role", "card")
-        self.setObjectName(f"reply-{reply.variant}")
+        self.setObjectName(f"reply-{reply.voice}")
         self.text = FlowingText()
-        title = variant_title(reply.variant, plain=plain)
+        title = reply_title(reply, plain=plain)
         self.text.setAccessibleName(tr("Answer of the model: {variant}", variant=title))
         self._stats = label("", "muted", wrap=True)
         self._stats.setObjectName("stats")
@@ -38,7 +39,9 @@ class ReplyView(QFrame):
         self._again = tool_button("refresh-cw", tr("Answer again"), on_regenerate, name="regenerate")
         self._note: ProblemNote | None = None
         self._is_last = False
-        head = row(label(title, "caption"), None, self._copy, self._again, spacing=0)
+        name = Elided(title, "caption")
+        head = row(name, self._copy, self._again, spacing=0)
+        head.setStretch(0, 1)
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(tokens.SPACE_3, tokens.SPACE_1, tokens.SPACE_2, tokens.SPACE_2)
         self._box.setSpacing(tokens.SPACE_1)

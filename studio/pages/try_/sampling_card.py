@@ -1,4 +1,4 @@
-"""How answers are made: temperature, top-p, length and seed, each with its two sentences."""
+"""How answers are made: temperature, top-p, top-k, repetition, length and seed, each with its two sentences."""
 
 from dataclasses import replace
 
@@ -21,6 +21,12 @@ class SamplingCard(Card):
         self.temperature = NumberSlider(0, 2, whole=False, log=False)
         self.temperature.setObjectName("temperature")
         self.top_p = NumberSlider(0.05, 1, whole=False, log=False)
+        self.top_k = NumberSlider(0, 100, whole=True, log=False)
+        self.top_k.setObjectName("top-k")
+        self.top_k.set_bounds(0, 1_000_000)
+        self.repetition = NumberSlider(1, 2, whole=False, log=False)
+        self.repetition.setObjectName("repetition")
+        self.repetition.set_bounds(0.1, 10)
         self.length = NumberSlider(16, 2048, whole=True, log=True)
         self.length.set_bounds(1, LONGEST_ANSWER)
         self.fixed = Switch(tr("Fixed seed"))
@@ -38,6 +44,16 @@ class SamplingCard(Card):
                 self.top_p,
                 tr("Top-p"),
                 tr("Only the likeliest words that together reach this share are drawn from. 1 leaves none out."),
+            ),
+            (
+                self.top_k,
+                tr("Top-k"),
+                tr("Only so many of the likeliest words are drawn from. 0 leaves none out."),
+            ),
+            (
+                self.repetition,
+                tr("Repetition penalty"),
+                tr("Above 1, words that were there already become less likely. 1 leaves them as they are."),
             ),
             (
                 self.length,
@@ -64,6 +80,8 @@ class SamplingCard(Card):
         now = self._chats.sampling
         self.temperature.set_value(now.temperature)
         self.top_p.set_value(now.top_p)
+        self.top_k.set_value(now.top_k)
+        self.repetition.set_value(now.repetition_penalty)
         self.length.set_value(now.max_new_tokens)
         self.fixed.setChecked(now.fixed_seed)
         self.seed.blockSignals(True)  # noqa: FBT003 (Qt takes no names)
@@ -76,6 +94,8 @@ class SamplingCard(Card):
             self._chats.sampling,
             temperature=round(self.temperature.value(), 3),
             top_p=round(self.top_p.value(), 3),
+            top_k=round(self.top_k.value()),
+            repetition_penalty=round(self.repetition.value(), 3),
             max_new_tokens=round(self.length.value()),
             fixed_seed=self.fixed.isChecked(),
             seed=round(self.seed.value()),

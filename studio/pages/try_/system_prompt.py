@@ -49,7 +49,15 @@ class SystemPrompt(QWidget):
         is_open = self.field.isVisibleTo(self)
         self._turn.setIcon(icon("chevron-down" if is_open else "chevron-right", "muted", 16, 4))
         self._turn.setIconSize(QSize(20, 16))
-        self._first.set_text(" ".join(system.split()) or tr("none"))
+        loaded = self._chats.loaded
+        own = loaded.ready.system if loaded is not None and loaded.ready is not None else ""
+        self.field.setPlaceholderText(
+            tr("None. The model’s template says by itself: {words}", words=own)
+            if own
+            else tr("None: the model answers as its template has it.")
+        )
+        first = tr("the template’s own: {words}", words=own) if own else tr("none")
+        self._first.set_text(" ".join((system or first).split()))
         self._first.setVisible(not is_open)
 
     def _turned(self) -> None:

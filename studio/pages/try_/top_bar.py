@@ -10,10 +10,12 @@ from core.errors import Problem
 from core.units import format_bytes, format_duration
 from studio.look import tokens
 from studio.look.theme import look
-from studio.state.chat_choice import ChatChoice, Mode
-from studio.state.chats import Chats, Phase
+from studio.pages.try_.voice_bar import VoiceBar
+from studio.state.chat_choice import ChatChoice
+from studio.state.chat_engine import Phase
+from studio.state.chats import Chats
 from studio.widgets.basics import Card, IconLabel, ProblemNote, button, column, label, row, tool_button
-from studio.widgets.controls import CalmList, Segments
+from studio.widgets.controls import CalmList
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 
@@ -34,18 +36,16 @@ class TopBar(Card):
         self.picker.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.picker.setMinimumContentsLength(20)
         self.picker.activated.connect(self._picked)
-        self.open = tool_button("folder-open", tr("Open another model’s folder"), self._browse, name="open-model")
-        self.load = button("", self._load_pressed, name="load")
-        self.modes = Segments(
-            [("base", tr("Base")), ("tuned", tr("Tuned")), ("both", tr("Side by side"))],
-            [
-                tr("The model as it was before the training."),
-                tr("The model with what it has learned."),
-                tr("Both answer the same prompt, with the same seed. Only one model is in memory."),
-            ],
-            "mode",
+        self.open = tool_button(
+            "folder-open", tr("Open the folder of an adapter or a model"), self._browse, name="open-model"
         )
-        self.modes.chosen.connect(self._mode_chosen)
+        self.load = button("", self._load_pressed, name="load")
+        self.step = CalmList()
+        self.step.setObjectName("chat-step")
+        self.step.setAccessibleName(tr("Result or checkpoint"))
+        self.step.activated.connect(self._step_picked)
+        self._steps: list[int] = []
+        self.voices = VoiceBar(chats)
         self._state = label("", "muted", wrap=True)
         self._state.setObjectName("chat-state")
         self._mark = IconLabel("circle", "faint")
@@ -54,14 +54,14 @@ class TopBar(Card):
         self._working.setAccessibleName(tr("Loading"))
         self._asking = _AskingNote(chats)
         self._problems = column()
-        first = row(self.picker, self.open, self.load)
+        first = row(self.picker, self.step, self.open, self.load)
         first.setStretch(0, 1)
         state = row(self._mark, self._state)
         state.setStretch(1, 1)
         self._second = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._second.setSpacing(tokens.SPACE_3)
-        self._second.addWidget(self.modes)
-        self._second.addLayout(state, 1)
+        self._second.addWidget(self.voices, 3)
+        self._second.addLayout(state, 2)
         self.add(first)
         self.add(self._second)
         self.add(self._working)
@@ -83,12 +83,6 @@ class TopBar(Card):
         """Shows what is known now."""
         self._list()
         chats, phase = self._chats, self._chats.phase
-        possible = chats.variants
-        for variant in ("base", "tuned"):
-            self.modes.button(variant).setEnabled(variant in possible)
-        self.modes.button("both").setEnabled(len(possible) > 1)
-        self.modes.setVisible(not chats.conversation.plain)
-        self.modes.choose("both" if len(chats.asked) > 1 else chats.asked[0])
         is_on = phase in (Phase.LOADING, Phase.READY)
         self.load.setText(tr("Unload") if is_on else tr("Load"))
         self.load.setToolTip(
@@ -103,10 +97,16 @@ class TopBar(Card):
         self._show_problems()
 
     def _list(self) -> None:
-        chats = self._chats
-        items = [(ChatChoice("run", run.path), tr("Run: {name}", name=run.name)) for run in chats.results.all]
+        chats, results = self._chats, self._chats.results
+        items = [(ChatChoice("run", run.path), tr("Run: {name}", name=run.name)) for run in results.all]
+        with_result = {run.path for run in results.all}
+        items += [
+            (ChatChoice("run", path, steps[-1]), tr("Run without a result: {name}", name=path.name))
+            for path, steps in results.states.items()
+            if path not in with_result
+        ]
         items += [(ChatChoice("model", model.path), tr("Model: {name}", name=model.name)) for model in chats.models]
-        if chats.choice is not None and all(choice != chats.choice for choice, _ in items):
+        if chats.choice is not None and not any(_same(choice, chats.choice) for choice, _ in items):
             items.append((chats.choice, tr("Model: {name}", name=_title(chats.choice.path))))
         if [choice for choice, _ in items] != self._items:
             self._items = [choice for choice, _ in items]
@@ -114,7 +114,25 @@ class TopBar(Card):
             for choice, text in items:
                 self.picker.addItem(text)
                 self.picker.setItemData(self.picker.count() - 1, str(choice.path), Qt.ItemDataRole.ToolTipRole)
-        self.picker.setCurrentIndex(self._items.index(chats.choice) if chats.choice is not None else -1)
+        chosen = chats.choice
+        place = next((i for i, item in enumerate(self._items) if chosen is not None and _same(item, chosen)), -1)
+        self.picker.setCurrentIndex(place)
+        self._list_steps()
+
+    def _list_steps(self) -> None:
+        """The result and the saved states of the run that is chosen."""
+        choice, results = self._chats.choice, self._chats.results
+        steps: list[int] = []
+        if choice is not None and choice.kind == "run":
+            steps = [0] if results.find(choice.path) is not None else []
+            steps += reversed(results.states.get(choice.path, ()))
+        if steps != self._steps:
+            self._steps = steps
+            self.step.clear()
+            self.step.addItems([tr("Step {step}", step=f"{step:,}") if step else tr("Result") for step in steps])
+        if choice is not None and choice.step in steps:
+            self.step.setCurrentIndex(steps.index(choice.step))
+        self.step.setVisible(len(steps) > 1)
 
     def _show_problems(self) -> None:
         wanted = self._chats.problems
@@ -131,8 +149,13 @@ class TopBar(Card):
     def _picked(self, place: int) -> None:
         self._chats.choose(self._items[place])
 
+    def _step_picked(self, place: int) -> None:
+        choice = self._chats.choice
+        if choice is not None:
+            self._chats.choose(ChatChoice("run", choice.path, self._steps[place]))
+
     def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, tr("Folder of a model"), str(Path.home()))
+        chosen = QFileDialog.getExistingDirectory(self, tr("Folder of an adapter or a model"), str(Path.home()))
         if chosen:
             self._chats.choose(ChatChoice("model", Path(chosen)))
 
@@ -141,9 +164,6 @@ class TopBar(Card):
             self._chats.unload()
         else:
             self._chats.load()
-
-    def _mode_chosen(self, mode: Mode) -> None:
-        self._chats.choose_mode(mode)
 
 
 class _Note(ProblemNote):
@@ -216,6 +236,11 @@ def _state(chats: Chats) -> str:
         needed, free = format_bytes(cost.bytes), format_bytes(cost.free_bytes)
         return tr("Not loaded · takes about {needed} of {free} free memory", needed=needed, free=free)
     return tr("Not loaded")
+
+
+def _same(item: ChatChoice, choice: ChatChoice) -> bool:
+    """Whether the list's item stands for a choice; a run's one stands for all of its states."""
+    return (item.kind, item.path) == (choice.kind, choice.path)
 
 
 def _title(path: Path) -> str:

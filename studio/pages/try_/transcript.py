@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from core.runs.conversation import Reply
 from core.runs.outcome import Outcome
 from studio.look import tokens
 from studio.pages.try_.turn_view import TurnView
-from studio.state.chats import Chats, Phase
-from studio.state.conversation import Reply
+from studio.state.chat_engine import Phase
+from studio.state.chats import Chats
 from studio.widgets.basics import IconLabel, LinkLabel, button, column, label, row
 from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr

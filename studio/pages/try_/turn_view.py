@@ -5,10 +5,10 @@ from collections.abc import Callable
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
+from core.runs.conversation import Turn
 from studio.look import tokens
 from studio.pages.try_.flowing_text import FlowingText
 from studio.pages.try_.reply_view import ReplyView
-from studio.state.conversation import Turn
 from studio.widgets.basics import tool_button
 from studio.words import tr
 

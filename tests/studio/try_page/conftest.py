@@ -33,7 +33,7 @@ def page(qtbot: Any, desk: Any) -> Iterator[Callable[..., Any]]:
         qtbot.addWidget(made)
         chats = made.chats
         if fake:
-            chats.make_session = lambda target: ChatSession(target, command=command)
+            chats.engine.make_session = lambda target: ChatSession(target, command=command)
         made.resize(1112, 740)
         made.show()
         made.shown()

@@ -19,7 +19,7 @@ from core.runs.process_record import living_process
 from studio.pages.try_.flowing_text import FlowingText
 from studio.pages.try_.reply_view import ReplyView
 from studio.state.chat_choice import ChatChoice
-from studio.state.chats import Phase
+from studio.state.chat_engine import Phase
 from tests.studio.finished_run import finished_run
 
 WAIT_MS = 60_000
@@ -49,9 +49,9 @@ def settle(qtbot: Any, page: Any) -> None:
 
 
 def answers(page: Any) -> list[tuple[str, str]]:
-    """Variant and text of every answer on the screen, top to bottom."""
+    """Voice and text of every answer on the screen, top to bottom."""
     views = [view for view in page.findChildren(ReplyView) if view.isVisibleTo(page)]
-    return [(view.reply.variant, view.text.toPlainText()) for view in views]
+    return [(view.reply.voice, view.text.toPlainText()) for view in views]
 
 
 def words(page: Any) -> str:
@@ -61,7 +61,7 @@ def words(page: Any) -> str:
 
 def engine(page: Any) -> Any:
     """The process that answers."""
-    record = living_process(page.chats.loaded.thread.session._supervisor.folder)
+    record = living_process(page.chats.loaded.thread.panel.session._supervisor.folder)
     assert record is not None
     return record
 
@@ -98,16 +98,17 @@ def test_a_question_loads_the_model_and_both_answer_side_by_side(
 def test_only_the_chosen_one_answers_and_hears_its_own_past(qtbot: Any, desk: Any, page: Make, starter: Path) -> None:
     finished_run(starter)
     made = page()
-    click(qtbot, made, "mode-tuned")
+    click(qtbot, made, "voice-base")
     ask(qtbot, made, "first")
     settle(qtbot, made)
-    click(qtbot, made, "mode-base")
+    click(qtbot, made, "voice-base")
+    click(qtbot, made, "voice-tuned")
     ask(qtbot, made, "second")
     settle(qtbot, made)
     assert answers(made) == [("tuned", "first"), ("base", "second")]
-    sent = made.chats.loaded.thread.session._supervisor.folder.chat_requests.read_text("utf-8").splitlines()
+    sent = made.chats.loaded.thread.panel.session._supervisor.folder.chat_requests.read_text("utf-8").splitlines()
     asked = [json.loads(line)["ask"] for line in sent]
-    assert [item["variant"] for item in asked] == ["tuned", "base"]
+    assert [item["voice"] for item in asked] == ["tuned", "base"]
     assert [message["content"] for message in asked[1]["messages"]] == ["first", "first", "second"]
 
 
@@ -121,10 +122,10 @@ def test_settings_and_system_prompt_go_along(qtbot: Any, desk: Any, page: Make, 
     click(qtbot, made, "turn-system")
     system = made.findChild(QPlainTextEdit, "system-prompt")
     qtbot.keyClicks(system, "Be brief.")
-    click(qtbot, made, "mode-base")
+    click(qtbot, made, "voice-tuned")
     ask(qtbot, made, "hello")
     settle(qtbot, made)
-    sent = made.chats.loaded.thread.session._supervisor.folder.chat_requests.read_text("utf-8")
+    sent = made.chats.loaded.thread.panel.session._supervisor.folder.chat_requests.read_text("utf-8")
     asked = json.loads(sent)["ask"]
     assert asked["sampling"]["temperature"] == 0.25
     assert asked["sampling"]["seed"] == 42
@@ -183,13 +184,13 @@ def test_stop_ends_both_answers_and_keeps_what_was_said(qtbot: Any, desk: Any, p
 def test_the_last_prompt_can_be_asked_again_and_changed(qtbot: Any, desk: Any, page: Make, starter: Path) -> None:
     finished_run(starter)
     made = page()
-    click(qtbot, made, "mode-tuned")
+    click(qtbot, made, "voice-base")
     ask(qtbot, made, "first")
     settle(qtbot, made)
     ask(qtbot, made, "second")
     settle(qtbot, made)
     before = made.chats.conversation.turns[-1].replies["tuned"]
-    click(qtbot, made, "mode-both")
+    click(qtbot, made, "voice-base")
     click(qtbot, made, "regenerate")
     settle(qtbot, made)
     turn = made.chats.conversation.turns[-1]
@@ -332,7 +333,7 @@ def test_each_choice_keeps_its_conversation_and_only_one_is_loaded(
     assert made.chats.choice == ChatChoice("model", starter_home / "models" / "starter")
     assert answers(made) == []
     qtbot.waitUntil(lambda: not first.alive, timeout=WAIT_MS)
-    assert not made.findChild(QAbstractButton, "mode-both").isVisibleTo(made)
+    assert not made.findChild(QAbstractButton, "voice-base").isVisibleTo(made)
     made.chats.choose(ChatChoice("run", run.path))
     settle(qtbot, made)
     assert [text for _, text in answers(made)] == ["to the run"] * 2
