@@ -93,6 +93,7 @@ class Camera:
     def set_up(self) -> None:
         """The state that all pictures share: a finished run that is shown, asked and exported."""
         from core.runs.history import list_runs
+        from studio.state.chat_choice import ChatChoice
         from studio.state.chats import chats_of
         from studio.state.exports import exports_of
         from studio.state.runs import spec_of
@@ -114,6 +115,8 @@ class Camera:
         self.studio.window.show_page("try")
         self.rest()
         chats.sampling = replace(chats.sampling, max_new_tokens=_ANSWER_TOKENS, temperature=0.0)
+        other = newest["devils-dictionary-r4"]
+        chats.invite(ChatChoice("run", other.path))
         chats.load()
         self.wait(lambda: chats.phase.value == "ready", "loading the model")
         chats.send(PROMPTS[0])

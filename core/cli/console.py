@@ -95,6 +95,12 @@ class Console:
         for text in texts:
             self.line(text)
 
+    def piece(self, text: str) -> None:
+        """A part of a line for people, as it comes."""
+        if not self.json:
+            self._wipe()
+            self._write(self._out, text)
+
     def paragraph(self, text: str, indent: str = "", first: str | None = None) -> None:
         """A text broken into lines; ``first`` begins the first one instead of ``indent``."""
         start = indent if first is None else first

@@ -100,7 +100,8 @@ class Respondent:
         """
         found = self.manners.get(voice)
         if found is None:
-            message = f"“{voice}” cannot be asked here: only {' and '.join(self.manners)} are loaded."
+            there = " and ".join(self.manners)
+            message = f"“{voice}” cannot be asked here, where only {there} can."
             raise UserError(error("voice", message, "Ask another one, or load this one in a chat of its own."))
         return found
 

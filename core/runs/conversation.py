@@ -141,8 +141,8 @@ class Conversation:
         """Whether any answer is waited for."""
         return any(turn.is_open for turn in self.turns)
 
-    def as_json(self) -> str:
-        """The conversation for programs; `read_conversation` reads it back."""
+    def plain_record(self) -> dict[str, object]:
+        """The conversation as plain data."""
         turns = [
             {
                 "prompt": turn.prompt,
@@ -163,7 +163,7 @@ class Conversation:
             }
             for turn in self.turns
         ]
-        whole = {
+        return {
             "format": FORMAT,
             "model": self.title,
             "target": self.target,
@@ -171,7 +171,10 @@ class Conversation:
             "system": self.system,
             "turns": turns,
         }
-        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+    def as_json(self) -> str:
+        """The conversation for programs; `read_conversation` reads it back."""
+        return json.dumps(self.plain_record(), indent=2, ensure_ascii=False) + "\n"
 
     def as_markdown(self) -> str:
         """The conversation for people."""

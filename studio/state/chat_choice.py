@@ -8,9 +8,6 @@ from core.runs.chat import ChatSampling
 from core.runs.layout import RunFolder
 from core.runs.targets import ChatTarget
 
-_LOADED_PARTS = frozenset(("weights", "context"))
-"""The memory of a plan that a loaded model takes as well: its weights, and the program around them."""
-
 
 @dataclass(frozen=True, slots=True)
 class ChatChoice:
@@ -100,32 +97,8 @@ def read_cost(choice: ChatChoice) -> ChatCost:
     Raises:
         UserError: it cannot be loaded.
     """
-    from core.facts.hardware import read_hardware
-    from core.paths import home
+    from core.runs.chat_cost import loading_cost
 
     target = find_target(choice)
-    hardware = read_hardware(home())
-    if target.device.startswith("cuda"):
-        index = int(target.device.partition(":")[2] or 0)
-        free = next((gpu.free_bytes for gpu in hardware.gpus if gpu.index == index), 0)
-    else:
-        free = hardware.ram_free_bytes
-    return ChatCost(_bytes(choice, target), free, target)
-
-
-def _bytes(choice: ChatChoice, target: ChatTarget) -> int:
-    """The weights in the format in which they are loaded, and the program around them, as the planner counts them."""
-    from core.facts.hardware import read_hardware
-    from core.facts.model_files import read_model
-    from core.facts.types import Facts
-    from core.paths import home
-    from core.plan.planner import plan
-    from core.runs.store import load_plan
-    from core.spec.run_spec import RunSpec
-
-    if choice.kind == "run":
-        memory = load_plan(RunFolder(choice.path)).memory
-    else:
-        spec = RunSpec().replace("model.base", str(target.model)).replace("data.max_length", 128)
-        memory = plan(spec, Facts(read_hardware(home()), read_model(target.model))).memory
-    return sum(part.bytes for part in memory.parts if part.name in _LOADED_PARTS) if memory is not None else 0
+    cost = loading_cost(target)
+    return ChatCost(cost.bytes, cost.free_bytes, target)

@@ -324,7 +324,7 @@ def test_a_full_context_and_an_absent_variant_are_named(target: ChatTarget, monk
     )
     assert (full.ended, full.prompt_tokens + full.tokens) == ("context", 50)
     assert absent.ended == "failed"
-    assert absent.message == "“tuned” cannot be asked here: only base is loaded."
+    assert absent.message == "“tuned” cannot be asked here, where only base can."
 
 
 def test_a_template_that_refuses_says_why(target: ChatTarget, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_adapters_come_and_go_and_nobody_hears_the_others(runs: dict[str, RunFol
     held = sum(parameter.numel() for parameter in asked.model.parameters())
     asked.drop("voice-2")
     assert sum(parameter.numel() for parameter in asked.model.parameters()) < held
-    with pytest.raises(UserError, match="“voice-2” cannot be asked here: only base and tuned and voice-1 are loaded"):
+    with pytest.raises(UserError, match="“voice-2” cannot be asked here, where only base and tuned and voice-1 can"):
         logits(asked, "voice-2")
     assert torch.allclose(logits(asked, "voice-1"), alone["pissa"], atol=1e-5)
     asked.drop("voice-1")

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from core.cli.console import Console
-from core.cli.numbers import whole_number
+from core.cli.numbers import number_between, whole_between
 from core.errors import ExitCode, UserError, error
 
 if TYPE_CHECKING:
@@ -29,11 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--base", dest="which", action="store_const", const="base", help="ask the base model")
     which.add_argument("--both", dest="which", action="store_const", const="both", help="ask both, one after the other")
     parser.add_argument(
-        "--temperature", type=_number(0, 10), default=0.0, help="0 takes the likeliest token (default); more is freer"
+        "--temperature",
+        type=number_between(0, 10),
+        default=0.0,
+        help="0 takes the likeliest token (default); more is freer",
     )
-    parser.add_argument("--top-p", type=_number(0.001, 1), default=1.0, help="draw from the likeliest tokens alone")
-    parser.add_argument("--tokens", type=_whole(1, 32_768), default=200, help="longest answer in tokens (200)")
-    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0, help="seed for temperatures above 0")
+    parser.add_argument(
+        "--top-p", type=number_between(0.001, 1), default=1.0, help="draw from the likeliest tokens alone"
+    )
+    parser.add_argument("--tokens", type=whole_between(1, 32_768), default=200, help="longest answer in tokens (200)")
+    parser.add_argument("--seed", type=whole_between(0, 2**32 - 1), default=0, help="seed for temperatures above 0")
 
 
 def perform(options: argparse.Namespace, console: Console) -> ExitCode:
@@ -96,26 +101,3 @@ def _of_model(name: str) -> tuple[list["ChatTarget"], tuple[str, ...]]:
     from core.runs.targets import target_of_model
 
     return [target_of_model(name)], ()
-
-
-def _number(low: float, high: float) -> Any:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"“{text}” is not a number") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"“{text}” is not between {low:g} and {high:g}")
-        return value
-
-    return read
-
-
-def _whole(low: int, high: int) -> Any:
-    def read(text: str) -> int:
-        number = whole_number(text, low, high)
-        if number is None:
-            raise argparse.ArgumentTypeError(f"“{text}” is not a whole number from {low:,} to {high:,}")
-        return number
-
-    return read
