@@ -7,7 +7,7 @@ from typing import Any
 from core.engine import bootstrap
 from core.engine.context import JobContext
 from core.events.types import Completed, Notice, Stopped
-from core.export.verification import report_path
+from core.export.verification import report_path, verdict_words
 from core.export.verification.verify import VerificationCancelledError
 from core.export.verification.verify import verify as verify_export
 
@@ -15,7 +15,7 @@ from core.export.verification.verify import verify as verify_export
 def verify(context: JobContext, arguments: dict[str, Any]) -> None:
     """Job ``verify``: compares ``export`` of a ``kind`` with ``base`` and ``adapter`` (may be empty).
 
-    It completes whether the checks pass or not: ``passed`` in its result says it, and the report lies with the export.
+    It completes whether the checks pass or not: ``verdict`` in its result says it, and the report lies with the export.
     """
     began = time.monotonic()
     export, adapter = Path(arguments["export"]), arguments.get("adapter")
@@ -36,6 +36,5 @@ def verify(context: JobContext, arguments: dict[str, Any]) -> None:
         return
     for check in found.failed:
         context.emit(Notice("warning", f"verify.{check.name}", check.words))
-    verdict = "Everything agrees." if found.passed else f"{len(found.failed)} of {len(found.checks)} checks failed."
-    result = {"passed": found.passed, "path": str(export), "report": str(report_path(export))}
-    context.emit(Completed(0, time.monotonic() - began, verdict, result))
+    result = {"passed": found.passed, "verdict": found.verdict, "path": str(export), "report": str(report_path(export))}
+    context.emit(Completed(0, time.monotonic() - began, verdict_words(found), result))

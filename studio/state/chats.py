@@ -64,6 +64,7 @@ class Chats(QObject):
         self.results: ResultRuns = results_of(desk)
         self.choice: ChatChoice | None = None
         self.silent: set[str] = set()
+        self._hushed: list[str] = []
         self.sampling = SamplingChoice()
         self.cost: ChatCost | None = None
         self.problems: tuple[Problem, ...] = ()
@@ -82,7 +83,7 @@ class Chats(QObject):
         self._listing: Task | None = None
         self._conversations: dict[ChatChoice, Talk] = {}
         self._nobody = Talk()
-        self.guests = Guests(self._target, self)
+        self.guests = Guests(lambda: self.target, self)
         self.guests.changed.connect(self._guests_changed)
         self.results.changed.connect(self._runs_changed)
         self._runs_changed()
@@ -97,15 +98,13 @@ class Chats(QObject):
         self.guests.dismiss_all()
         self.choice, self.problems, self.cost = choice, (), None
         self.silent.clear()
+        self._hushed.clear()
         self._find_cost()
         self.changed.emit()
 
     def invite(self, choice: ChatChoice) -> None:
         """Lets somebody answer beside the present one; of those who would be too many the first one falls silent."""
         self.guests.invite(choice)
-        while len(self.asked) > MOST_VOICES:
-            self.silent.add(next(iter(self.asked)))
-        self.changed.emit()
 
     def dismiss(self, guest: Guest) -> None:
         """Lets a guest go; what it has not answered stays unanswered."""
@@ -117,11 +116,19 @@ class Chats(QObject):
         self.moved.emit(moved)
 
     def _guests_changed(self) -> None:
+        """Guests come and go: whoever fell silent for one answers again when there is room."""
+        while self._hushed and len(self.asked) < MOST_VOICES:
+            self.silent.discard(self._hushed.pop())
+        while len(self.asked) > MOST_VOICES:
+            self._hushed.append(next(iter(self.asked)))
+            self.silent.add(self._hushed[-1])
         self._ask_waiting()
         self.changed.emit()
 
     def let_answer(self, voice: str, *, answers: bool) -> None:
         """Lets one of the `voices` answer the next question or not; one of them always does."""
+        if voice in self._hushed:
+            self._hushed.remove(voice)
         if answers and len(self.asked) < MOST_VOICES:
             self.silent.discard(voice)
         elif not answers and set(self.asked) != {voice}:
@@ -131,7 +138,7 @@ class Chats(QObject):
     @property
     def voices(self) -> dict[str, str]:
         """Who can be asked, as far as is known, with titles; those of base and tuned model are empty."""
-        target = self._target()
+        target = self.target
         if target is not None:
             names: tuple[str, ...] = target.variants
         else:
@@ -147,7 +154,8 @@ class Chats(QObject):
         asked = {name: title for name, title in voices.items() if name not in self.silent}
         return asked or dict(list(voices.items())[:1])
 
-    def _target(self) -> ChatTarget | None:
+    @property
+    def target(self) -> ChatTarget | None:
         """What is loaded, or would be, as far as is known."""
         if self.loaded is not None and self.loaded.target is not None:
             return self.loaded.target

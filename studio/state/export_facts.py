@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from core.errors import Problem, UserError, error
-from core.export.verification.records import Check
+from core.export.verification.records import Check, Verdict, verdict_of
 from core.runs.layout import RunFolder
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class CheckReport:
     read_by: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether nothing speaks against the export: no check failed, and they could be made."""
-        return not self.problem and all(check.passed for check in self.checks)
+    def verdict(self) -> Verdict:
+        """What it comes to; "not_compared" also where the checks could not be made."""
+        return "not_compared" if self.problem else verdict_of(self.checks)
 
 
 def outlook(run: Path, kind: ExportKind, target: str, options: "ExportOptions") -> Outlook:

@@ -325,7 +325,7 @@ class Exports(QObject):
         live.verification = found
         if live.plan.kind != "hub":
             self._describe(live)
-        elif found is not None and not found.passed:
+        elif found is not None and (found.problem or found.verdict == "failed"):
             message = "The export did not pass its check, so it was not uploaded."
             advice = f"Look at what failed; the export itself is in {live.plan.target}."
             self._describe(live, (error("", message, advice),))
@@ -355,8 +355,10 @@ class Exports(QObject):
         if not self.watched and not problems:
             words = told(exported.kind, exported.run.name)
             checks = exported.verification
-            if checks is not None and not checks.passed:
+            if checks is not None and checks.verdict == "failed":
                 words = tr("{exported} It did not pass its check.", exported=words)
+            elif checks is not None and checks.verdict == "not_compared":
+                words = tr("{exported} It could not be compared with what was trained.", exported=words)
             self._desk.tell(words, str(exported.path), actions=(self._show_action(),))
         self._end(problems)
 

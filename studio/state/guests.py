@@ -10,6 +10,7 @@ from core.errors import Problem, UserError, error
 from core.events.types import ChatVoice
 from core.runs.panel import shares_weights
 from core.runs.targets import ChatTarget
+from core.runs.voices import BASE
 from studio.state.chat_choice import ChatChoice, ChatCost, read_cost
 from studio.workers.chat_thread import ChatThread
 from studio.workers.task import start_task
@@ -123,7 +124,7 @@ class Guests(QObject):
     def welcome(self, thread: ChatThread) -> None:
         """The main model's engine is there: everybody who waits is put beside it."""
         self._thread = thread
-        for guest in self.all:
+        for guest in list(self.all):
             self._compare(guest)
             self._seat(guest)
         self.changed.emit()
@@ -175,7 +176,10 @@ class Guests(QObject):
         except (UserError, OSError) as failure:
             self._refuse(guest, problems_of(failure))
             return
-        guest.state = GuestState.LOADING if guest.voice.startswith("voice-") else GuestState.READY
+        if guest.voice == BASE:  # nobody new
+            self.all.remove(guest)
+        else:
+            guest.state = GuestState.LOADING
 
     def _refuse(self, guest: Guest, problems: tuple[Problem, ...]) -> None:
         guest.state, guest.problems, guest.voice = GuestState.REFUSED, problems, ""

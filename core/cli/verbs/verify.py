@@ -22,8 +22,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Opens the export in a process of its own and prints the report."""
     from core.cli.jobs import run_job
     from core.export.sizes import is_adapter
-    from core.export.verification import read_verification, report_text
-    from core.records import to_plain
+    from core.export.verification import read_verification, report_record, report_text
     from core.runs.results import require_result, result_base
     from core.runs.store import find_run
 
@@ -45,7 +44,7 @@ def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     if found is None:
         raise UserError(error(str(export), "The report could not be kept.", "Check that its folder can be written."))
     console.line(report_text(found))
-    console.result({**to_plain(found), "passed": found.passed})
+    console.result(report_record(found))
     return ExitCode.DONE if found.passed else ExitCode.FAILED
 
 
@@ -58,10 +57,13 @@ def kind_of(export: Path) -> str:
     if not export.exists():
         raise UserError(error("EXPORT", f"There is nothing at {export}.", "Give the folder or file of an export."))
     if export.is_file() and export.suffix == ".gguf":
-        import gguf
+        from core.facts.gguf_header import read_gguf_header
 
-        field = gguf.GGUFReader(export).fields.get("general.type")
-        return "gguf_adapter" if field is not None and field.contents() == "adapter" else "gguf"
+        try:
+            told = read_gguf_header(export).metadata.get("general.type")
+        except UserError:
+            return "gguf"  # the report says that it is broken
+        return "gguf_adapter" if told == "adapter" else "gguf"
     if (export / "adapter_config.json").is_file():
         return "adapter"
     if (export / "config.json").is_file():

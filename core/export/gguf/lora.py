@@ -101,6 +101,15 @@ def gguf_adapter_problems(base: Path, adapter: Path) -> tuple[Problem, ...]:
     return ()
 
 
+def placed_changes(base: Path, adapter: Path) -> tuple[Placed, ...]:
+    """The weights that an adapter changes, as the base's GGUF file has them.
+
+    Raises:
+        UserError: the adapter cannot be said as a GGUF file, or does not belong to the base; every reason at once.
+    """
+    return _prepare(base, adapter)[1]
+
+
 def _prepare(base: Path, adapter: Path) -> tuple[PeftAdapter, tuple[Placed, ...], Family]:
     config = read_base_config(base)
     family = family_of(config)

@@ -10,10 +10,10 @@ steps are not the base's), with 1 to within the rounding error divided by the le
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.export.deltas import read_wide, torch_dtype, wide_blocks
 from core.export.matching import Written, match
@@ -25,6 +25,8 @@ from core.facts.json_files import read_json_object
 if TYPE_CHECKING:
     import torch
     from gguf import GGUFReader
+
+    from core.export.gguf.layout import Placed
 
 _LEAST = 0.02
 _SIGMAS = 6.0
@@ -65,8 +67,8 @@ ReadWeight = Callable[[Written], Exported | None]
 """The export's weight for a tensor of the merged model; None where it has none."""
 
 
-def compare_changes(base: Path, adapter: Path, read: ReadWeight) -> tuple[Check, tuple[str, ...]]:
-    """The check on all low-rank changes, and what could not be told.
+def compare_changes(base: Path, adapter: Path, read: ReadWeight) -> tuple[Check | None, tuple[str, ...]]:
+    """The check on all low-rank changes, and what could not be told; no check where nothing could.
 
     Args:
         base: folder of the base model.
@@ -100,22 +102,13 @@ def compare_changes(base: Path, adapter: Path, read: ReadWeight) -> tuple[Check,
         words = f"{len(missing)} changed weights are not in the export, such as {missing[0]}."
         return checked("changes", words, passed=False), tuple(notes)
     if not wrong:
-        worst = max((abs(one.factor - one.expected) for one in telling), default=0.0)
         kept = sum(one.expected for one in telling) / len(telling) if telling else 1.0
         if kept < _KEPT:
             notes.append(
                 f"Of the adapter's change {kept:.0%} is left after rounding: much of it is smaller than a step of the "
                 "base's own precision. Used as an adapter, or exported as GGUF in F32, it keeps all."
             )
-        words = f"The changes of {len(telling)} modules are in the weights, as strong as they were trained."
-        return checked("changes", words, passed=True, measured=f"off by {worst:.1%}"), tuple(notes)
-    worst_one = max(wrong, key=lambda one: abs(one.factor - one.expected))
-    words = (
-        f"The changes of {len(wrong)} of {len(telling)} modules are not there as trained; worst is {worst_one.module}."
-    )
-    return checked(
-        "changes", words, passed=False, measured=f"{worst_one.factor:.0%} instead of {worst_one.expected:.0%}"
-    ), tuple(notes)
+    return _told(telling) if telling else None, tuple(notes)
 
 
 def _arrived(tensor: Written, exported: Exported) -> Arrived:
@@ -139,6 +132,81 @@ def _arrived(tensor: Written, exported: Exported) -> Arrived:
         return Arrived(change.module, factor, _product(expected, delta) / power, _LEAST)
     rounding = float((rest - factor * delta).std())
     return Arrived(change.module, factor, 1.0, _LEAST + _SIGMAS * rounding / math.sqrt(power))
+
+
+def compare_factors(base: Path, adapter: Path, file: "GGUFReader") -> Check:
+    """The check on an adapter as a GGUF file: each module's change, as llama.cpp computes it of the file.
+
+    Args:
+        base: folder of the base model.
+        adapter: folder of the adapter.
+        file: the adapter as a GGUF file.
+
+    Raises:
+        UserError: base and adapter do not fit together.
+    """
+    from core.export.gguf.lora import placed_changes
+
+    alpha_field = file.fields.get("adapter.lora.alpha")
+    alpha = float(alpha_field.contents()) if alpha_field is not None else 0.0
+    held = {tensor.name: tensor for tensor in file.tensors}
+    found, missing = [], []
+    for placed in placed_changes(base, adapter):
+        parts = [held.get(f"{placed.name}.lora_{part}") for part in "ab"]
+        assert placed.source is not None
+        if any(part is None for part in parts):
+            missing.append(placed.source.name)
+        else:
+            found.append(_factors_arrived(placed, parts, alpha))
+    if missing:
+        words = f"{len(missing)} changed weights are not in the export, such as {missing[0]}."
+        return checked("changes", words, passed=False)
+    return _told(found)
+
+
+def _factors_arrived(placed: "Placed", parts: Sequence[Any], alpha: float) -> Arrived:
+    import gguf
+    import numpy as np
+    import torch
+
+    from core.export.gguf.tensor_bytes import in_halves
+
+    assert placed.source is not None
+    change = placed.source.change
+    assert change is not None
+    a, b = (torch.from_numpy(np.array(gguf.dequantize(part.data, part.tensor_type), np.float32)) for part in parts)
+    wanted_a, wanted_b = read_wide(change.a), read_wide(change.b)
+    if (a.shape, b.shape) != (wanted_a.shape, wanted_b.shape):
+        return Arrived(change.module, 0.0, 1.0, _LEAST)
+    b = in_halves(b, placed.heads) if placed.heads else b
+    power = change.scaling * _overlap(wanted_a, wanted_b, wanted_a, wanted_b)
+    if power == 0:
+        return Arrived(change.module, 1.0, 1.0, 0.0)
+    kept = [
+        numbers.half().float() if parts[0].tensor_type.name == "F16" else numbers for numbers in (wanted_a, wanted_b)
+    ]
+    scale = alpha / a.shape[0]
+    expected = change.scaling * _overlap(kept[0], kept[1], wanted_a, wanted_b) / power
+    return Arrived(change.module, scale * _overlap(a, b, wanted_a, wanted_b) / power, expected, _LEAST)
+
+
+def _overlap(a: "torch.Tensor", b: "torch.Tensor", other_a: "torch.Tensor", other_b: "torch.Tensor") -> float:
+    """<B A, B' A'>, by way of the small products."""
+    return float(((b.T @ other_b).double() * (a @ other_a.T).double()).sum())
+
+
+def _told(found: list[Arrived]) -> Check:
+    """What the factors of all modules come to."""
+    wrong = [one for one in found if not one.is_right]
+    if wrong:
+        worst = max(wrong, key=lambda one: abs(one.factor - one.expected))
+        words = (
+            f"The changes of {len(wrong)} of {len(found)} modules are not there as trained; worst is {worst.module}."
+        )
+        return checked("changes", words, passed=False, measured=f"{worst.factor:.0%} instead of {worst.expected:.0%}")
+    off = max((abs(one.factor - one.expected) for one in found), default=0.0)
+    words = f"The changes of {len(found)} modules are in the weights, as strong as they were trained."
+    return checked("changes", words, passed=True, measured=f"off by {off:.1%}")
 
 
 def _product(one: "torch.Tensor", other: "torch.Tensor") -> float:

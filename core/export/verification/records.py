@@ -1,13 +1,18 @@
 """What a verification found: one check for each thing that was compared, with what was measured and what may be."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.paths import write_json
 from core.records import RecordError, from_plain, to_plain
 
 REPORT_FILE = "verification.json"
+
+Verdict = Literal["passed", "failed", "not_compared"]
+_ON_WEIGHTS = ("changes", "answers", "opens")
+"""Checks that say something of the weights; the others look at texts and tokens alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Verification:
     Attributes:
         kind: the kind of export.
         precision: what it is written in.
-        read_by: the program that opened it.
+        read_by: the program that opened it; empty where none could.
         checks: everything that was compared.
         notes: what could not be compared, and why, in sentences.
         seconds: how long it took.
@@ -54,9 +59,14 @@ class Verification:
     seconds: float = 0.0
 
     @property
+    def verdict(self) -> Verdict:
+        """What it comes to; "not_compared" where nothing that was trained could be looked at."""
+        return verdict_of(self.checks)
+
+    @property
     def passed(self) -> bool:
-        """Whether every check passed."""
-        return all(check.passed for check in self.checks)
+        """Whether what was trained was compared, and every check passed."""
+        return self.verdict == "passed"
 
     @property
     def failed(self) -> tuple[Check, ...]:
@@ -68,6 +78,13 @@ class Verification:
         return replace(self, seconds=seconds)
 
 
+def verdict_of(checks: Sequence[Check]) -> Verdict:
+    """What checks come to; none of the weights means that what was trained has not been compared."""
+    if any(not check.passed for check in checks):
+        return "failed"
+    return "passed" if any(check.name in _ON_WEIGHTS for check in checks) else "not_compared"
+
+
 def report_path(export: Path) -> Path:
     """Where the report on an export lies: in its folder, or beside its file."""
     return export / REPORT_FILE if export.is_dir() else export.with_name(f"{export.name}.{REPORT_FILE}")
@@ -76,8 +93,13 @@ def report_path(export: Path) -> Path:
 def write_verification(found: Verification, export: Path) -> Path:
     """Keeps a report with its export; one from before gives way."""
     path = report_path(export)
-    write_json(path, {**to_plain(found), "passed": found.passed})
+    write_json(path, report_record(found))
     return path
+
+
+def report_record(found: Verification) -> dict[str, object]:
+    """The report as it is kept, and as ``--json`` gives it."""
+    return {**to_plain(found), "verdict": found.verdict, "passed": found.passed}
 
 
 def read_verification(export: Path) -> Verification | None:
@@ -98,5 +120,16 @@ def report_text(found: Verification) -> str:
         measured = f" ({check.measured}{f', at most {check.limit}' if check.limit else ''})" if check.measured else ""
         lines.append(f"{'passed' if check.passed else 'FAILED'}  {check.words}{measured}")
     lines += list(found.notes)
-    verdict = "Everything agrees." if found.passed else f"{len(found.failed)} of {len(found.checks)} checks failed."
-    return "\n".join([f"{verdict} Read by {found.read_by}.", *lines])
+    read_by = f" Read by {found.read_by}." if found.read_by else ""
+    return "\n".join([f"{verdict_words(found)}{read_by}", *lines])
+
+
+def verdict_words(found: Verification) -> str:
+    """The verdict in a sentence."""
+    if found.verdict == "failed":
+        return f"{len(found.failed)} of {len(found.checks)} checks failed."
+    if found.verdict == "not_compared":
+        return "Not compared: nothing here can look at what was trained in it."
+    if any(check.name == "answers" for check in found.checks):
+        return "Everything agrees."
+    return "All that could be compared agrees; nobody here could ask it for answers."

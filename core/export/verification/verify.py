@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError, error
+from core.export.gguf.reading import open_gguf
 from core.export.gguf.runtime import LlamaModel, find_runtime
 from core.export.verification.answers import Said, ask, ask_further, compare_answers, loaded, prompt_ids
-from core.export.verification.changes import compare_changes, folder_weights, gguf_weights
+from core.export.verification.changes import compare_changes, compare_factors, folder_weights, gguf_weights
 from core.export.verification.limits import limits_of
 from core.export.verification.records import Check, Verification, checked, write_verification
 from core.export.verification.texts import (
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     import torch
     from gguf import GGUFReader
 
-KINDS = ("adapter", "merged", "gguf", "gguf_adapter", "ollama", "lm_studio")
+_GGUF_KINDS = ("gguf", "gguf_adapter", "ollama", "lm_studio")
+KINDS = ("adapter", "merged", *_GGUF_KINDS)
 OnStep = Callable[[str, int, int], None]
 
 _STEPS = 4
@@ -44,7 +46,7 @@ class _Case:
 
     Attributes:
         file: what is opened: a folder, or a GGUF file.
-        read: the same as the gguf library reads it, which takes seconds; None for what is no whole model in one file.
+        read: the same as the gguf library reads it, which takes seconds; None for folders.
     """
 
     kind: str
@@ -88,13 +90,18 @@ def verify(
 
     step("Comparing template and tokens", 0)
     file = _file_of(export, kind)
-    case = _Case(kind, file, base, adapter, trained_texts(base, adapter), _read(file, kind))
+    texts = trained_texts(base, adapter)
+    try:
+        read = open_gguf(file) if kind in _GGUF_KINDS else None
+    except UserError as failure:
+        return _kept(Verification(kind, "", "", (_not_opened(failure),)), export, started)
+    case = _Case(kind, file, base, adapter, texts, read)
     checks = list(_text_checks(case))
     notes: list[str] = []
-    if adapter is not None and kind not in ("adapter", "gguf_adapter"):
+    if adapter is not None and kind != "adapter":
         step("Comparing the weights", 1)
         found, untold = _changes(case, adapter)
-        checks.append(found)
+        checks += (found,) if found is not None else ()
         notes += untold
     dtype, memory_note = _compute_dtype(base)
     notes += memory_note
@@ -103,20 +110,31 @@ def verify(
     with loaded(base, adapter, dtype) as model:
         trained = ask_further(model, ids)
     step("Asking the export", 3)
-    precision, read_by = "", "nothing"
+    precision, read_by = "", ""
     try:
         precision = _precision(case)
         read_by, answers, said = _asked(case, trained, dtype)
     except _unreadable() as failure:
-        reason = failure.problems[0].message if isinstance(failure, UserError) else str(failure)
-        checks.append(checked("opens", f"The export cannot be opened: {reason}", passed=False))
+        checks.append(_not_opened(failure))
     else:
         notes += said
         checks += compare_answers(trained, answers, limits_of(precision)) if answers is not None else ()
-    result = Verification(kind, precision, read_by, tuple(checks), tuple(notes)).lasting(time.monotonic() - started)
-    write_verification(result, export)
     tell("Done", _STEPS, _STEPS)
-    return result
+    return _kept(Verification(kind, precision, read_by, tuple(checks), tuple(notes)), export, started)
+
+
+def _kept(found: Verification, export: Path, started: float) -> Verification:
+    found = found.lasting(time.monotonic() - started)
+    write_verification(found, export)
+    return found
+
+
+def _not_opened(failure: Exception) -> Check:
+    return checked("opens", f"The export cannot be opened: {_reason(failure)}", passed=False)
+
+
+def _reason(failure: Exception) -> str:
+    return failure.problems[0].message if isinstance(failure, UserError) else str(failure)
 
 
 def _file_of(export: Path, kind: str) -> Path:
@@ -136,19 +154,11 @@ def _file_of(export: Path, kind: str) -> Path:
     return found[0]
 
 
-def _read(file: Path, kind: str) -> "GGUFReader | None":
-    if kind in ("adapter", "merged", "gguf_adapter"):
-        return None
-    import gguf
-
-    return gguf.GGUFReader(file)
-
-
 def _unreadable() -> tuple[type[Exception], ...]:
     """What the libraries raise of files that are damaged or do not fit together."""
     from safetensors import SafetensorError
 
-    return UserError, OSError, ValueError, KeyError, RuntimeError, SafetensorError
+    return UserError, OSError, ValueError, LookupError, RuntimeError, SafetensorError
 
 
 def _text_checks(case: _Case) -> tuple[Check, ...]:
@@ -156,8 +166,8 @@ def _text_checks(case: _Case) -> tuple[Check, ...]:
         return ()  # it holds no texts: the base's file has them
     try:
         found = _texts(case)
-    except UserError as failure:
-        return (checked("tokenizer", failure.problems[0].message, passed=False),)
+    except _unreadable() as failure:
+        return (checked("tokenizer", f"The export's tokens cannot be read: {_reason(failure)}", passed=False),)
     return tuple(compare_texts(case.trained, found))
 
 
@@ -167,13 +177,15 @@ def _texts(case: _Case) -> Texts:
     return adapter_texts(case.file, case.trained) if case.kind == "adapter" else folder_texts(case.file)
 
 
-def _changes(case: _Case, adapter: Path) -> tuple[Check, tuple[str, ...]]:
+def _changes(case: _Case, adapter: Path) -> tuple[Check | None, tuple[str, ...]]:
     try:
+        if case.kind == "gguf_adapter":
+            assert case.read is not None
+            return compare_factors(case.base, adapter, case.read), ()
         weights = folder_weights(case.file) if case.read is None else gguf_weights(case.read, case.base)
         return compare_changes(case.base, adapter, weights)
-    except (UserError, OSError, ValueError) as failure:
-        reason = failure.problems[0].message if isinstance(failure, UserError) else str(failure)
-        return checked("changes", f"The export's weights cannot be read: {reason}", passed=False), ()
+    except _unreadable() as failure:
+        return checked("changes", f"The export's weights cannot be read: {_reason(failure)}", passed=False), ()
 
 
 def _template_choice(adapter: Path | None) -> str:
@@ -198,8 +210,8 @@ def _compute_dtype(base: Path) -> "tuple[torch.dtype, list[str]]":
 
 
 def _precision(case: _Case) -> str:
-    if case.kind in ("adapter", "gguf_adapter"):
-        return "f16" if case.kind == "gguf_adapter" else "f32"
+    if case.kind == "adapter":
+        return "f32"
     if case.kind == "merged":
         from collections import Counter
 

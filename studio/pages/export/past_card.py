@@ -29,7 +29,7 @@ class PastCard(Card):
         self.desk, self.exported = desk, exported
         title = _title(exported)
         report = exported.verification
-        is_good = report is None or report.passed
+        is_good = report is None or report.verdict == "passed"
         self.setAccessibleName(title)
         facts = tr(
             "{size} · written in {time} · {clock}",

@@ -36,10 +36,12 @@ def _verdict(report: CheckReport | None) -> tuple[str, str, str]:
     if report.problem:
         return "triangle-alert", "warn", tr("The check could not be made: {reason}", reason=say(report.problem))
     if not report.checks:
-        return "info", "muted", tr("Nothing could be compared.")
+        return "triangle-alert", "warn", tr("Nothing could be compared.")
     failed = sum(not check.passed for check in report.checks)
     if failed:
         return "octagon-x", "bad", tr("{failed} of {all} checks failed.", failed=failed, all=len(report.checks))
+    if report.verdict == "not_compared":
+        return "triangle-alert", "warn", tr("Its texts agree, but what was trained in it could not be compared.")
     words = tr_count(len(report.checks), "The one check passed.", "All {n} checks passed.")
     if report.read_by:
         words = tr("{verdict} Read by {program}.", verdict=words, program=report.read_by)

@@ -19,7 +19,7 @@ from studio.widgets.controls import CalmList
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 
-_NARROW = 560
+_NARROW = 860
 
 
 class TopBar(Card):
@@ -64,6 +64,7 @@ class TopBar(Card):
         self._second.addLayout(state, 2)
         self.add(first)
         self.add(self._second)
+        self.add(self.voices.notes)
         self.add(self._working)
         self.add(self._asking)
         self.add(self._problems)

@@ -22,7 +22,11 @@ _LONGEST = 28
 
 
 class VoiceBar(QWidget):
-    """Follows a `Chats`; a voice that is down answers, and at most three answer at once."""
+    """Follows a `Chats`; a voice that is down answers, and at most three answer at once.
+
+    Attributes:
+        notes: what some guests need a word about, to be placed where it has the whole width.
+    """
 
     def __init__(self, chats: Chats) -> None:
         super().__init__()
@@ -32,14 +36,10 @@ class VoiceBar(QWidget):
         self._chips: list[QWidget] = []
         self._flow = FlowLayout(spacing=tokens.SPACE_1)
         self.compare = button(tr("Compare with…"), self._open_menu, icon_name="columns-2", name="compare-with")
-        self._notes = QVBoxLayout()
-        self._notes.setSpacing(tokens.SPACE_2)
+        self.notes = QVBoxLayout()
+        self.notes.setSpacing(tokens.SPACE_2)
         self._noted: list[tuple[str, GuestState]] = []
-        box = QVBoxLayout(self)
-        box.setContentsMargins(0, 0, 0, 0)
-        box.setSpacing(tokens.SPACE_2)
-        box.addLayout(self._flow)
-        box.addLayout(self._notes)
+        self.setLayout(self._flow)
         self._flow.addWidget(self.compare)
         chats.changed.connect(self.refresh)
         self.refresh()
@@ -123,7 +123,10 @@ class VoiceBar(QWidget):
                 self._offer_states(menu, path, tr("Checkpoints of {name}", name=path.name))
         if menu.actions():
             menu.addSeparator()
+        target = chats.target
         for model in chats.models:
+            if target is not None and model.path == target.model:
+                continue  # it is the base, which is there
             self._offer(menu, tr("Model: {name}", name=model.name), ChatChoice("model", model.path))
         menu.addAction(tr("Folder of an adapter or a model…"), self._browse)
         return menu
@@ -156,7 +159,7 @@ class VoiceBar(QWidget):
         if now == self._noted:
             return
         self._noted = now
-        while (item := self._notes.takeAt(0)) is not None:
+        while (item := self.notes.takeAt(0)) is not None:
             old = item.widget()
             if old is not None:
                 old.hide()
@@ -164,7 +167,7 @@ class VoiceBar(QWidget):
         for guest in wanted:
             away = partial(chats.dismiss, guest)
             agree = partial(chats.guests.agree, guest)
-            self._notes.addWidget(
+            self.notes.addWidget(
                 _CostNote(guest, agree, away) if guest.state is GuestState.ASKING else _refusal(guest, away)
             )
 

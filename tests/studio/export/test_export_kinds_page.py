@@ -167,13 +167,17 @@ def test_a_report_says_what_was_measured_and_what_failed(qtbot: Any) -> None:
     assert made.accessibleName() == "1 of 2 checks failed."
     assert "0.310 (at most 0.020)" in words(made)
     assert words(made).count("passed") == words(made).count("failed") - 1 == 1
-    good = ReportList(CheckReport(checks[:1]))
+    changes = Check("changes", True, "", "", "The changes of 7 modules are in the weights.")
+    good = ReportList(CheckReport((changes,)))
     qtbot.addWidget(good)
     assert good.accessibleName() == "The one check passed."
     odd = ReportList(CheckReport(problem="The base model is gone."))
     qtbot.addWidget(odd)
     assert "The base model is gone." in odd.accessibleName()
-    assert not CheckReport(problem="The base model is gone.").passed
+    assert CheckReport(problem="The base model is gone.").verdict == "not_compared"
+    untold = ReportList(CheckReport(checks[:1]))
+    qtbot.addWidget(untold)
+    assert untold.accessibleName() == "Its texts agree, but what was trained in it could not be compared."
     bare = ReportList(CheckReport(notes=("There is no llama.cpp to ask.",)))
     qtbot.addWidget(bare)
     bare.show()
@@ -195,7 +199,7 @@ def test_an_export_is_checked_and_the_report_stands_on_the_page(qtbot: Any, open
     (exported,) = made.exports.past
     assert exported.verification is not None
     assert exported.verification.checks, exported.verification
-    assert exported.verification.passed, exported.verification
+    assert exported.verification.verdict == "passed", exported.verification
     assert f"All {len(exported.verification.checks)} checks passed." in words(made)
     for check in exported.verification.checks:
         assert check.words in words(made)

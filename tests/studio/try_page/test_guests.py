@@ -126,6 +126,10 @@ def test_three_answer_at_most(qtbot: Any, desk: Any, page: Make, starter: Path) 
     assert not bar.compare.isEnabled()
     ask(qtbot, made, "hello")
     assert heads(made) == ["Tuned", "other", "third"]
+    made.chats.dismiss(made.chats.guests.all[1])
+    assert list(made.chats.asked) == ["base", "tuned", "guest-1"], "it had fallen silent for the third only"
+    pick(made, "Run: third")
+    settled(qtbot, made)
     click(qtbot, made, "voice-tuned")
     click(qtbot, made, "voice-base")
     ask(qtbot, made, "again")
@@ -177,6 +181,7 @@ def test_a_second_model_can_be_declined(qtbot: Any, desk: Any, page: Make, start
     qtbot.waitUntil(lambda: made.chats.cost is not None, timeout=WAIT_MS)
     pick(made, "Run: whole")
     settled(qtbot, made)
+    assert list(made.chats.asked) == ["base", "tuned"]
     click(qtbot, made, "dismiss-guest")
     assert made.chats.guests.all == []
     assert "weights of its own" not in words(made)
@@ -271,3 +276,16 @@ def test_what_is_no_conversation_leaves_the_present_one(
     assert "There is no conversation in" in told.args[0].text
     assert heads(made) == ["Base", "Tuned"]
     assert isinstance(made.chats.conversation, Conversation)
+
+
+def test_the_base_is_nobody_new(qtbot: Any, desk: Any, page: Make, starter_home: Path) -> None:
+    base = starter_home / "models" / "starter"
+    finished_run(base)
+    made = page()
+    qtbot.waitUntil(lambda: bool(made.chats.models), timeout=WAIT_MS)
+    menu = made.findChild(VoiceBar).make_menu()
+    assert [action.text() for action in menu.actions()] == ["Folder of an adapter or a model…"]
+    made.chats.invite(ChatChoice("model", base))
+    ask(qtbot, made, "hello")
+    qtbot.waitUntil(lambda: made.chats.guests.all == [], timeout=WAIT_MS)
+    assert list(made.chats.voices) == ["base", "tuned"]

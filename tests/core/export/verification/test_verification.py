@@ -1,6 +1,7 @@
 """Exports that are right pass; each planted fault is caught, by the check that is meant for it."""
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.cli.verbs.verify import kind_of
 from core.errors import UserError
 from core.export.gguf import write_gguf, write_gguf_adapter
 from core.export.merge import merge_adapter
@@ -49,7 +51,7 @@ def without_llama(monkeypatch: pytest.MonkeyPatch) -> None:
 def failures(export: Path, kind: str, tuned: Tuned) -> set[str]:
     found = verify(export, kind, tuned.base, tuned.adapter)
     assert found == read_verification(export)
-    assert found.passed == (not found.failed)
+    assert found.passed == (not found.failed) == (found.verdict == "passed")
     assert ("FAILED" in report_text(found)) == (not found.passed)
     return {check.name for check in found.failed}
 
@@ -182,6 +184,96 @@ def test_a_tokenizer_that_changed_and_a_file_that_is_cut_short_are_caught(llama:
     weights = merged / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5000])
     assert failures(merged, "merged", llama) == {"tokenizer", "changes", "opens"}
+
+
+def damages(whole: bytes) -> dict[str, bytes]:
+    """A GGUF file as accidents leave it."""
+    tokens = whole.index(b"tokenizer.ggml.tokens")
+    many = (1 << 40).to_bytes(8, "little")
+    return {
+        "empty": b"",
+        "ends in the first number": whole[:6],
+        "ends in a setting": whole[: tokens + 40],
+        "ends in its table of tensors": whole[: whole.index(b"blk.1.")],
+        "ends in its tensors": whole[: len(whole) // 2],
+        "lacks its last byte": whole[:-1],
+        "random bytes": random.Random(5).randbytes(20_000),
+        "random behind the magic": whole[:8] + random.Random(6).randbytes(20_000),
+        "claims a trillion tokens": whole[: tokens + 29] + many + whole[tokens + 37 :],
+        "another kind of file": b"PK\x03\x04" + whole[4:],
+    }
+
+
+@pytest.mark.parametrize("kind", ["gguf", "gguf_adapter"])
+def test_a_damaged_gguf_file_fails_to_open_and_the_report_says_why(llama: Tuned, tmp_path: Path, kind: str) -> None:
+    if kind == "gguf":
+        whole = write_gguf(llama.base, llama.adapter, tmp_path / "whole.gguf", "f16").path.read_bytes()
+    else:
+        whole = write_gguf_adapter(llama.base, llama.adapter, tmp_path / "whole.gguf").path.read_bytes()
+        whole = whole.replace(b"general.base_model.0.name", b"tokenizer.ggml.tokens....")
+    for damage, blob in damages(whole).items():
+        file = tmp_path / "damaged.gguf"
+        file.write_bytes(blob)
+        assert failures(file, kind, llama) == {"opens"}, damage
+        found = read_verification(file)
+        assert found is not None
+        assert found.verdict == "failed"
+        assert "GGUF file" in found.checks[0].words, damage
+        assert "Read by" not in report_text(found)
+        assert kind_of(file) in ("gguf", "gguf_adapter")
+
+
+@pytest.mark.usefixtures("without_llama")
+def test_an_adapter_file_is_compared_without_a_llama_cpp_too(tuned: Tuned, tmp_path: Path) -> None:
+    for precision in ("f16", "f32"):
+        file = write_gguf_adapter(tuned.base, tuned.adapter, tmp_path / f"{precision}.gguf", precision=precision).path
+        assert failures(file, "gguf_adapter", tuned) == set()
+        found = read_verification(file)
+        assert found is not None
+        assert [check.name for check in found.checks] == ["changes"]
+        assert "nobody here could ask it" in report_text(found)
+        assert any("no llama.cpp" in note for note in found.notes)
+    twice = Path(shutil.copytree(tuned.adapter, tmp_path / "twice"))
+    change_json(twice / "adapter_config.json", lora_alpha=12)
+    file = write_gguf_adapter(tuned.base, twice, tmp_path / "twice.gguf").path
+    assert failures(file, "gguf_adapter", tuned) == {"changes"}
+    found = read_verification(file)
+    assert found is not None
+    assert found.checks[0].measured == "200% instead of 100%"
+    change_json(twice / "adapter_config.json", lora_alpha=6)
+    leave_out_a_module(twice)
+    file = write_gguf_adapter(tuned.base, twice, tmp_path / "less.gguf").path
+    assert failures(file, "gguf_adapter", tuned) == {"changes"}
+
+
+def leave_out_a_module(adapter: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    factors = load_file(adapter / "adapter_model.safetensors")
+    name = sorted(factors)[0].rsplit(".lora_", 1)[0]
+    kept = {key: tensor for key, tensor in factors.items() if not key.startswith(f"{name}.")}
+    assert len(kept) == len(factors) - 2
+    save_file(kept, adapter / "adapter_model.safetensors")
+
+
+@pytest.mark.usefixtures("without_llama")
+def test_what_nobody_could_look_at_is_not_called_right(
+    llama: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: Any, **options: Any) -> Any:
+        if "gguf_file" in options:
+            raise ValueError("GGUF model with architecture llama is not supported yet.")
+        return real(*_, **options)
+
+    import transformers
+
+    real = transformers.AutoModelForCausalLM.from_pretrained
+    file = write_gguf(llama.base, None, tmp_path / "model.gguf", "f16").path
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", cannot)
+    found = verify(file, "gguf", llama.base, None)
+    assert (found.verdict, found.passed, found.failed) == ("not_compared", False, ())
+    assert report_text(found).startswith("Not compared: ")
+    assert json.loads(report_path(file).read_text("utf-8"))["verdict"] == "not_compared"
 
 
 # --- what cannot be verified
