@@ -1,19 +1,18 @@
 """Puts the application together: look, language, desk and window, and makes the window anew when they change."""
 
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from PySide6.QtCore import QLocale, QObject, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
-from core import __version__, paths
+from core import __version__
 from studio.look.icons import icon
 from studio.look.theme import apply_look, system_scheme
+from studio.shell.crashes import FaultFile, install_crash_reports, tell_faults
+from studio.shell.single import become_only, hand_over
 from studio.shell.window import MainWindow
 from studio.state.desk import Desk
 from studio.state.drafts import Draft, read_draft
@@ -25,6 +24,7 @@ from studio.workers.collector import Collector
 from studio.workers.job_thread import end_jobs
 from studio.workers.task import end_tasks
 
+_SHOWN_MILLISECONDS = 60_000
 _REBUILDS = frozenset(("language", "theme", "text_scale"))
 
 
@@ -71,6 +71,15 @@ class Studio(QObject):
         if names:
             self.window.files.open_paths([Path(name).absolute() for name in names])
 
+    def come_forward(self, names: Sequence[str]) -> None:
+        """Brings the window to the front, and opens what another start was asked to open."""
+        window = self.window
+        window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
+        window.show()
+        window.raise_()
+        window.activateWindow()
+        self.open_paths(names)
+
     def close(self) -> None:
         """Saves the draft and lets go of everything: trainings go on, chats and short jobs end with the window."""
         from studio.workers.chat_thread import end_chats, live_chats  # with what it needs, too much for the start
@@ -104,6 +113,7 @@ class Studio(QObject):
         self.desk.queue.begin()
         if self._draft_problems:
             self.desk.show_problems(self._draft_problems)
+        tell_faults(self.desk)
         if self.preferences.problem:
             self.desk.warn(tr("The preferences could not be read, so the defaults are used."), self.preferences.problem)
 
@@ -144,33 +154,21 @@ def system_language() -> str:
     return "en"
 
 
-def install_crash_reports(studio: Studio) -> None:
-    """Exceptions that reach nobody are written into the data folder and shown in the window; nothing is sent."""
-
-    def report(kind: type[BaseException], failure: BaseException, trace: TracebackType | None) -> None:
-        text = "".join(traceback.format_exception(kind, failure, trace))
-        sys.stderr.write(text)
-        path = paths.home() / "crashes" / f"window-{time.strftime('%Y%m%d-%H%M%S')}.txt"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            paths.write_atomic(path, text)
-            where = tr("The details are in {path}.", path=str(path))
-        except OSError as trouble:
-            where = tr("The details could not be saved: {reason}.", reason=str(trouble))
-        studio.desk.complain(
-            tr("An error in Lowrank Studio: {words}", words=f"{kind.__name__}: {failure}"), where, detail=text
-        )
-
-    sys.excepthook = report
-
-
 def run(arguments: Sequence[str]) -> int:
-    """Opens the window and returns when it has been closed."""
+    """Opens the window and returns when it has been closed; where it is open already, brings it to the front."""
     import signal
 
     app = make_application(arguments[:1])
+    names = [str(Path(name).absolute()) for name in arguments[1:] if not name.startswith("-")]
+    only = become_only()
+    if only is None:
+        if hand_over(names):
+            return 0
+        return _tell_hung()
+    fault = _fault_file()
     studio = Studio(app)
-    install_crash_reports(studio)
+    install_crash_reports(studio.desk)
+    only.asked.connect(studio.come_forward)
     signal.signal(signal.SIGINT, lambda *_: studio.window.close())
     signal.signal(signal.SIGTERM, lambda *_: studio.window.close())
     awake = QTimer()  # Python's signal handlers run only between bytecodes, so Qt's loop has to come back now and then
@@ -178,7 +176,30 @@ def run(arguments: Sequence[str]) -> int:
     awake.timeout.connect(lambda: None)
     awake.start()
     studio.show()
-    studio.open_paths([name for name in arguments[1:] if not name.startswith("-")])
+    studio.open_paths(names)
     status = app.exec()
     studio.close()
+    only.close()
+    if fault is not None:
+        fault.close()
     return status
+
+
+def _fault_file() -> FaultFile | None:
+    """Where a fault in native code is written; without it where the data folder cannot be written."""
+    try:
+        return FaultFile()
+    except OSError:
+        return None
+
+
+def _tell_hung() -> int:
+    """Another window holds this data folder and does not answer: a second one would write into the same files."""
+    from PySide6.QtWidgets import QMessageBox
+
+    message = "Lowrank Studio is open already, but it does not answer. End it, then start it again."
+    sys.stderr.write(f"{message}\n")
+    box = QMessageBox(QMessageBox.Icon.Warning, "Lowrank Studio", message)
+    QTimer.singleShot(_SHOWN_MILLISECONDS, box.accept)
+    box.exec()
+    return 1

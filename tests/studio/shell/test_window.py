@@ -266,11 +266,11 @@ def test_an_error_of_our_own_is_kept_on_disk_and_shown(
 ) -> None:
     import sys
 
-    from studio.app import install_crash_reports
+    from studio.shell.crashes import install_crash_reports
 
     before = sys.excepthook
     try:
-        install_crash_reports(studio)
+        install_crash_reports(studio.desk)
         failure = ZeroDivisionError("on purpose")
         sys.excepthook(type(failure), failure, None)
     finally:
