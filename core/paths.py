@@ -12,10 +12,18 @@ HOME_VARIABLE = "LOWRANK_HOME"
 
 
 def home() -> Path:
-    """The data folder (models, runs, caches): ``$LOWRANK_HOME``, else the system's own place for user data."""
+    """The data folder (models, runs, caches).
+
+    ``$LOWRANK_HOME``, else the folder that was chosen (`choose_home`), else the system's own place for user data.
+    """
     chosen = os.environ.get(HOME_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()
+    return chosen_home() or default_home()
+
+
+def default_home() -> Path:
+    """The system's own place for user data (XDG base directories, Known Folders, Application Support)."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
@@ -23,6 +31,39 @@ def home() -> Path:
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return base / "lowrank-studio"
+
+
+def place_file() -> Path:
+    """The small file that says where the data folder is, in the system's own place for configuration."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("APPDATA", Path.home() / "AppData" / "Roaming"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Preferences"
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "lowrank-studio" / "place.json"
+
+
+def chosen_home() -> Path | None:
+    """The data folder that somebody chose; None where nobody has, or what was written down cannot be read."""
+    try:
+        said = json.loads(place_file().read_text(encoding="utf-8"))
+        home, before = Path(said["home"]), Path(said["before"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # A move that a power cut ended before its last step has left everything where it was.
+    return before if not home.is_dir() and before.is_dir() else home
+
+
+def choose_home(folder: Path, before: Path) -> None:
+    """Writes down where the data folder is; ``before`` counts as long as ``folder`` is not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = place_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"home": str(folder.absolute()), "before": str(before.absolute())})
 
 
 def models_dir() -> Path:

@@ -1,5 +1,6 @@
 """Puts the application together: look, language, desk and window, and makes the window anew when they change."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from studio.shell.crashes import FaultFile, install_crash_reports, tell_faults
 from studio.shell.single import become_only, hand_over
 from studio.shell.window import MainWindow
 from studio.state.desk import Desk
-from studio.state.drafts import Draft, read_draft
+from studio.state.drafts import Draft, draft_path, read_draft
 from studio.state.preferences import Preferences
 from studio.state.runs import Runs
 from studio.state.session import Session
@@ -56,6 +57,8 @@ class Studio(QObject):
         self.desk.runs.failed.connect(self.desk.show_problems)
         self.preferences.unsaved.connect(self._preferences_unsaved)
         self.preferences.changed.connect(self._preference_changed)
+        self.wants_restart = False
+        self.desk.restarting.connect(self._restart)
         self.desk.runs.current_changed.connect(self._remember_run)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_scheme_changed)
         self._apply()
@@ -129,6 +132,11 @@ class Studio(QObject):
         if name in _REBUILDS:
             QTimer.singleShot(0, self, self.rebuild)
 
+    def _restart(self) -> None:
+        self.draft.path = draft_path()
+        self.wants_restart = True
+        self.window.close()
+
     def _remember_run(self) -> None:
         run = self.desk.runs.current
         self.preferences.set("last_run", str(run.folder.path) if run is not None else "")
@@ -182,7 +190,19 @@ def run(arguments: Sequence[str]) -> int:
     only.close()
     if fault is not None:
         fault.close()
+    if studio.wants_restart:
+        _start_again()
     return status
+
+
+def _start_again() -> None:
+    """Opens the window anew, in a process that outlives this one."""
+    import subprocess
+
+    command = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-P", "-m", "studio"]
+    # A packaged program that started this way would else take itself for a worker of the one that ends.
+    environment = {**os.environ, "PYINSTALLER_RESET_ENVIRONMENT": "1"}
+    subprocess.Popen(command, env=environment, start_new_session=sys.platform != "win32")
 
 
 def _fault_file() -> FaultFile | None:

@@ -1,16 +1,22 @@
 """The first page of the first start: the starter model and the sample rows, so that training is three clicks away."""
 
+import os
+import shutil
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QProgressBar, QScrollArea, QVBoxLayout, QWidget
 
+from core import paths
 from core.errors import UserError
 from core.runs.starter import ensure_starter, has_starter
 from core.spec.demo import demo_spec
+from core.units import format_bytes
 from studio.look import tokens
 from studio.look.icons import pixmap
 from studio.look.theme import look
+from studio.pages.settings.move_card import MoveCard
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, IconLabel, button, label
+from studio.widgets.basics import Card, IconLabel, LinkLabel, button, column, label, row
 from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
@@ -46,6 +52,7 @@ class WelcomePage(QWidget):
             box.addWidget(item)
         box.addWidget(self._first_card())
         box.addLayout(self._other_ways())
+        box.addWidget(self._place())
         box.addStretch(3)
         content = ScrolledContent()
         content.setObjectName("pageBody")
@@ -107,6 +114,24 @@ class WelcomePage(QWidget):
         box.addWidget(button(tr("Look around first"), lambda: self._leave("training"), name="welcome-look"))
         box.addStretch(1)
         return box
+
+    def _place(self) -> QWidget:
+        """Where everything will lie, and a way to choose another disk before anything lies there."""
+        place = paths.home()
+        try:
+            free = format_bytes(shutil.disk_usage(paths.existing_parent(place)).free)
+            words = tr("Models, runs and exports are kept in {folder}, where {free} are free.", folder=place, free=free)
+        except OSError as failure:
+            words = tr("The data folder {folder} cannot be looked at: {reason}.", folder=place, reason=failure.strerror)
+        move = MoveCard(self.desk)
+        said = label(words, "muted", wrap=True)
+        said.setObjectName("welcome-place")
+        change = LinkLabel(tr("Keep them elsewhere…"), move.ask)
+        change.setObjectName("welcome-move")
+        change.setVisible(not os.environ.get(paths.HOME_VARIABLE))
+        holder = QWidget()
+        holder.setLayout(column(said, row(change, None), move, spacing=tokens.SPACE_1))
+        return holder
 
     def begin(self) -> None:
         """Fetches the starter model if need be, and fills in the first spec."""

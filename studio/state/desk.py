@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from core.errors import Problem, Severity, UserError
+from core.paths import home
 from core.runs.queue import Entry
 from studio.state.data_report import DataReport
 from studio.state.preferences import Preferences
@@ -42,12 +43,14 @@ class Desk(QObject):
         notified: a `Notice` to show.
         went: the name of the page to show.
         opened: a path that was dropped or chosen (model folder, data file, spec or run folder).
+        restarting: the window is to close, and to open again in a new process.
         memory: anything a page wants to keep while the window is rebuilt (language, theme, text size), by page name.
     """
 
     notified = Signal(object)
     went = Signal(str)
     opened = Signal(object)
+    restarting = Signal()
 
     def __init__(self, session: Session, runs: Runs, preferences: Preferences) -> None:
         super().__init__()
@@ -89,6 +92,11 @@ class Desk(QObject):
     def complain(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = (), detail: str = "") -> None:
         """A notice that something went wrong; it stays until it is closed."""
         self.notified.emit(Notice(Severity.ERROR, text, advice, actions, detail))
+
+    def restart(self) -> None:
+        """Closes the window and opens it again in a new process, as after a move of the data folder."""
+        self.preferences.path = home() / self.preferences.path.name
+        self.restarting.emit()
 
     def change_run(self, work: Callable[[], object]) -> bool:
         """Does something to a run's folder, and returns whether it went well; a refusal is told as a notice."""

@@ -14,8 +14,9 @@ from core import paths
 from core.data.token_cache import clear_tokens, tokens_folder
 from core.units import format_bytes
 from studio.look import tokens
+from studio.pages.settings.move_card import MoveCard
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, Elided, button, label, tool_button
+from studio.widgets.basics import Card, Elided, button, label, row, tool_button
 from studio.words import tr
 from studio.workers.task import Report, start_task
 
@@ -101,9 +102,14 @@ class FoldersCard(Card):
         self._clear.setAccessibleName(tr("Delete the kept tokens"))
         grid.addWidget(self._clear, list(folders()).index("tokens"), 3)
         self.add(grid)
+        self.mover = MoveCard(desk)
+        self._move = button(tr("Keep all data elsewhere…"), self.mover.ask, icon_name="hard-drive", name="move-home")
         variable = paths.HOME_VARIABLE
-        words = tr("The variable {variable} moves all of them; set it before this program starts.", variable=variable)
-        self.add(label(words, "muted", wrap=True))
+        if os.environ.get(variable):
+            self._move.setEnabled(False)
+            self._move.setToolTip(tr("The variable {variable} says where they are.", variable=variable))
+        self.add(row(self._move, None))
+        self.add(self.mover)
 
     def measure(self) -> None:
         """Measures all folders in the background."""
