@@ -1,11 +1,13 @@
 """``python -m core.engine FOLDER``: say hello, do the folder's job, and always leave a last word in the event log."""
 
 import faulthandler
+import gc
 import json
 import os
 import platform
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -95,36 +97,11 @@ def _work(folder: RunFolder, place: Place, kind: str, job: dict[str, object]) ->
 def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
     """Imports torch only here, after the hello: the first import can take many seconds on a cold disk."""
     try:
-        if kind == "train":
-            from core.engine.sft import train
-
-            train(context)
-        elif kind == "import_gguf":
-            from core.engine.import_gguf import import_gguf
-
-            import_gguf(context, job)
-        elif kind == "chat":
-            from core.engine.chat import chat
-
-            chat(context, job)
-        elif kind in _MEASURING:
-            _measure(context, kind, job)
-        elif kind == "download":
-            from core.engine.download import download_model
-
-            download_model(context, job)
-        elif kind == "export":
-            from core.engine.export_job import export
-
-            export(context, job)
-        elif kind == "verify":
-            from core.engine.verify_job import verify
-
-            verify(context, job)
-        else:
-            from core.engine import jobs
-
-            {"sample": jobs.sample}[kind](context, job)
+        gc.disable()  # libraries leave no cycles, and looking for some takes a fifth of their import
+        work = _work_of(kind)
+        gc.freeze()  # nor does anybody look again at what stays to the end
+        gc.enable()
+        work(context, job)
     except OthersGone as error:
         return _left_alone(context, error)
     except Exception as error:  # noqa: BLE001 (the border of the process: everything becomes a last word)
@@ -137,22 +114,56 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
     return ExitCode.DONE
 
 
-_MEASURING = ("evaluate", "bench_attention", "bench_inference")
+def _work_of(kind: str) -> Callable[[JobContext, dict[str, object]], None]:
+    match kind:
+        case "train":
+            from core.engine.sft import train
+
+            return lambda context, _: train(context)
+        case "import_gguf":
+            from core.engine.import_gguf import import_gguf
+
+            return import_gguf
+        case "chat":
+            from core.engine.chat import chat
+
+            return chat
+        case "download":
+            from core.engine.download import download_model
+
+            return download_model
+        case "export":
+            from core.engine.export_job import export
+
+            return export
+        case "verify":
+            from core.engine.verify_job import verify
+
+            return verify
+        case "sample":
+            from core.engine.jobs import sample
+
+            return sample
+        case _:
+            return _measuring(kind)
 
 
-def _measure(context: JobContext, kind: str, job: dict[str, object]) -> None:
-    if kind == "evaluate":
-        from core.engine.evaluate_job import evaluate
+def _measuring(kind: str) -> Callable[[JobContext, dict[str, object]], None]:
+    match kind:
+        case "evaluate":
+            from core.engine.evaluate_job import evaluate
 
-        evaluate(context, job)
-    elif kind == "bench_attention":
-        from core.engine.bench_attention import bench_attention
+            return evaluate
+        case "bench_attention":
+            from core.engine.bench_attention import bench_attention
 
-        bench_attention(context, job)
-    else:
-        from core.engine.bench_inference import bench_inference
+            return bench_attention
+        case "bench_inference":
+            from core.engine.bench_inference import bench_inference
 
-        bench_inference(context, job)
+            return bench_inference
+        case _:
+            raise KeyError(kind)
 
 
 def _lost_others(error: Exception) -> bool:

@@ -1,10 +1,16 @@
 """What must be set before the first tensor exists: environment, threads, seeds, determinism."""
 
 import ctypes
+import functools
+import gc
 import os
 import platform
 import random
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
 
 import torch
 
@@ -13,11 +19,59 @@ _KEPT_BYTES = 32 * 1024**2  # the most that every glibc takes as a threshold (HE
 
 
 def quiet_libraries() -> None:
-    """Turns off progress bars and advice meant for terminals; real warnings still reach ``engine.log``."""
-    import transformers
+    """Imports what loads models, and turns off progress bars and advice meant for terminals.
+
+    Real warnings still reach ``engine.log``.
+    """
+    with _collecting_later():
+        import transformers
+
+        if find_spec("bitsandbytes"):  # before PEFT, which imports it wherever it is
+            with _compiling_later():
+                import bitsandbytes  # noqa: F401
+        import peft  # noqa: F401
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """Python looks for cycles afterwards: libraries leave none, and looking takes a fifth of their import."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@contextmanager
+def _compiling_later() -> Iterator[None]:
+    """What is given to ``torch.compile`` inside is given to it when it is first called.
+
+    bitsandbytes compiles functions as it is imported. The compiler itself starts at the first call anyway, but is
+    imported at once: a second of every start, for functions that few runs ever call.
+    """
+    compile_now = torch.compile
+
+    def compile_later(model: Callable[..., Any] | None = None, **settings: Any) -> Any:
+        if model is None:
+            return functools.partial(compile_later, **settings)
+        compiled = functools.cache(lambda: compile_now(model, **settings))
+
+        @functools.wraps(model)
+        def first_compiled(*values: Any, **named: Any) -> Any:
+            return compiled()(*values, **named)
+
+        return first_compiled
+
+    torch.compile = compile_later
+    try:
+        yield
+    finally:
+        torch.compile = compile_now
 
 
 def use_threads(count: int) -> None:
