@@ -58,7 +58,12 @@ class Dataset:
 
 
 def load_dataset(
-    spec: DataSpec, seed: int, model: ModelFacts, *, on_progress: Callable[[int, int], None] | None = None
+    spec: DataSpec,
+    seed: int,
+    model: ModelFacts,
+    *,
+    tokenizer: Tokenizer | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Reads, understands, splits and tokenises the data. The same spec, files and model give the same rows.
 
@@ -66,6 +71,7 @@ def load_dataset(
         spec: the section ``data`` of the spec.
         seed: decides which rows are used and held back where the spec leaves a choice.
         model: the base model; its folder holds the tokenizer.
+        tokenizer: that one, where it has been read already: a quarter of a second and more for each reading.
         on_progress: told how many rows are done and how many there will be, as far as is known (0 of 0 before the
             first row). It is called several times a second and may raise `LoadCancelledError` to end the work.
 
@@ -75,7 +81,7 @@ def load_dataset(
     """
     if not spec.train:
         raise UserError(error("data.train", "There are no training files.", "Choose at least one file."))
-    tokenizer = Tokenizer.load(Path(model.path))
+    tokenizer = tokenizer or Tokenizer.load(Path(model.path))
     template = choose_template(spec.template, model, tokenizer)
     progress = Progress(on_progress)
     with Encoder(tokenizer, template, spec, progress, TokenCache(tokens_folder())) as encoder:

@@ -185,6 +185,7 @@ def _read_data(context: JobContext, order: Order) -> tuple[Tokenizer, ChatTempla
         order.spec.data,
         order.spec.training.seed,
         order.model,
+        tokenizer=tokenizer,
         on_progress=lambda done, total: context.progress("data", done, total, "rows"),
     )
     if dataset.facts.fingerprint != order.data.fingerprint:

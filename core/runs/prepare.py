@@ -72,14 +72,16 @@ def prepare(
     if not model.here or not rows_named:
         return _without_rows(spec, Facts(hardware, model, records=records))
     report("Reading the data", 0, 0)
+    tokenizer = Tokenizer.load(Path(model.path))
     dataset = load_dataset(
         spec.data,
         spec.training.seed,
         model,
+        tokenizer=tokenizer,
         on_progress=lambda done, total: report("Turning rows into tokens", done, total),
     )
     facts = Facts(hardware, model, dataset.facts, records)
-    template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
+    template = choose_template(spec.data.template, model, tokenizer)
     planned = plan_with_fixes(spec, facts)
     start = () if holds_start else start_problems(spec, model, planned)
     problems = _without_repeats((*planned.problems, *start, *dataset.problems))

@@ -82,13 +82,15 @@ def read_rows(spec: RunSpec, model: ModelFacts, report: Report) -> Rows:
     from core.data.templates import choose_template
     from core.data.tokenizer import Tokenizer
 
+    tokenizer = Tokenizer.load(Path(model.path))
     dataset = load_dataset(
         absolute(spec).data,
         spec.training.seed,
         model,
+        tokenizer=tokenizer,
         on_progress=lambda done, total: report("Turning rows into tokens", done, total),
     )
-    template = choose_template(spec.data.template, model, Tokenizer.load(Path(model.path)))
+    template = choose_template(spec.data.template, model, tokenizer)
     lengths = (count_lengths(dataset.train), count_lengths(dataset.validation))
     return Rows(dataset.facts, dataset.problems, template.source, lengths)
 
