@@ -1,5 +1,6 @@
 """The rules of conftest.py really bite."""
 
+import gc
 import logging
 import os
 import socket
@@ -88,3 +89,8 @@ def test_daemon_threads_are_left_alone() -> None:
     gate = threading.Event()
     threading.Thread(target=gate.wait, args=(0.2,), daemon=True).start()
     logging.getLogger("elsewhere").info("quiet")
+
+
+def test_what_libraries_made_is_not_looked_through_after_every_test() -> None:
+    assert gc.get_freeze_count() > 20_000
+    assert gc.isenabled()
