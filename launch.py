@@ -6,6 +6,8 @@
     python3 launch.py window [PATH …]  the window, opening model folders, data files, specs or run folders in it
     python3 launch.py screenshots DIR  pictures of every page, from real states, into a folder
     python3 launch.py test [ARGS]      every check and test; with ARGS, pytest alone with these arguments
+    python3 launch.py test --package   builds the package, installs it, trains with it and uninstalls it
+    python3 launch.py package [ARGS]   the program with all it needs, for computers without Python; “package --help”
     python3 launch.py setup [OPTIONS]  only the set-up; “setup --help” lists its options
     python3 launch.py VERB ...         the command line, the same as “lowrank VERB ...”
 
@@ -34,7 +36,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from launcher.environment import PYTHON, ROOT, prepare
+from launcher.environment import PYTHON, ROOT, install_packaging_tools, prepare
 from launcher.words import SetupError, say
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ def test(arguments: Sequence[str]) -> int:
 
     from launcher.machine import QT_LIBRARIES, library_advice, missing_libraries
 
+    if arguments[:1] == ["--package"]:
+        return test_package(arguments[1:])
     prepare(test=True)
     os.environ["HF_HUB_OFFLINE"] = "1"
     types = None if arguments else begin_check("mypy")  # takes a minute, most of it beside the tests
@@ -141,6 +145,26 @@ def test(arguments: Sequence[str]) -> int:
     if failed:
         print(f"The tests {'failed' if status else 'passed'}, but not every check did: {', '.join(failed)}.")
     return status or int(bool(failed))
+
+
+def package(arguments: Sequence[str]) -> int:
+    """The verb ``package``: the program in a folder of its own, and its installers."""
+    prepare()
+    if "-h" not in arguments and "--help" not in arguments:
+        install_packaging_tools()
+    return start(["-m", "launcher.package", *arguments])
+
+
+def test_package(arguments: Sequence[str]) -> int:
+    """Tests the package alone: it is built, installed, used and uninstalled."""
+    import subprocess
+
+    prepare(test=True)
+    install_packaging_tools()
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["LOWRANK_TEST_PACKAGE"] = "1"
+    command = [str(PYTHON), "-m", "pytest", "tests/package", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
 def begin_check(name: str) -> "subprocess.Popen[str]":
@@ -186,6 +210,8 @@ def main(arguments: Sequence[str]) -> int:
             return start(["-m", "studio.screenshots", *rest])
         if verb == "setup":
             return set_up_only(rest)
+        if verb == "package":
+            return package(rest)
         if verb == "test":
             return test(rest)
         prepare()

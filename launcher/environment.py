@@ -176,6 +176,34 @@ def install(line: LiveLine, test: bool, torch_index: str, new_torch: bool) -> No
     pip_install(line, [*extra, "--no-build-isolation", "-e", f"{ROOT}[test]" if test else str(ROOT)])
 
 
+def install_packaging_tools() -> None:
+    """Adds what “launch.py package” needs to the complete environment, and returns at once if it is there.
+
+    Raises:
+        SetupError: pip failed; the message says why in plain words.
+    """
+    import subprocess
+
+    wanted = ROOT / "installers" / "requirements.txt"
+    probe = (
+        "import sys; from importlib.metadata import version; from packaging.requirements import Requirement; "
+        "words = open(sys.argv[1], encoding='utf-8').read().splitlines(); "
+        "lines = [Requirement(line) for line in words if line and line[0] != '#']; "
+        "sys.exit(any(not line.specifier.contains(version(line.name)) for line in lines "
+        "if line.marker is None or line.marker.evaluate()))"
+    )
+    found = subprocess.run([str(PYTHON), "-I", "-c", probe, str(wanted)], capture_output=True, check=False)
+    if found.returncode == 0:
+        return
+    line = LiveLine()
+    UNFINISHED.touch()
+    try:
+        pip_install(line, ["-r", str(wanted)])
+    finally:
+        line.close()
+    UNFINISHED.unlink()
+
+
 def pip_install(line: LiveLine, arguments: Sequence[str]) -> None:
     """Runs ``pip install`` under the pinned versions.
 

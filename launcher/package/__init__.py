@@ -1,0 +1,1 @@
+"""``launch.py package``: the program with everything it needs in one folder, and the installers made from that."""
