@@ -69,6 +69,34 @@ def read_gpus(environment: Mapping[str, str] | None = None) -> tuple[tuple[GpuFa
     return tuple(facts), (*problems, *more)
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A program that computes on a GPU; ``bytes`` is 0 where the driver does not say (Windows)."""
+
+    pid: int
+    name: str
+    bytes: int
+
+
+def read_holders(environment: Mapping[str, str] | None = None) -> tuple[Holder, ...]:
+    """The programs that hold memory of GPUs, the largest first, without this one; none where the driver is silent."""
+    program = _program(os.environ if environment is None else environment)
+    if program is None:
+        return ()
+    try:
+        text, code = _run(program, ("--query-compute-apps=pid,process_name,used_memory",))
+    except _Silent:
+        return ()
+    found: dict[int, Holder] = {}
+    for row in csv.reader(text.splitlines() if not code else (), skipinitialspace=True):
+        cells = [cell.strip() for cell in row]
+        if len(cells) == 3 and cells[0].isdecimal() and int(cells[0]) != os.getpid():
+            pid, before = int(cells[0]), found.get(int(cells[0]))
+            size = _bytes(cells[2]) + (before.bytes if before else 0)  # one line for each GPU that it uses
+            found[pid] = Holder(pid, cells[1].replace("\\", "/").rpartition("/")[2], size)
+    return tuple(sorted(found.values(), key=lambda holder: holder.bytes, reverse=True))
+
+
 def _program(environment: Mapping[str, str]) -> str | None:
     found = shutil.which("nvidia-smi", path=environment.get("PATH"))
     return found or next((place for place in _USUAL_PLACES if Path(place).is_file()), None)
@@ -100,11 +128,15 @@ def _ask(program: str) -> tuple[list[_Card], list[str]]:
 
 
 def _query(program: str, fields: tuple[str, ...]) -> tuple[str, int]:
+    return _run(program, (f"--query-gpu={','.join(fields)}",))
+
+
+def _run(program: str, question: tuple[str, ...]) -> tuple[str, int]:
     """What the program printed, and its exit code."""
     no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would flash a console
     try:
         done = subprocess.run(
-            [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
+            [program, *question, "--format=csv,noheader,nounits"],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=_TIMEOUT_SECONDS,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from core import __version__, paths
 from core.errors import UserError
+from core.facts.nvidia import read_holders
 from core.facts.types import HardwareFacts
 from core.runs.child_env import child_env
 from core.units import GIB, format_bytes
@@ -24,31 +25,14 @@ OnWait = Callable[[], None]
 LEAST_RAM = 3 * GIB
 LEAST_DISK = 5 * GIB
 TORCH_SECONDS = 180
+MOST_NAMED = 3
 HEADS = (9, 3, 64)
 """Heads, heads of keys and their width in the attention that is tried: the starter model's."""
+FARTHEST = 0.05
+"""How far a product with 4-bit weights may be from the same in 32 bits, as a share of its largest value."""
 _WAIT_SECONDS = 0.2
 _LIBRARIES = ("transformers", "tokenizers", "peft", "bitsandbytes", "safetensors", "numpy", "pyarrow")
 _REPAIR = "Run “python3 launch.py setup --rebuild”."
-
-# Runs in a process of its own: torch takes seconds and a gigabyte, and a broken one must not end the doctor.
-_ASK_TORCH = """
-import json, torch
-told = {"version": torch.__version__, "cuda_build": torch.version.cuda or "", "cuda_works": False, "problem": ""}
-if torch.version.cuda:
-    try:
-        if torch.cuda.is_available():
-            matrix = torch.ones(64, 64, device="cuda")
-            told["cuda_works"] = float((matrix @ matrix).sum()) == 64.0 ** 3
-            told["arches"] = torch.cuda.get_arch_list()
-    except Exception as failure:
-        told["problem"] = f"{type(failure).__name__}: {failure}"
-try:
-    import bitsandbytes
-    told["bitsandbytes"] = bitsandbytes.__version__
-except Exception as failure:
-    told["bitsandbytes_problem"] = f"{type(failure).__name__}: {failure}"
-print("TOLD " + json.dumps(told))
-"""
 
 
 def _nothing() -> None:
@@ -98,11 +82,9 @@ def _libraries() -> Iterator[Finding]:
 
 
 def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
-    if getattr(sys, "frozen", False):  # the packaged program cannot run a piece of Python
-        yield Finding("ok", "PyTorch", version("torch"))
-        return
     try:
-        told = _ask_torch(on_wait)
+        # In a process of its own: torch takes seconds and a gigabyte, and a broken one must not end the doctor.
+        told = _ask(("-m", "core.engine.torch_check"), on_wait)
     except _NoAnswerError as failure:
         yield Finding("bad", "PyTorch", f"It cannot be used: {failure}", _REPAIR)
         return
@@ -110,9 +92,7 @@ def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
     yield Finding("ok", "PyTorch", f"{told['version']}, {build}")
     yield from _cuda(hardware, told)
     yield _attention(hardware, on_wait)
-    if told.get("bitsandbytes_problem"):
-        text = f"4-bit and 8-bit weights cannot be used: {told['bitsandbytes_problem']}"
-        yield Finding("bad", "bitsandbytes", text, _REPAIR)
+    yield _four_bits(hardware, on_wait)
 
 
 def _cuda(hardware: HardwareFacts, told: dict[str, Any]) -> Iterator[Finding]:
@@ -155,8 +135,27 @@ def _attention(hardware: HardwareFacts, on_wait: OnWait) -> Finding:
     return Finding("ok", "Attention", text)
 
 
-def _ask_torch(on_wait: OnWait) -> dict[str, Any]:
-    return _ask(("-c", _ASK_TORCH), on_wait)
+def _four_bits(hardware: HardwareFacts, on_wait: OnWait) -> Finding:
+    """Whether a product with 4-bit weights runs where a run would compute, and gives what its weights say."""
+    from core.facts.types import Facts
+    from core.plan.ground import ground_of
+    from core.spec.run_spec import RunSpec
+
+    ground = ground_of(RunSpec(), Facts(hardware))
+    device, dtype = ground.device.value, ground.dtype.value
+    try:
+        told = _ask(("-m", "core.engine.four_bit_check", device, dtype), on_wait)
+    except _NoAnswerError as failure:
+        remedy = f"Runs in 16 bits go on as they are. {_REPAIR}"
+        return Finding("bad", "4-bit weights", f"They cannot be used: {failure}", remedy)
+    where = f"{told['kernel']}, {dtype}, {device}, forward and backward"
+    text = f"NF4 in blocks of 64 works: {where}; at most {told['difference']:.2g} of the largest value away"
+    if told["difference"] > FARTHEST:
+        remedy = "Do not train in 4 bits here; 16 bits work. Please report it with this line."
+        return Finding(
+            "bad", "4-bit weights", f"They give wrong products: {where}, {told['difference']:.2g} away", remedy
+        )
+    return Finding("ok", "4-bit weights", text)
 
 
 def _ask(arguments: tuple[str, ...], on_wait: OnWait) -> dict[str, Any]:
@@ -203,6 +202,7 @@ def _machine(hardware: HardwareFacts) -> Iterator[Finding]:
         room = f"{format_bytes(gpu.free_bytes)} free of {format_bytes(gpu.total_bytes)}"
         driver = f", driver {gpu.driver}" if gpu.driver else ""
         yield Finding("ok", f"GPU {gpu.index}", f"{gpu.name}, {room}, compute capability {capability}{driver}")
+    yield from _held(hardware)
     cpu = hardware.cpu
     flags = (("AVX2", cpu.avx2), ("AVX512-BF16", cpu.avx512_bf16), ("AMX-BF16", cpu.amx_bf16))
     has = ", ".join(name for name, there in flags if there) or "no vector instructions that matter here"
@@ -210,11 +210,42 @@ def _machine(hardware: HardwareFacts) -> Iterator[Finding]:
     yield Finding("ok", "Processor", f"{cpu.name}, {cores}, {has}")
     ram = f"{format_bytes(hardware.ram_free_bytes)} free of {format_bytes(hardware.ram_total_bytes)}"
     if hardware.ram_free_bytes < LEAST_RAM:
-        yield Finding("warn", "Memory", ram, "Close other programs: even a small run wants about 3 GiB.")
+        words = f"{ram}; most is held by {_largest()}"
+        yield Finding("warn", "Memory", words, "Close other programs: even a small run wants about 3 GiB.")
     else:
         yield Finding("ok", "Memory", ram)
     for sentence in hardware.problems if hardware.gpus else ():
         yield Finding("warn", "Hardware", sentence)
+
+
+def _held(hardware: HardwareFacts) -> Iterator[Finding]:
+    """Which programs hold the memory of the GPUs."""
+    if not hardware.gpus:
+        return
+    holders = read_holders()
+    if not holders:
+        yield Finding("ok", "GPU memory", "No other program computes on a GPU.")
+        return
+    words = ", ".join(
+        f"{holder.name} ({holder.pid})" + (f" {format_bytes(holder.bytes)}" if holder.bytes else "")
+        for holder in holders[:MOST_NAMED]
+    )
+    crowded = any(gpu.free_bytes < gpu.total_bytes / 2 for gpu in hardware.gpus)
+    remedy = "Close what is not needed: a run can only use what is free." if crowded else ""
+    yield Finding("warn" if crowded else "ok", "GPU memory", f"Held by {words}.", remedy)
+
+
+def _largest() -> str:
+    """The programs that hold most of the computer's memory."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["name", "memory_info"]):
+        memory = process.info["memory_info"]
+        if memory is not None:
+            found.append((memory.rss, str(process.info["name"])))
+    largest = sorted(found, reverse=True)[:MOST_NAMED]
+    return ", ".join(f"{name} ({format_bytes(size)})" for size, name in largest) or "nobody who can be seen"
 
 
 def _folders(hardware: HardwareFacts) -> Iterator[Finding]:

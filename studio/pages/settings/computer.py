@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.runs.checkup import Finding
 from studio.look import tokens
 from studio.look.theme import look
+from studio.pages.settings.display import display_finding
 from studio.state.desk import Desk
 from studio.widgets.basics import Card, IconLabel, button, column, label, row
 from studio.words import say, tr
@@ -106,8 +107,8 @@ class ComputerCard(Card):
 
     def _arrived(self, findings: tuple[Finding, ...]) -> None:
         self._task = None
-        self._desk.memory[_MEMORY] = findings
-        self._show(findings)
+        self._desk.memory[_MEMORY] = (*findings, display_finding())
+        self._show(self.findings)
 
     def _failed(self, failure: Exception) -> None:
         self._task = None

@@ -6,7 +6,7 @@ import pytest
 
 from core.facts.cgroups import Limits, read_limits
 from core.facts.hardware import read_cpu, read_hardware
-from core.facts.nvidia import read_gpus
+from core.facts.nvidia import Holder, read_gpus, read_holders
 from core.units import GIB, MIB
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for nvidia-smi with a shell script")
@@ -238,3 +238,14 @@ def test_importing_facts_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_programs_on_the_gpus_are_named_with_their_memory(driver):
+    script = lines(
+        "4242, /usr/bin/blender, 2048", r"99, C:\tools\python.exe, [N/A]", "4242, /usr/bin/blender, 1024", "nonsense"
+    )
+    assert read_holders(driver(script)) == (Holder(4242, "blender", 3072 * MIB), Holder(99, "python.exe", 0))
+
+
+def test_a_silent_driver_names_nobody(driver):
+    assert read_holders(driver("echo NVIDIA-SMI has failed; exit 9")) == ()
