@@ -20,6 +20,8 @@ from launcher.package.sizes import table
 from launcher.words import SetupError, clock, say
 
 NAME = "lowrank-studio"
+APPLICATION = "Lowrank Studio.app"
+"""What macOS calls a folder with a program."""
 KINDS = ("tar", "deb")
 LEAST_FREE = 6 * 1000**3
 """Bytes that a build may take while it works: PyInstaller's own files, the folder, and the archives."""
@@ -53,7 +55,7 @@ def build(options: argparse.Namespace) -> list[Path]:
         SetupError: something that was asked for exists already, the disk is too full, or PyInstaller failed.
         UserError: the starter model cannot be had.
     """
-    folder = options.to / f"{NAME}-{__version__}-{tag()}"
+    folder = options.to / (APPLICATION if sys.platform == "darwin" else f"{NAME}-{__version__}-{tag()}")
     targets = {"tar": folder.with_name(f"{folder.name}.tar.zst"), "deb": options.to / _deb_name()}
     wanted = [targets[kind] for kind in options.kinds]
     for path in (folder, *wanted):
@@ -136,7 +138,7 @@ def _freeze(scratch: Path, *, starter: bool) -> Path:
         status = subprocess.run(
             command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
-    made = scratch / "dist" / NAME
+    made = scratch / "dist" / (APPLICATION if sys.platform == "darwin" else NAME)
     if status or not made.is_dir():
         from launcher.pip import log_tail
 
@@ -178,7 +180,8 @@ def _icon_picture(target: Path) -> Path:
 
 def _ask_version(folder: Path) -> None:
     """Starts the program once: one that does not even start is no package."""
-    program = folder / (f"{NAME}.exe" if sys.platform == "win32" else NAME)
+    inside = {"win32": f"{NAME}.exe", "darwin": f"Contents/MacOS/{NAME}"}.get(sys.platform, NAME)
+    program = folder / inside
     command = [str(program), "--cli", "--version"]
     told = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=120)
     if told.returncode or (sys.platform != "win32" and __version__ not in told.stdout):
