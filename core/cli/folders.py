@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from core.paths import home, place_file
+from core.paths import chosen_home, home, place_file
 
 OURS = (
     "attention-bench.json", "cache", "chats", "crashes", "device-records.json", "draft.broken.yaml", "draft.yaml",
@@ -23,6 +23,7 @@ def delete_data() -> list[Path]:
         OSError: something cannot be deleted.
     """
     folder = home()
+    was_chosen = chosen_home() == folder
     for name in OURS:
         path = folder / name
         if path.is_symlink() or path.is_file():
@@ -30,10 +31,12 @@ def delete_data() -> list[Path]:
         elif path.is_dir():
             shutil.rmtree(path)
     left = sorted(folder.iterdir()) if folder.is_dir() else []
-    for empty in () if left else (folder, place_file().parent):
-        place_file().unlink(missing_ok=True)
-        if empty.is_dir() and not any(empty.iterdir()):
-            empty.rmdir()
+    if folder.is_dir() and not left:
+        folder.rmdir()
+    if was_chosen:
+        place_file().unlink()
+        if not any(place_file().parent.iterdir()):
+            place_file().parent.rmdir()
     return left
 
 
