@@ -95,7 +95,10 @@ def test_a_folder_that_was_chosen_is_found_and_forgotten(tmp_path: Path) -> None
     (chosen / "runs").mkdir(parents=True)
     env = {name: value for name, value in os.environ.items() if name != "LOWRANK_HOME"}
     env["XDG_CONFIG_HOME"] = str(config)
-    place = "import sys; from pathlib import Path; from core.paths import choose_home; choose_home(Path(sys.argv[1]), Path(sys.argv[2]))"
+    place = (
+        "import sys; from pathlib import Path; from core.paths import choose_home; "
+        "choose_home(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
     subprocess.run([sys.executable, "-c", place, str(chosen), str(tmp_path / "old")], env=env, check=True, cwd=ROOT)
     assert list(config.rglob("*.json")) != []
     assert start("lowrank", "-m", "core.cli.folders", env=env).stdout == f"{chosen}\n"
