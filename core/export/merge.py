@@ -20,6 +20,7 @@ from core.export.companions import CONFIG, companion_files, copy_companions, has
 from core.export.curve import PICTURE_FILE
 from core.export.deltas import content, one_thread
 from core.export.matching import Matched, Written, match
+from core.export.memory import memory_problems, merge_memory
 from core.export.peft_adapter import PeftAdapter, read_peft_adapter
 from core.export.spec_file import SPEC_FILE
 from core.export.target_folder import folder_problems
@@ -119,6 +120,9 @@ def merge_adapter(
     started = time.monotonic()
     work = _prepare(base, adapter, target, max_shard_bytes)
     _check_space(target, work.needed_bytes)
+    short = memory_problems(merge_memory(work.matched.tensors))
+    if short:
+        raise UserError(*short, exit_code=ExitCode.DOES_NOT_FIT)
     with staged_folder(target) as folder:
         write_config(work.config, folder, untied=work.matched.untied)
         copy_companions(base, folder, adapter)
@@ -144,13 +148,27 @@ def merge_adapter(
     )
 
 
-def merge_bytes(base: Path, adapter: Path) -> int:
-    """What a merge of the two will take on the disk, to within its model card; reads headers, never weights.
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What an export takes, in bytes.
+
+    Attributes:
+        disk: of what is written.
+        memory: at its peak, the process with it.
+    """
+
+    disk: int
+    memory: int
+
+
+def merge_needs(base: Path, adapter: Path) -> Needs:
+    """What a merge of the two will take, on the disk to within its model card; reads headers, never weights.
 
     Raises:
         UserError: base and adapter cannot be read or do not fit together; every reason at once.
     """
-    return _prepare(base, adapter, None, MAX_SHARD_BYTES).needed_bytes
+    work = _prepare(base, adapter, None, MAX_SHARD_BYTES)
+    return Needs(work.needed_bytes, merge_memory(work.matched.tensors))
 
 
 class _Meter:

@@ -21,7 +21,7 @@ REPO = "repo"
 TOKEN = "token"  # noqa: S105 (the path of a problem)
 """The paths of problems that another kind, precision, name or a token would mend, as `core.export.places.TARGET` is."""
 
-ADAPTER_PRECISIONS = ("f32", "f16", "bf16", "q8_0")
+ADAPTER_PRECISIONS = ("f32", "f16")
 """What an adapter can be written in: it is small, and coarser numbers would spoil it for nothing."""
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from core.errors import ExitCode, Problem, UserError, error
-from core.export.gguf import find_precision, gguf_problems
+from core.export.gguf import find_precision, gguf_adapter_problems, gguf_problems
+from core.export.memory import gguf_adapter_memory, memory_problems
+from core.export.merge import Needs
 from core.export.objections import KIND, PRECISION, Findings, hub_problems, kind_problems, precision_problems
+from core.export.peft_adapter import WEIGHTS_FILE
 from core.export.places import TARGET, default_target, target_in, target_problems, unused_place
-from core.export.sizes import bytes_in, gguf_adapter_size, gguf_size, is_adapter, merged_size, no_room
+from core.export.sizes import bytes_in, gguf_adapter_size, gguf_needs, gguf_size, is_adapter, merged_needs, no_room
 from core.runs.layout import RunFolder
 from core.runs.results import require_result, result_base
 from core.runs.room import room_for
@@ -161,7 +164,9 @@ def export_kinds(folder: RunFolder) -> tuple[ExportOffer, ...]:
     reasons: dict[ExportKind, str] = {"adapter": no_adapter, "merged": reason, "hub": ""}
     found = gguf_problems(base, None if whole else result) if base is not None else ()
     gguf = found[0].message if found else reason
-    reasons |= dict.fromkeys(GGUF_KINDS, gguf) | {"gguf_adapter": no_adapter or gguf}
+    alone = gguf_adapter_problems(base, result) if base is not None and not whole else ()
+    reasons |= dict.fromkeys(GGUF_KINDS, gguf)
+    reasons["gguf_adapter"] = no_adapter or (alone[0].message if alone else reason)
     return tuple(ExportOffer(kind, possible=not reasons[kind], reason=reasons[kind]) for kind in KINDS)
 
 
@@ -200,13 +205,15 @@ def plan_export(
     if kind == "hub":
         found.add(ExitCode.BAD_SPEC, *hub_problems(options, found))
     base = _base(folder, writes, target, found) if source is not None and not whole else None
-    needed = 0
+    needs = Needs(0, 0)
     if source is not None and not any(problem.path in (KIND, PRECISION) for problem in found.problems):
-        needed = _needed(writes, base, source, precision, found)
+        needs = _needs(writes, base, source, precision, found)
+    needed = needs.disk
     extra = _extra(kind, base, source, precision) if needed else 0
     room = room_for(needed + extra, target.parent)
     if needed and room.missing:
         found.add(ExitCode.DOES_NOT_FIT, no_room(room, target))
+    found.add(ExitCode.DOES_NOT_FIT, *memory_problems(needs.memory))
     is_job = writes not in ("adapter", "merged") or (writes == "merged" and not whole)
     problems = tuple(found.problems)
     return ExportPlan(
@@ -228,19 +235,21 @@ def _base(folder: RunFolder, writes: ExportKind, target: Path, found: Findings) 
     return base
 
 
-def _needed(writes: ExportKind, base: Path | None, source: Path, precision: str, found: Findings) -> int:
+def _needs(writes: ExportKind, base: Path | None, source: Path, precision: str, found: Findings) -> Needs:
+    nothing = Needs(0, 0)
     if writes == "adapter" or (writes == "merged" and not is_adapter(source)):
-        return bytes_in(source)
+        return Needs(bytes_in(source), 0)
     model = base or source
     if base is None and is_adapter(source):
-        return 0  # that it is missing has been said
+        return nothing  # that it is missing has been said
     if writes == "merged":
-        return found.tried(lambda: merged_size(model, source)) or 0
+        return found.tried(lambda: merged_needs(model, source)) or nothing
     if writes == "gguf_adapter":
-        refusal = gguf_problems(model, source)
+        refusal = gguf_adapter_problems(model, source)
         found.add(ExitCode.BAD_SPEC, *refusal)
-        return 0 if refusal else gguf_adapter_size(source, precision)
-    return found.tried(lambda: gguf_size(model, source, precision)) or 0
+        size = gguf_adapter_size(source, precision)
+        return nothing if refusal else Needs(size, gguf_adapter_memory((source / WEIGHTS_FILE).stat().st_size))
+    return found.tried(lambda: gguf_needs(model, source, precision)) or nothing
 
 
 def _extra(kind: ExportKind, base: Path | None, source: Path | None, precision: str) -> int:

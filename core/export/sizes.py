@@ -4,7 +4,7 @@ import functools
 from pathlib import Path
 
 from core.errors import Problem, error
-from core.export.merge import merge_bytes
+from core.export.merge import Needs, merge_needs
 from core.export.peft_adapter import CONFIG_FILE, WEIGHTS_FILE
 from core.export.places import TARGET
 from core.runs.room import Room, room_advice
@@ -25,16 +25,21 @@ def bytes_in(path: Path) -> int:
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
 
 
-def merged_size(base: Path, source: Path) -> int:
-    """What base and adapter take as one model; a result that is a whole model takes what it is.
+def merged_needs(base: Path, source: Path) -> Needs:
+    """What base and adapter take as one model; a result that is a whole model is copied as it is.
 
     Raises:
         UserError: they do not fit together.
     """
-    return merge_bytes(base, source) if is_adapter(source) else bytes_in(source)
+    return merge_needs(base, source) if is_adapter(source) else Needs(bytes_in(source), 0)
 
 
 def gguf_size(base: Path, source: Path, precision: str) -> int:
+    """What base and adapter take on the disk as one GGUF file; see `gguf_needs`."""
+    return gguf_needs(base, source, precision).disk
+
+
+def gguf_needs(base: Path, source: Path, precision: str) -> Needs:
     """What base and adapter take as one GGUF file; a result that is a whole model needs no base.
 
     Raises:
@@ -43,14 +48,14 @@ def gguf_size(base: Path, source: Path, precision: str) -> int:
     adapter = source if is_adapter(source) else None
     read = adapter / WEIGHTS_FILE if adapter is not None else source
     changed = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (base, read))
-    return _gguf_size(base if adapter is not None else source, adapter, precision, changed)
+    return _gguf_needs(base if adapter is not None else source, adapter, precision, changed)
 
 
 @functools.lru_cache(maxsize=64)  # the window asks for every precision, and headers of large models take their time
-def _gguf_size(base: Path, adapter: Path | None, precision: str, _changed: tuple[int, ...]) -> int:
-    from core.export.gguf import estimate_bytes
+def _gguf_needs(base: Path, adapter: Path | None, precision: str, _changed: tuple[int, ...]) -> Needs:
+    from core.export.gguf import estimate_needs
 
-    return estimate_bytes(base, precision, adapter)
+    return estimate_needs(base, precision, adapter)
 
 
 def gguf_adapter_size(source: Path, precision: str) -> int:

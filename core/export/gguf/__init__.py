@@ -3,7 +3,7 @@
 from core.export.gguf.lora import gguf_adapter_problems, write_gguf_adapter
 from core.export.gguf.precisions import PRECISIONS, Precision, find_precision
 from core.export.gguf.quantize import Availability, available_precisions
-from core.export.gguf.write import GgufReport, estimate_bytes, gguf_problems, write_gguf
+from core.export.gguf.write import GgufReport, estimate_bytes, estimate_needs, gguf_problems, write_gguf
 
 __all__ = [
     "PRECISIONS",
@@ -12,6 +12,7 @@ __all__ = [
     "Precision",
     "available_precisions",
     "estimate_bytes",
+    "estimate_needs",
     "find_precision",
     "gguf_adapter_problems",
     "gguf_problems",

@@ -12,6 +12,19 @@ from typing import Any
 
 from core.errors import Problem, UserError, error
 
+_NEEDED = (
+    ("num_hidden_layers", "n_layer"),
+    ("num_attention_heads", "n_head"),
+    ("hidden_size", "n_embd"),
+    ("max_position_embeddings", "n_positions", "n_ctx"),
+)
+_ROPE_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "linear": ("factor",),
+    "yarn": ("factor", "original_max_position_embeddings"),
+    "llama3": (
+        "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings",
+    ),
+}  # fmt: skip
 _NO_ROPE_EVERY = 4
 """Layers of SmolLM3 that llama.cpp computes without positions: each fourth."""
 
@@ -108,6 +121,12 @@ def family_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
         yield error(str(base), message, elsewhere)
         return
     shape = Shape(config)
+    missing = [names[0] for names in _needed(kind) if shape.get(*names) is None]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        message = f"The model's config.json has no {', '.join(f'“{name}”' for name in missing[:3])}{more}."
+        yield error(str(base / "config.json"), message, "Take the model's files anew.")
+        return
     if kind != "gpt2":
         rope = shape.rope().get("rope_type", "default")
         known_ropes = ("default", "linear", "llama3", "yarn") if kind != "phi3" else ("default", "longrope", "su")
@@ -115,6 +134,10 @@ def family_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
             yield error(
                 str(base), f"The model's positions are of the kind “{rope}”, which is not known here.", elsewhere
             )
+        lost = [name for name in _ROPE_NEEDED.get(rope, ()) if shape.rope().get(name) is None]
+        if lost:
+            message = f"The model's config.json says no “{lost[0]}” of its positions, which are of the kind “{rope}”."
+            yield error(str(base / "config.json"), message, "Take the model's files anew.")
     if shape.get("num_local_experts", "num_experts"):
         yield error(str(base), "The model is a mixture of experts, which is not written here.", elsewhere)
     pattern = shape.get("no_rope_layers")
@@ -122,6 +145,14 @@ def family_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
     if kind == "smollm3" and isinstance(pattern, list) and pattern != expected:
         message = "The model has layers without positions where llama.cpp expects them to have some."
         yield error(str(base), message, elsewhere)
+
+
+def _needed(kind: str) -> tuple[tuple[str, ...], ...]:
+    """The settings without which a family cannot be described; each by the names that it may have."""
+    if kind == "gpt2":
+        return (*_NEEDED, ("layer_norm_epsilon",))
+    by_size = (("vocab_size",),) if _FAMILIES[kind].describe is _llama else ()
+    return (*_NEEDED, ("rms_norm_eps",), *by_size)
 
 
 def _basics(writer: Any, shape: Shape) -> None:

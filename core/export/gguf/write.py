@@ -18,7 +18,8 @@ from core.export.gguf.staging import staged_file, target_problems
 from core.export.gguf.tensor_bytes import tensor_bytes
 from core.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from core.export.matching import as_stored, match
-from core.export.merge import MergeCancelledError, fingerprint_problems, read_base_config
+from core.export.memory import gguf_memory, memory_problems
+from core.export.merge import MergeCancelledError, Needs, fingerprint_problems, read_base_config
 from core.export.peft_adapter import read_peft_adapter
 from core.export.tensor_files import read_model_tensors
 from core.facts.model_texts import read_licence
@@ -122,13 +123,19 @@ def write_gguf(
     return GgufReport(target, size, len(work.placed), wanted.name, seconds, _notes(work))
 
 
-def estimate_bytes(base: Path, precision: str, adapter: Path | None = None) -> int:
-    """What the file will take, to within its last per cent; reads headers, never weights.
+def estimate_needs(base: Path, precision: str, adapter: Path | None = None) -> Needs:
+    """What the file will take, on the disk to within its last per cent; reads headers, never weights.
 
     Raises:
         UserError: no file can be written for this model.
     """
-    return _prepare(base, adapter, find_precision(precision)).needed_bytes
+    work = _prepare(base, adapter, find_precision(precision))
+    return Needs(work.needed_bytes, gguf_memory(work.placed))
+
+
+def estimate_bytes(base: Path, precision: str, adapter: Path | None = None) -> int:
+    """What the file will take on the disk; see `estimate_needs`."""
+    return estimate_needs(base, precision, adapter).disk
 
 
 def gguf_problems(base: Path, adapter: Path | None = None) -> tuple[Problem, ...]:
@@ -175,6 +182,9 @@ def _check_room(target: Path, work: _Work) -> None:
     if work.precision.needs_llama:  # the file in 16 bits lies beside it until llama.cpp is done
         needed += total_bytes(work.placed)
     room = room_for(needed, target.parent)
+    short = memory_problems(gguf_memory(work.placed))
+    if short:
+        raise UserError(*short, exit_code=ExitCode.DOES_NOT_FIT)
     if room.missing:
         message = f"The GGUF file takes {format_bytes(needed)}, and only {format_bytes(room.free)} are free here."
         raise UserError(error(str(room.place), message, room_advice(room)), exit_code=ExitCode.DOES_NOT_FIT)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import UserError, error
 from core.export.gguf.reading import open_gguf
 from core.export.gguf.runtime import LlamaModel, find_runtime
+from core.export.memory import free_memory
 from core.export.verification.answers import Said, ask, ask_further, compare_answers, loaded, prompt_ids
 from core.export.verification.changes import compare_changes, compare_factors, folder_weights, gguf_weights
 from core.export.verification.limits import limits_of
@@ -105,6 +106,8 @@ def verify(
         notes += untold
     dtype, memory_note = _compute_dtype(base)
     notes += memory_note
+    if dtype is None:
+        return _kept(Verification(kind, _precision(case), "", tuple(checks), tuple(notes)), export, started)
     ids = prompt_ids(base, _template_choice(adapter))
     step("Asking the trained model", 2)
     with loaded(base, adapter, dtype) as model:
@@ -193,13 +196,18 @@ def _template_choice(adapter: Path | None) -> str:
     return str(beside) if beside is not None and beside.is_file() else "auto"
 
 
-def _compute_dtype(base: Path) -> "tuple[torch.dtype, list[str]]":
-    """float32 where one model of it fits into memory; the note says what was chosen and why otherwise."""
-    import psutil
+def _compute_dtype(base: Path) -> "tuple[torch.dtype | None, list[str]]":
+    """float32 where one model of it fits into memory, and nothing where 16 bits do not fit; the note says why."""
     import torch
 
     parameters = read_model(base).parameters
-    free = psutil.virtual_memory().available
+    free = free_memory()
+    if parameters * 2 * _SPARE > free:
+        note = (
+            f"The models were not asked, because {format_bytes(round(parameters * 2 * _SPARE))} for one in 16 bits are "
+            f"not free; {format_bytes(free)} are."
+        )
+        return None, [note]
     if parameters * 4 * _SPARE <= free:
         return torch.float32, []
     note = (

@@ -10,7 +10,7 @@ import pytest
 
 from core.engine import checkpoints
 from core.export.adapter import write_adapter
-from core.export.merge import merge_adapter, merge_bytes
+from core.export.merge import merge_adapter, merge_needs
 from core.export.peft_adapter import WEIGHTS_FILE
 from core.facts.model_files import read_model
 from core.plan.choices import training_of
@@ -126,7 +126,7 @@ def test_an_adapter_and_its_merge_are_known_to_the_byte(family: str, kind: str, 
     assert files == pytest.approx(made.disk.merged_bytes - beside, abs=256)  # the header alone, which is written anew
     assert tensor_bytes(*weights_of(report.target)) + header_bytes(made.base) == made.disk.merged_bytes - beside
     whole = sum(path.stat().st_size for path in report.target.iterdir() if path.name != "README.md")
-    assert merge_bytes(made.base, made.adapter) == pytest.approx(whole, abs=4096)
+    assert merge_needs(made.base, made.adapter).disk == pytest.approx(whole, abs=4096)
 
 
 def header_bytes(folder: Path) -> int:

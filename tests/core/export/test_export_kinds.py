@@ -14,6 +14,7 @@ from core.engine.export_job import export
 from core.errors import ExitCode
 from core.events.tail import EventTail
 from core.events.types import Body, Completed, Progress, Stopped
+from core.export.memory import MEMORY
 from core.export.objections import ADAPTER_PRECISIONS, KIND, PRECISION, REPO, TOKEN
 from core.export.places import PUBLISHER, TARGET
 from core.export.result import GGUF_KINDS, KINDS, ExportKind, ExportOptions, export_kinds, plan_export
@@ -129,6 +130,30 @@ def test_lm_studio_finds_it_where_it_is_installed(
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     (tmp_path / ".lmstudio").mkdir()
     assert plan_export(run, "lm_studio").place == tmp_path / ".lmstudio" / "models"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_kind_that_takes_more_memory_than_is_free_is_refused(
+    kind: ExportKind, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.export.memory.free_memory", lambda: 100 << 20)
+    plan = plan_export(run, kind, tmp_path / "out")
+    assert [problem.path for problem in plan.problems] == [MEMORY]
+    assert "of memory, and 100.0 MiB are free" in plan.problems[0].message
+    assert plan.exit_code is ExitCode.DOES_NOT_FIT
+    assert plan_export(run, "adapter", tmp_path / "copy").can_start, "a copy takes none"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("precision", ADAPTER_PRECISIONS)
+def test_an_adapter_is_written_in_each_precision_that_is_offered(
+    precision: str, run: RunFolder, tmp_path: Path
+) -> None:
+    plan = plan_export(run, "gguf_adapter", tmp_path, ExportOptions(precision))
+    assert isinstance(work(plan.arguments)[-1], Completed)
+    refused = plan_export(run, "gguf_adapter", tmp_path, ExportOptions("q8_0"))
+    assert [problem.path for problem in refused.problems] == [PRECISION]
 
 
 def test_precisions_that_cannot_be(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,20 +4,22 @@ The disk is a real one of 24 MiB where the system lets the tests make one.
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from core.errors import ExitCode, UserError
 from core.export.copying import copy_result
-from core.export.merge import merge_adapter, merge_bytes
+from core.export.merge import merge_adapter, merge_needs
 from core.export.result import plan_export
 from core.runs.layout import RunFolder
 from core.spec.codec import to_yaml
 from core.spec.run_spec import RunSpec
 from core.units import GIB, MIB
 from tests.core.disks import tell
-from tests.core.export.tiny_models import Tuned
+from tests.core.export.tiny_models import SIZES, Tuned, tune
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_a_disk_that_fills_up_during_a_copy_leaves_nothing(
 def test_a_merge_is_counted_to_the_byte_and_leaves_nothing_on_a_full_disk(
     llama: Tuned, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = merge_bytes(llama.base, llama.adapter)
+    needed = merge_needs(llama.base, llama.adapter).disk
     report = merge_adapter(llama.base, llama.adapter, tmp_path / "merged")
     real = sum(path.stat().st_size for path in report.target.iterdir() if path.name != "README.md")
     assert needed == pytest.approx(real, abs=4096)  # settings are written anew
@@ -89,3 +91,44 @@ def test_a_merge_is_counted_to_the_byte_and_leaves_nothing_on_a_full_disk(
     with pytest.raises(OSError, match="No space left"):
         merge_adapter(llama.base, llama.adapter, small_disk / "out")
     assert everything_below(small_disk) == [filler]
+
+
+@pytest.mark.torch
+def test_too_little_memory_is_told_before_the_first_byte(
+    llama: Tuned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.export.memory.free_memory", lambda: 100 * MIB)
+    with pytest.raises(UserError, match=r"of memory, and 100\.0 MiB are free") as caught:
+        merge_adapter(llama.base, llama.adapter, tmp_path / "out")
+    assert caught.value.exit_code is ExitCode.DOES_NOT_FIT
+    assert caught.value.problems[0].advice
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_the_memory_that_is_asked_for_is_enough_and_not_much_more(tmp_path: Path) -> None:
+    """A weight of 33 MB that is merged in blocks, in a process of its own, whose peak the system counts."""
+    base = wide_model(tmp_path / "base")
+    tuned = tune(base, tmp_path / "adapter", target_modules=["up_proj"], r=64)
+    asked = merge_needs(tuned.base, tuned.adapter).memory
+    code = (
+        "import sys; from pathlib import Path; from core.engine.bootstrap import keep_freed_memory; "
+        "from core.export.merge import merge_adapter; keep_freed_memory(); merge_adapter(*map(Path, sys.argv[1:])); "
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    command = [sys.executable, "-c", code, str(tuned.base), str(tuned.adapter), str(tmp_path / "merged")]
+    taken = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
+    assert taken < asked < 2 * taken
+
+
+def wide_model(folder: Path) -> Path:
+    import torch
+    import transformers
+
+    sizes = {**SIZES, "hidden_size": 512, "intermediate_size": 16_384, "num_hidden_layers": 1}
+    torch.manual_seed(7)
+    config = transformers.LlamaConfig(**sizes)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder

@@ -65,6 +65,29 @@ def test_a_family_that_llama_cpp_is_not_told_of_is_named(base: Path, place: Path
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["rms_norm_eps", "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings"]
+)
+def test_a_setting_that_is_missing_is_named_before_anything_is_written(
+    name: str, made: Tuned, base: Path, place: Path
+) -> None:
+    settings = json.loads((base / "config.json").read_text("utf-8"))
+    del settings[name]
+    (base / "config.json").write_text(json.dumps(settings), "utf-8")
+    problems = gguf_problems(base, made.adapter)
+    assert [f"no “{name}”" in problem.message for problem in problems] == [True]
+    assert f"no “{name}”" in refused(lambda: write_gguf(base, made.adapter, place / "a.gguf", "f16"))
+    assert f"no “{name}”" in refused(lambda: write_gguf_adapter(base, made.adapter, place / "b.gguf"))
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn", "llama3"])
+def test_positions_that_are_half_described_are_refused(kind: str, base: Path, place: Path) -> None:
+    change(base / "config.json", rope_parameters={"rope_type": kind, "rope_theta": 10_000.0})
+    assert "no “factor” of its positions" in refused(lambda: write_gguf(base, None, place / "a.gguf", "f16"))
+    assert list(place.iterdir()) == []
+
+
 def test_a_tokenizer_that_is_missing_or_splits_unlike_any_known_is_refused(base: Path, place: Path) -> None:
     tokenizer = base / "tokenizer.json"
     change(tokenizer, pre_tokenizer={"type": "Whitespace"})

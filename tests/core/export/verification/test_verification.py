@@ -276,6 +276,17 @@ def test_what_nobody_could_look_at_is_not_called_right(
     assert json.loads(report_path(file).read_text("utf-8"))["verdict"] == "not_compared"
 
 
+def test_models_that_do_not_fit_into_memory_are_not_asked(
+    llama: Tuned, merged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.export.verification.verify.free_memory", lambda: 1000)
+    found = verify(merged, "merged", llama.base, llama.adapter)
+    assert [check.name for check in found.checks] == ["template", "special_tokens", "tokenizer", "changes"]
+    assert found.verdict == "passed"
+    assert "nobody here could ask it" in report_text(found)
+    assert "1000 B are" in found.notes[-1]
+
+
 # --- what cannot be verified
 
 
