@@ -217,7 +217,8 @@ def _tell_hung() -> int:
     """Another window holds this data folder and does not answer: a second one would write into the same files."""
     from PySide6.QtWidgets import QMessageBox
 
-    message = "Lowrank Studio is open already, but it does not answer. End it, then start it again."
+    set_language(system_language())
+    message = tr("Lowrank Studio is open already, but it does not answer. End it, then start it again.")
     sys.stderr.write(f"{message}\n")
     box = QMessageBox(QMessageBox.Icon.Warning, "Lowrank Studio", message)
     QTimer.singleShot(_SHOWN_MILLISECONDS, box.accept)
