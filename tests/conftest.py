@@ -27,6 +27,17 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 WEEK_SECONDS = 7 * 86400
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("silence", "seconds after which a process that ends no test is killed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        from tests.workers import Silence
+
+        config.pluginmanager.register(Silence(config), "silence")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where several processes share the tests, files with slow ones come first: none is left working alone at the end.
 

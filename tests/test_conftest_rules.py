@@ -94,3 +94,32 @@ def test_daemon_threads_are_left_alone() -> None:
 def test_what_libraries_made_is_not_looked_through_after_every_test() -> None:
     assert gc.get_freeze_count() > 20_000
     assert gc.isenabled()
+
+
+SHARED = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "no:cacheprovider")
+
+
+@pytest.fixture
+def shared(house: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Nine files with three tests each, for two processes that share them."""
+    monkeypatch.setenv("PYTHONPATH", str(CONFTEST.parents[1]))
+    for number in range(9):
+        house.makepyfile(**{f"test_a{number}": "def test_a(): pass\ndef test_b(): pass\ndef test_c(): pass\n"})
+    return house
+
+
+def test_a_process_that_dies_is_told_once_and_the_others_do_the_rest(shared: pytest.Pytester) -> None:
+    shared.makepyfile(test_b="import os\ndef test_a(): pass\ndef test_dies(): os.abort()\ndef test_rest(): pass\n")
+    shared.makepyfile(test_c="def test_a(): pass\n")
+    result = shared.runpytest_subprocess(*SHARED, timeout=120)
+    result.assert_outcomes(passed=9 * 3 + 3, failed=1)
+    result.stdout.fnmatch_lines(["*crashed while running 'test_b.py::test_dies'*"])
+
+
+def test_a_process_that_hangs_is_killed_and_the_others_do_the_rest(shared: pytest.Pytester) -> None:
+    # held in native code, where no signal handler of Python's is ever called
+    hangs = "import ctypes\ndef test_hangs(): ctypes.PyDLL(None).pause()\ndef test_rest(): pass\n"
+    shared.makepyfile(test_b=hangs)
+    result = shared.runpytest_subprocess(*SHARED, "-o", "silence=8", timeout=120)
+    result.assert_outcomes(passed=9 * 3 + 1, failed=1)
+    result.stdout.fnmatch_lines(["*has not ended a test for 8 seconds, so it is killed.", "*test_b.py::test_hangs*"])
