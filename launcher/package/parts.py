@@ -128,7 +128,7 @@ def metadata_files() -> list[tuple[str, str]]:
 
 def data_files(starter: Path | None) -> list[tuple[str, str]]:
     """Source and folder in the package of the project's own files; ``starter`` is the starter model's wheel."""
-    files = [(str(ROOT / name), ".") for name in ("README.md", "LICENSE")]
+    files = [(str(ROOT / name), ".") for name in ("README.md", "CHANGELOG.md", "LICENSE")]
     files += _below(ROOT / "docs", lambda path: path.suffix in (".md", ".png"))
     files += _below(ROOT / "resources", lambda _: True)
     if starter is not None:

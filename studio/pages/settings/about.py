@@ -144,7 +144,11 @@ def _documents() -> list[tuple[str, Path]]:
     """Title and place of what there is to read; a packaged program carries it among its resources."""
     root = Path(core.__file__).resolve().parent.parent
     found = []
-    for title, name in ((tr("Read me"), "README.md"), (tr("Documents"), "docs"), (tr("Licence"), "LICENSE")):
+    known = (
+        (tr("Read me"), "README.md"), (tr("Changes"), "CHANGELOG.md"), (tr("Documents"), "docs"),
+        (tr("Licence"), "LICENSE"),
+    )  # fmt: skip
+    for title, name in known:
         place = next((path for path in (root / name, paths.resource(name)) if path.exists()), None)
         if place is not None:
             found.append((title, place))
