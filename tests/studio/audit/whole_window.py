@@ -41,7 +41,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "queue": (("queue-view-waiting",), ("queue-view-sweep",), ("queue-view-results",)),
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
 _told: dict[tuple[str, ...], dict[str, Any]] = {}
 """What torch said of this computer, by what it was asked."""
 _LAYERS = 8
