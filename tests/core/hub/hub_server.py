@@ -5,11 +5,13 @@ Large files lie on another server, as they do in reality, so that a token that g
 
 import hashlib
 import json
+import socket
+import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +91,33 @@ class Faults:
     no_ranges: bool = False
 
 
+class _Server(ThreadingHTTPServer):
+    """Hangs up when it ends: who asks keeps the connection for more, and a thread waits for that for ever."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self._talks: dict[socket.socket, threading.Thread] = {}
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._talks[request] = thread
+        thread.start()
+
+    def server_close(self) -> None:
+        super().server_close()
+        for request, thread in self._talks.items():
+            with suppress(OSError):  # over already
+                request.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that breaks is what some tests want; anything else is told."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class HubServer:
     """Both servers, what they offer and what they were asked."""
 
@@ -98,7 +127,7 @@ class HubServer:
         self.asked: list[Asked] = []
         self.faults = Faults()
         self.over = threading.Event()
-        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler(name)) for name in ("hub", "store")]
+        self._servers = [_Server(self._handler(name)) for name in ("hub", "store")]
         self._threads: list[threading.Thread] = []
 
     @property
@@ -123,7 +152,6 @@ class HubServer:
 
     def start(self) -> None:
         for server in self._servers:
-            server.daemon_threads = True
             thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
             thread.start()
             self._threads.append(thread)
