@@ -122,6 +122,18 @@ class _Collector(logging.Handler):
         self.records.append(record)
 
 
+@pytest.fixture
+def usual_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of somebody who has chosen none, below a person's own folder that the test has made."""
+    from core import paths
+
+    monkeypatch.delenv(paths.HOME_VARIABLE, raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "person" / name))
+    monkeypatch.setenv("HOME", str(tmp_path / "person"))
+    return paths.home()
+
+
 @pytest.fixture(autouse=True)
 def _quiet_log() -> Iterator[_Collector]:
     """Fails a test in which core logs a warning that nobody asked about."""

@@ -16,13 +16,9 @@ from core.runs.process_tree import identify
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The system's own data folder, below a person's folder that the test has made, with something in it."""
-    monkeypatch.delenv(paths.HOME_VARIABLE, raising=False)
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "person" / name))
-    monkeypatch.setenv("HOME", str(tmp_path / "person"))
-    home = paths.home()
+def home(usual_home: Path, tmp_path: Path) -> Path:
+    """The usual data folder with something in it."""
+    home = usual_home
     assert tmp_path in home.parents
     model, run = home / "models" / "small", home / "runs" / "first"
     for folder in (model, run / "checkpoints", home / "cache"):

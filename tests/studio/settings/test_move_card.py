@@ -19,13 +19,9 @@ WAIT_MS = 30_000
 
 
 @pytest.fixture
-def chosen_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The system's own data folder below a folder of the test, as nothing was chosen yet."""
-    monkeypatch.delenv(paths.HOME_VARIABLE, raising=False)
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA"):
-        monkeypatch.setenv(name, str(tmp_path / "person" / name))
-    monkeypatch.setenv("HOME", str(tmp_path / "person"))
-    home = paths.home()
+def chosen_home(usual_home: Path) -> Path:
+    """The usual data folder with a model in it."""
+    home = usual_home
     (home / "models" / "small").mkdir(parents=True)
     (home / "models" / "small" / "model.safetensors").write_bytes(b"0" * 5000)
     return home

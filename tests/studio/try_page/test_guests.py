@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel
+from PySide6.QtWidgets import QComboBox, QLabel
 
 from core.runs.conversation import Conversation
 from core.runs.layout import RunFolder
@@ -16,16 +16,10 @@ from studio.pages.try_.voice_bar import VoiceBar
 from studio.state.chat_choice import ChatChoice
 from studio.state.guests import GuestState
 from tests.studio.finished_run import finished_run
+from tests.studio.try_page.acts import click, words
 
 WAIT_MS = 60_000
 Make = Callable[..., Any]
-
-
-def click(qtbot: Any, page: Any, name: str) -> None:
-    shown = [made for made in page.findChildren(QAbstractButton, name) if made.isVisibleTo(page)]
-    assert shown, f"{name} is not to be seen"
-    assert shown[-1].isEnabled(), f"{name} is disabled"
-    qtbot.mouseClick(shown[-1], Qt.MouseButton.LeftButton)
 
 
 def ask(qtbot: Any, page: Any, text: str) -> None:
@@ -39,11 +33,6 @@ def heads(page: Any) -> list[str]:
     """Who has answered, as it stands above the answers."""
     views = [view for view in page.findChildren(ReplyView) if view.isVisibleTo(page)]
     return [view.findChildren(QLabel)[0].accessibleName() or view.findChildren(QLabel)[0].text() for view in views]
-
-
-def words(page: Any) -> str:
-    labels = (label for label in page.findChildren(QLabel) if label.isVisibleTo(page))
-    return "\n".join(label.accessibleName() or label.text() for label in labels)
 
 
 def pick(page: Any, *texts: str) -> None:
@@ -60,6 +49,7 @@ def settled(qtbot: Any, page: Any) -> None:
     guests = page.chats.guests
     passing = (GuestState.LOOKING, GuestState.LOADING)
     qtbot.waitUntil(lambda: all(guest.state not in passing for guest in guests.all), timeout=WAIT_MS)
+    qtbot.wait(20)  # what was made just now is shown by the next turn of the loop
 
 
 def saved(folder: RunFolder, *steps: int) -> None:

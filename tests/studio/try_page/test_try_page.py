@@ -21,16 +21,10 @@ from studio.pages.try_.reply_view import ReplyView
 from studio.state.chat_choice import ChatChoice
 from studio.state.chat_engine import Phase
 from tests.studio.finished_run import finished_run
+from tests.studio.try_page.acts import click, words
 
 WAIT_MS = 60_000
 Make = Callable[..., Any]
-
-
-def click(qtbot: Any, page: Any, name: str) -> None:
-    shown = [made for made in page.findChildren(QAbstractButton, name) if made.isVisibleTo(page)]
-    assert shown, f"{name} is not to be seen"
-    assert shown[-1].isEnabled(), f"{name} is disabled"
-    qtbot.mouseClick(shown[-1], Qt.MouseButton.LeftButton)
 
 
 def field(page: Any) -> QPlainTextEdit:
@@ -52,11 +46,6 @@ def answers(page: Any) -> list[tuple[str, str]]:
     """Voice and text of every answer on the screen, top to bottom."""
     views = [view for view in page.findChildren(ReplyView) if view.isVisibleTo(page)]
     return [(view.reply.voice, view.text.toPlainText()) for view in views]
-
-
-def words(page: Any) -> str:
-    labels = (label for label in page.findChildren(QLabel) if label.isVisibleTo(page))
-    return "\n".join(label.accessibleName() or label.text() for label in labels)
 
 
 def engine(page: Any) -> Any:
