@@ -155,10 +155,12 @@ class Needs:
     Attributes:
         disk: of what is written.
         memory: at its peak, the process with it.
+        beside: of what lies beside it on the disk while it is made.
     """
 
     disk: int
     memory: int
+    beside: int = 0
 
 
 def merge_needs(base: Path, adapter: Path) -> Needs:

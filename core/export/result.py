@@ -209,7 +209,7 @@ def plan_export(
     if source is not None and not any(problem.path in (KIND, PRECISION) for problem in found.problems):
         needs = _needs(writes, base, source, precision, found)
     needed = needs.disk
-    extra = _extra(kind, base, source, precision) if needed else 0
+    extra = needs.beside + (_extra(kind, base, source, precision) if needed else 0)
     room = room_for(needed + extra, target.parent)
     if needed and room.missing:
         found.add(ExitCode.DOES_NOT_FIT, no_room(room, target))
@@ -256,4 +256,6 @@ def _extra(kind: ExportKind, base: Path | None, source: Path | None, precision: 
     """What lies beside it while it is made: llama.cpp quantizes a file of 16 bits."""
     if kind not in GGUF_KINDS or source is None:
         return 0
-    return gguf_size(base or source, source, "f16") if find_precision(precision).needs_llama else 0
+    model = base or source
+    needs = gguf_needs(model, source, precision)
+    return 0 if needs.beside or not find_precision(precision).needs_llama else gguf_size(model, source, "f16")

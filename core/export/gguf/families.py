@@ -113,20 +113,36 @@ def family_of(config: Mapping[str, Any]) -> Family | None:
 
 def family_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
     """Why no GGUF file can be written for a model of this config.json."""
+    foreign = list(foreign_problems(config, base))
+    yield from foreign
+    if foreign:
+        return
+    shape, kind = Shape(config), str(config.get("model_type"))
+    lost = [names[0] for names in _needed(kind) if shape.get(*names) is None]
+    if lost:
+        yield _lacking(base, f"The model's config.json has no “{lost[0]}”.")
+    elif kind != "gpt2":
+        rope = shape.rope()
+        word = str(rope.get("rope_type", "default"))
+        lost = [name for name in _ROPE_NEEDED.get(word, ()) if rope.get(name) is None]
+        if lost:
+            message = f"The model's config.json says no “{lost[0]}” of its positions, which are of the kind “{word}”."
+            yield _lacking(base, message)
+
+
+def foreign_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
+    """What is not known here of a model, and may be known to llama.cpp's own converter."""
     kind = str(config.get("model_type"))
-    elsewhere = "Export the merged model and convert it with llama.cpp's own converter."
+    elsewhere = (
+        "Install llama.cpp's own converter (convert_hf_to_gguf.py) on the PATH, or name its folder in "
+        "LOWRANK_LLAMA_CPP; it is asked then."
+    )
     if kind not in _FAMILIES:
         known = ", ".join(sorted(_FAMILIES))
         message = f"GGUF files are written for {known}; this model is a “{kind}”."
         yield error(str(base), message, elsewhere)
         return
     shape = Shape(config)
-    missing = [names[0] for names in _needed(kind) if shape.get(*names) is None]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        message = f"The model's config.json has no {', '.join(f'“{name}”' for name in missing[:3])}{more}."
-        yield error(str(base / "config.json"), message, "Take the model's files anew.")
-        return
     if kind != "gpt2":
         rope = shape.rope().get("rope_type", "default")
         known_ropes = ("default", "linear", "llama3", "yarn") if kind != "phi3" else ("default", "longrope", "su")
@@ -134,17 +150,18 @@ def family_problems(config: Mapping[str, Any], base: Path) -> Iterator[Problem]:
             yield error(
                 str(base), f"The model's positions are of the kind “{rope}”, which is not known here.", elsewhere
             )
-        lost = [name for name in _ROPE_NEEDED.get(rope, ()) if shape.rope().get(name) is None]
-        if lost:
-            message = f"The model's config.json says no “{lost[0]}” of its positions, which are of the kind “{rope}”."
-            yield error(str(base / "config.json"), message, "Take the model's files anew.")
     if shape.get("num_local_experts", "num_experts"):
         yield error(str(base), "The model is a mixture of experts, which is not written here.", elsewhere)
     pattern = shape.get("no_rope_layers")
-    expected = [int((layer + 1) % _NO_ROPE_EVERY != 0) for layer in range(shape.layers)]
-    if kind == "smollm3" and isinstance(pattern, list) and pattern != expected:
-        message = "The model has layers without positions where llama.cpp expects them to have some."
-        yield error(str(base), message, elsewhere)
+    if kind == "smollm3" and isinstance(pattern, list):
+        expected = [int((layer + 1) % _NO_ROPE_EVERY != 0) for layer in range(len(pattern))]
+        if pattern != expected:
+            message = "The model has layers without positions where llama.cpp expects them to have some."
+            yield error(str(base), message, elsewhere)
+
+
+def _lacking(base: Path, message: str) -> Problem:
+    return error(str(base / "config.json"), message, "Take the model's files anew.")
 
 
 def _needed(kind: str) -> tuple[tuple[str, ...], ...]:

@@ -47,6 +47,8 @@ ALL = (
     Precision("q3_k_m", "Q3_K_M", "Much loss, for want of memory.", 3.9, 12, needs_llama=True),
     Precision("q2_k", "Q2_K", "Heavy loss, for want of memory.", 3.0, 10, needs_llama=True),
 )
+OLDER = ("q5_1", "q4_1", "q4_0")
+"""Those that are written here, but not by llama.cpp's converter."""
 PRECISIONS = tuple(item.name for item in ALL)
 _BY_NAME = {item.name: item for item in ALL}
 

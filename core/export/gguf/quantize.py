@@ -73,6 +73,8 @@ def _candidates() -> Iterator[Llama]:
 
 
 def _in_place(place: Path) -> Iterator[Llama]:
+    if place.is_file() and place.name.startswith("convert"):
+        place = place.parent  # it names the converter, and a quantizer may lie beside it
     if place.is_file():
         yield Llama(place, is_program=place.stem == _PROGRAM)
         return

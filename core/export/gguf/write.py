@@ -12,7 +12,7 @@ from core.export.adapter import public_name, read_manifest
 from core.export.companions import companion_files
 from core.export.gguf.families import Family, Shape, family_of, family_problems
 from core.export.gguf.layout import Placed, parameters, place_tensors, rows_of_embeddings, total_bytes
-from core.export.gguf.precisions import K_BLOCK_LENGTH, Precision, find_precision
+from core.export.gguf.precisions import K_BLOCK_LENGTH, OLDER, Precision, find_precision
 from core.export.gguf.preparing import name_for
 from core.export.gguf.staging import staged_file, target_problems
 from core.export.gguf.tensor_bytes import tensor_bytes
@@ -95,13 +95,19 @@ def write_gguf(
         MergeCancelledError: ``cancelled`` said so; nothing is left behind.
         OSError: reading or writing failed.
     """
+    from core.export.gguf.converter import serves, write_by_converter
     from core.export.gguf.quantize import quantize, require_llama
 
     started = time.monotonic()
     wanted = find_precision(precision)
     problems = list(target_problems(target))
-    if wanted.needs_llama:
+    foreign = False
+    with suppress(UserError):  # what is wrong with the base is told below
+        foreign = serves(base)
+    if wanted.needs_llama or (foreign and wanted.name in OLDER):
         problems += require_llama(wanted)
+    if foreign and not problems:
+        return write_by_converter(base, adapter, target, wanted, on_progress, cancelled)
     try:
         work = _prepare(base, adapter, wanted)
     except UserError as failure:
@@ -129,7 +135,16 @@ def estimate_needs(base: Path, precision: str, adapter: Path | None = None) -> N
     Raises:
         UserError: no file can be written for this model.
     """
-    work = _prepare(base, adapter, find_precision(precision))
+    from core.export.gguf.converter import converter_needs, serves
+    from core.export.gguf.quantize import require_llama
+
+    wanted = find_precision(precision)
+    if serves(base):
+        problems = require_llama(wanted) if wanted.name in OLDER else []
+        if problems:
+            raise UserError(*problems)
+        return converter_needs(base, adapter, wanted)
+    work = _prepare(base, adapter, wanted)
     return Needs(work.needed_bytes, gguf_memory(work.placed))
 
 
@@ -141,7 +156,7 @@ def estimate_bytes(base: Path, precision: str, adapter: Path | None = None) -> i
 def gguf_problems(base: Path, adapter: Path | None = None) -> tuple[Problem, ...]:
     """Why no GGUF file can be written of a base and an adapter; empty where it can. Reads headers, never weights."""
     try:
-        _prepare(base, adapter, find_precision("f16"))
+        estimate_needs(base, "f16", adapter)
     except UserError as failure:
         return failure.problems
     return ()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError, error
+from core.export.gguf.families import foreign_problems
 from core.export.gguf.reading import open_gguf
 from core.export.gguf.runtime import LlamaModel, find_runtime
 from core.export.memory import free_memory
@@ -22,6 +23,7 @@ from core.export.verification.texts import (
     gguf_texts,
     trained_texts,
 )
+from core.facts.json_files import read_json_object
 from core.facts.model_files import read_model
 from core.units import format_bytes
 
@@ -181,6 +183,8 @@ def _texts(case: _Case) -> Texts:
 
 
 def _changes(case: _Case, adapter: Path) -> tuple[Check | None, tuple[str, ...]]:
+    if case.read is not None and any(foreign_problems(read_json_object(case.base / "config.json"), case.base)):
+        return None, ("Its weights were not compared one by one: llama.cpp's own converter has named and turned them.",)
     try:
         if case.kind == "gguf_adapter":
             assert case.read is not None

