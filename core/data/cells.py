@@ -66,8 +66,9 @@ def optional_text(row: Row, column: str | None) -> str:
     Raises:
         MisfitError: it holds something else.
     """
-    value = cell(row, column)
-    return "" if is_nothing(value) else to_text(value, f"the column “{column}”")
+    if column is None or is_nothing(value := cell(row, column)):
+        return ""
+    return to_text(value, f"the column “{column}”")
 
 
 def answer_cell(row: Row, column: str) -> str:

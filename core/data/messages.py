@@ -31,14 +31,14 @@ def to_text(value: object, what: str) -> str:
     Raises:
         MisfitError: it is missing or structured, or holds characters that no file can hold.
     """
+    if isinstance(value, str) and value.isascii():
+        return value
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")
         except UnicodeDecodeError:
             raise MisfitError(f"{what} holds bytes that are not UTF-8 text.") from None
     if isinstance(value, str):
-        if value.isascii():
-            return value
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:

@@ -8,7 +8,7 @@ from core.data.messages import MisfitError, plain_messages, to_messages, to_text
 from core.data.source import elide
 from core.data.templates import WEIGHT
 from core.data.transcripts import split_transcript
-from core.data.turns import is_too_deep, is_turn, parsed
+from core.data.turns import is_plain_text, is_too_deep, is_turn, parsed
 from core.data.types import Message, Row, Sample, Shape
 from core.errors import Problem, error
 
@@ -103,6 +103,8 @@ def _read_pair(row: Row, shape: Shape) -> Sample:
 
 def _turns(value: object) -> tuple[Message, ...] | None:
     """A list of turns, or a single one; None for anything else, a text with brackets included."""
+    if value is None or is_plain_text(value):
+        return None
     turns = parsed(value)
     turns = [turns] if isinstance(turns, Mapping) and is_turn(turns) else turns
     if isinstance(turns, list | tuple) and turns and is_turn(turns[0]):
@@ -126,8 +128,7 @@ def _read_preference(row: Row, shape: Shape) -> Sample:
     chosen, system = cell(row, column), _system(row, shape)
     answer, asked = _turns(chosen), _asked(row, shape)
     if answer is None:
-        answer_cell(row, column)
-        text = str(text_cell(row, column))
+        text = answer_cell(row, column)
         answer = split_transcript(text) if not asked else None
         answer = answer or (Message("assistant", text),)
     if answer[0].role != "assistant":  # the whole conversation stands in “chosen”, and again in “rejected”
@@ -144,8 +145,8 @@ def _asked(row: Row, shape: Shape) -> tuple[Message, ...]:
     turns = _turns(cell(row, shape.columns.get("messages"))) or _turns(cell(row, shape.columns.get("prompt")))
     if turns is not None:
         return turns
-    parts = (optional_text(row, shape.columns.get(part)) for part in ("prompt", "input"))
-    text = "\n\n".join(part for part in parts if part.strip())
+    parts = [optional_text(row, shape.columns.get(part)) for part in ("prompt", "input")]
+    text = "\n\n".join([part for part in parts if part.strip()])
     return split_transcript(text) or ((Message("user", text),) if text else ())
 
 

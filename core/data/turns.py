@@ -50,9 +50,14 @@ _CONTENT_KEYS = ("content", "value", "text")
 _DEEPEST = 100
 
 
+def is_plain_text(value: object) -> bool:
+    """Whether something is a text that holds no JSON list or object: what nearly every cell of a table is."""
+    return isinstance(value, str) and value.lstrip()[:1] not in ("[", "{")
+
+
 def parsed(value: object) -> object:
     """What a text that holds a JSON list or object says; anything else as it is."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+    if isinstance(value, str) and not is_plain_text(value):
         try:
             found = json.loads(value)
         except (ValueError, RecursionError):
