@@ -8,9 +8,9 @@ from PySide6.QtWidgets import QMenu
 from core.data.mapping import assigned, current, forgotten, is_complete, mapping_edits
 from core.data.shapes import PARTS
 from core.data.types import Shape
-from studio.pages.data.columns import ColumnsEditor, part_title
+from studio.pages.data.columns import ColumnsEditor
 from studio.pages.data.rows import RowsReader
-from studio.pages.data.rows_table import RowsView
+from studio.pages.data.rows_table import RowsView, part_title
 from studio.state.desk import Desk
 from studio.words import tr
 

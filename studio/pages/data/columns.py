@@ -14,7 +14,7 @@ from core.data.types import Row, Shape
 from core.errors import Problem, UserError
 from studio.look import tokens
 from studio.look.theme import look
-from studio.pages.data.rows_table import cell_text
+from studio.pages.data.rows_table import cell_text, part_title
 from studio.state.desk import Desk
 from studio.widgets.basics import Elided, button, column, label, row, set_role, show_inside
 from studio.widgets.controls import CalmList
@@ -24,15 +24,6 @@ from studio.words import say, tr
 _EXCLUDED = {"text": ("prompt", "completion", "system", "messages"), "messages": ("prompt", "completion", "text"),
              "prompt": ("messages", "text"), "completion": ("messages", "text"), "system": ("text",)}  # fmt: skip
 _FIELD = 220
-
-
-def part_title(part: str) -> str:
-    """A part as people say it."""
-    known = {
-        "prompt": tr("Prompt"), "completion": tr("Answer"), "system": tr("System text"),
-        "messages": tr("Conversation"), "text": tr("Running text"),
-    }  # fmt: skip
-    return known.get(part, part)
 
 
 class ColumnsEditor(QWidget):

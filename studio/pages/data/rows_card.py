@@ -61,6 +61,7 @@ class RowsCard(Card):
         self._read = Elided("", "muted")
         self._format, self._shape = Pill(), Pill("", "accent")
         self.head.insertWidget(1, self._name, 1)
+        self.head.setStretch(2, 0)  # the path gets the room that stands empty otherwise
         self.head.addWidget(self._format)
         self.head.addWidget(self._shape)
         self._reason = label("", "help", wrap=True)

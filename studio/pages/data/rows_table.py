@@ -8,6 +8,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from PySide6.QtGui import QColor, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
+from core.data.cells import find_column, is_template, template_columns
 from core.data.preview import PreviewRow
 from core.errors import Problem
 from studio.look import tokens
@@ -17,7 +18,7 @@ from studio.widgets.tables import as_list
 from studio.words import say, tr
 
 CELL_LETTERS = 240
-_COLUMN_WIDTH = 128
+_COLUMN_WIDTH, _WIDEST = 128, 240
 _Index = QModelIndex | QPersistentModelIndex
 _Role = Qt.ItemDataRole
 
@@ -56,14 +57,16 @@ class RowsModel(QAbstractTableModel):
         self._rows: list[TableRow] = []
         self._columns: list[str] = []
         self._parts: dict[str, str] = {}
+        self._combined: dict[str, str] = {}
         self._is_asking = False
         self.has_more = False
 
     def begin(self, columns: Sequence[str], parts: Mapping[str, str]) -> None:
-        """Empties the table; ``parts`` says which column plays which part."""
+        """Empties the table; ``parts`` says which column, or which template of several, plays which part."""
         self.beginResetModel()
         self._rows, self._columns = [], list(columns)
         self._parts = {column: part for part, column in parts.items()}
+        self._combined = _combined(columns, parts)
         self._is_asking, self.has_more = False, False
         self.endResetModel()
 
@@ -91,7 +94,7 @@ class RowsModel(QAbstractTableModel):
         return self._columns[section]
 
     def part_of(self, column: str) -> str:
-        """The part that a column plays; empty for none."""
+        """The part that a column plays alone; empty for none."""
         return self._parts.get(column, "")
 
     def place_of(self, line: int) -> int:
@@ -150,13 +153,13 @@ class RowsModel(QAbstractTableModel):
                 return QColor(look().colors.bad)
             return None
         name = self._columns[section]
-        part = self._parts.get(name, "")
+        part = self._parts.get(name) or self._combined.get(name, "")
         if role == _Role.DisplayRole:
-            return name if not part or part == name else tr("{column} → {part}", column=name, part=part)
+            return name if not part or part == name else tr("{column} → {part}", column=name, part=part_title(part))
         if role == _Role.ToolTipRole:
             if not part:
                 return tr("Click to say which part this column plays.")
-            return tr("This column plays the part “{part}”. Click to change that.", part=part)
+            return tr("This column plays the part “{part}”. Click to change that.", part=part_title(part))
         if role == _Role.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -247,15 +250,38 @@ class RowsView(QTableView):
         self._share_width()
 
     def _share_width(self) -> None:
-        """Few columns fill the width, many keep a readable one and scroll."""
+        """Few columns fill the width, many keep one in which their heading can be read, and scroll."""
         count = max(1, self._model.columnCount())
         wide = max(look().px(_COLUMN_WIDTH), self.viewport().width() // count)
+        names = self.horizontalHeader()
         for place in range(count):
-            self.setColumnWidth(place, wide)
+            heading = min(names.sectionSizeHint(place), look().px(_WIDEST))
+            self.setColumnWidth(place, max(wide, heading))
 
     def _moved(self, current: QModelIndex, _before: QModelIndex) -> None:
         if current.isValid():
             self.chosen.emit(current.row())
+
+
+def part_title(part: str) -> str:
+    """A part that a column plays, as people say it."""
+    known = {
+        "prompt": tr("Prompt"), "input": tr("Input"), "completion": tr("Answer"), "system": tr("System text"),
+        "messages": tr("Conversation"), "text": tr("Running text"), "history": tr("Earlier turns"),
+        "tools": tr("Tools"), "chosen": tr("Chosen answer"), "rejected": tr("Rejected answer"),
+        "label": tr("Approval"),
+    }  # fmt: skip
+    return known.get(part, part)
+
+
+def _combined(columns: Sequence[str], parts: Mapping[str, str]) -> dict[str, str]:
+    """The columns that play a part together with others, each with the first part that names it."""
+    found: dict[str, str] = {}
+    for part, text in parts.items():
+        if text not in columns and is_template(text):
+            for name in template_columns(text):
+                found.setdefault(find_column(columns, (name,)) or name, part)
+    return found
 
 
 def cell_text(value: object) -> str:

@@ -82,7 +82,7 @@ def notes(page: DataPage) -> str:
 
 def test_the_headings_say_which_part_a_column_plays_and_the_reason_how_sure_that_is(page: DataPage) -> None:
     headings = [page.rows.model.headerData(place, Qt.Orientation.Horizontal) for place in range(5)]
-    assert headings == ["question → prompt", "context", "answer → completion", "persona", "count"]
+    assert headings == ["question → Prompt", "context", "answer → Answer", "persona", "count"]
     reason = page.rows._reason.text()
     assert "the columns “question” and “answer”" in reason
     assert "makes sense of 100 %" in reason
@@ -152,6 +152,21 @@ def test_columns_are_combined_with_a_preview_at_each_key(qtbot: Any, page: DataP
     sample, _ = page.rows.current()
     assert sample is not None
     assert sample.prompt == "Why?\nIt rains. #0"
+    headings = [page.rows.model.headerData(place, Qt.Orientation.Horizontal) for place in range(5)]
+    assert headings == ["question → Prompt", "context → Prompt", "answer → Answer", "persona", "count → Prompt"]
+    assert page.rows.model.part_of("question") == "", "a column of several has no part of its own to be ticked"
+
+
+def test_headings_can_be_read_whole_and_so_can_the_path_where_there_is_room(page: DataPage) -> None:
+    names = page.rows.table.horizontalHeader()
+    for place in range(5):
+        assert names.sectionSize(place) >= names.sectionSizeHint(place)
+    page.resize(1200, 900)
+    QApplication.processEvents()
+    assert page.rows._name.text() == page.rows._name.full_text()
+    page.resize(600, 900)
+    QApplication.processEvents()
+    assert "…" in page.rows._name.text(), "the tip has the rest"
 
 
 def test_the_fields_open_by_a_button_and_close_without_a_change(qtbot: Any, page: DataPage, desk: Any) -> None:

@@ -128,7 +128,7 @@ def test_another_chip_shows_another_file(qtbot: Any, desk: Any, page: DataPage, 
     qtbot.mouseClick(chip, Qt.MouseButton.LeftButton, pos=QPoint(12, 12))
     wait_rows(qtbot, page, 1)
     headings = [page.rows.model.headerData(place, Qt.Orientation.Horizontal) for place in range(2)]
-    assert headings == ["question → prompt", "answer → completion"]
+    assert headings == ["question → Prompt", "answer → Answer"]
     assert chip.property("chosen") == "true"
 
 
