@@ -19,6 +19,11 @@ def typed_lines(console: Console) -> Iterator[str]:
             line = input(_PROMPT if not held else "  ") if live else sys.stdin.readline()
         except EOFError:
             return
+        except KeyboardInterrupt:  # between answers it takes back what was typed, as shells do
+            console.line()
+            console.line(console.dim("Ctrl+D or /quit ends the chat."))
+            held = ""
+            continue
         if not live and not line:
             if held.strip():
                 yield held

@@ -211,6 +211,29 @@ def test_ctrl_c_ends_an_answer_and_not_the_chat(chat: Chat) -> None:
     assert said.code == 0
 
 
+def test_at_a_terminal_ctrl_c_takes_back_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.cli.chat_input import typed_lines
+    from core.cli.console import Console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    answers: list[str | type[BaseException]] = ["begun \\", KeyboardInterrupt, "asked", EOFError]
+
+    def typed(_prompt: str) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, str):
+            return answer
+        raise answer
+
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    out = io.StringIO()
+    assert list(typed_lines(Console(out=out))) == ["asked"]
+    assert "Ctrl+D or /quit ends the chat." in out.getvalue()
+
+
 def test_a_text_cannot_rule_the_terminal(chat: Chat) -> None:
     said = chat("--json", typed="\x1b[2Jhello\n")
     assert said.json["turns"][0]["prompt"] == "\x1b[2Jhello"
