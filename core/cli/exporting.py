@@ -1,8 +1,6 @@
 """Writing a run's result from the command line: checked before anything is written, whole or not there at all."""
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from core.export.places import TARGET, target_problems
 from core.export.result import USUAL, ExportKind, ExportOptions, ExportPlan, plan_export
 from core.export.sizes import bytes_in, is_adapter
 from core.runs.layout import RunFolder
+from core.runs.passing_folder import passing_folder
 from core.units import format_bytes
 
 _OPTIONS = {KIND: "--kind", TARGET: "--to", PRECISION: "--precision", REPO: "--repo"}
@@ -121,27 +120,21 @@ def combined_source(own: RunFolder, weight: float, others: Sequence[str], consol
         UserError: one of them is no adapter, or they cannot be combined.
     """
     from core.cli.jobs import run_job
-    from core.paths import jobs_dir
     from core.runs.results import require_result
 
     if not others and weight == 1:
         yield None
         return
     parts = [(require_result(own), weight), *(_part(text) for text in others)]
-    jobs_dir().mkdir(parents=True, exist_ok=True)
-    around = Path(tempfile.mkdtemp(prefix="combined-", dir=jobs_dir()))
-    target = around / own.path.name
-    arguments = {
-        "kind": "combined", "target": str(target), "parts": [[str(path), share] for path, share in parts],
-    }  # fmt: skip
-    try:
+    with passing_folder(own.path.name) as target:
+        arguments = {
+            "kind": "combined", "target": str(target), "parts": [[str(path), share] for path, share in parts],
+        }  # fmt: skip
         finished = run_job("export", arguments, console)
         if finished.outcome.kind != "completed":
             message = "Combining the adapters was stopped."
             raise UserError(error("", message, "Nothing was written."), exit_code=finished.outcome.exit_code)
         yield target
-    finally:
-        shutil.rmtree(around, ignore_errors=True)
 
 
 def _part(text: str) -> tuple[Path, float]:

@@ -1,6 +1,5 @@
 """``lowrank bench inference``: one engine for each cell, so that no measurement stands on what another one left."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from core.cli.tables import columns, joined
 from core.errors import ExitCode, UserError
 from core.records import from_plain, to_plain
 from core.runs.inference_bench import TITLES, InferenceBench, InferenceCell, State
+from core.runs.passing_folder import passing_folder
 from core.runs.targets import ChatTarget
 from core.units import format_bytes
 
@@ -92,18 +92,13 @@ def _target(name: str) -> ChatTarget:
 @contextmanager
 def _merged(target: ChatTarget, console: Console) -> Iterator[Path | None]:
     """Base and adapter as one model, in a folder that goes away afterwards; None where there is no adapter."""
-    from core.paths import jobs_dir
-
     if target.adapter is None:
         yield None
         return
-    folder = jobs_dir() / f"merged-{time.strftime('%Y%m%d-%H%M%S')}-{target.title}"
-    try:
+    with passing_folder("merged") as folder:
         models = {"base": str(target.model), "adapter": str(target.adapter), "target": str(folder)}
         _run("export", {"kind": "merged", **models}, console)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ways(target: ChatTarget, merged: Path | None) -> list[_Way]:

@@ -46,5 +46,6 @@ def result_base(folder: RunFolder) -> Path:
         except UserError as failure:
             reasons += failure.problems
     message = f"The base model of “{folder.path.name}” is no longer at {where}."
-    problem = error(str(folder.path), message, "Put it back there.")
+    advice = f"Put it back there, or put its folder into {models_dir()}, where it is found by its name."
+    problem = error(str(folder.path), message, advice)
     raise UserError(problem, exit_code=ExitCode.FAILED) from UserError(*reasons)

@@ -17,7 +17,7 @@ from core.export.places import TARGET, default_target, unused_place
 from core.export.result import ExportPlan, export_kinds, plan_export
 from core.export.sizes import bytes_in
 from core.facts.types import CpuFacts, Facts, HardwareFacts
-from core.paths import write_json
+from core.paths import models_dir, write_json
 from core.records import to_plain
 from core.runs.layout import RunFolder
 from core.runs.process_record import write_process
@@ -154,7 +154,9 @@ def test_a_merge_without_its_base(run: RunFolder, tmp_path: Path) -> None:
     assert any("base model's folder" in p.message for p in plan_export(run, "merged", tmp_path / "base" / "x").problems)
     shutil.rmtree(tmp_path / "base")
     words, code = problem_of(plan_export(run, "merged", tmp_path / "out"))
-    assert "no longer at" in words
+    assert f"no longer at {tmp_path / 'base'}" in words
+    advice = plan_export(run, "merged", tmp_path / "out").problems[0].advice
+    assert str(models_dir()) in advice, "how to point to it"
     assert code is ExitCode.FAILED
     assert plan_export(run, "adapter", tmp_path / "out").can_start
     offers = {offer.kind: offer for offer in export_kinds(run)}
