@@ -11,7 +11,7 @@ import warnings
 
 _OTHERS = (
     "accelerate", "bitsandbytes.optim", "gguf", "hf_xet", "huggingface_hub", "keyring.backends", "matplotlib.figure",
-    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "peft.tuners.lora", "pyarrow.parquet",
+    "matplotlib.backends.backend_agg", "peft.tuners.lora", "pyarrow.parquet",
     "pyarrow.csv", "safetensors.torch", "torch.distributed.checkpoint", "torch.distributed.fsdp", "torch.profiler",
     "torch.nn.parallel", "truststore",
 )  # fmt: skip

@@ -68,7 +68,8 @@ def build(options: argparse.Namespace) -> list[Path]:
         fresh = _freeze(Path(scratch), starter=not options.without_starter)
         if sys.platform == "linux":
             linux.add_scripts(fresh)
-        _ask_version(fresh)
+        say("Trying whether anything is missing …")
+        _require_whole(fresh)
         say(table(fresh))
         _take_place(fresh, folder)
         for kind, target in zip(options.kinds, wanted, strict=True):
@@ -178,14 +179,24 @@ def _icon_picture(target: Path) -> Path:
     return target
 
 
-def _ask_version(folder: Path) -> None:
-    """Starts the program once: one that does not even start is no package."""
+def _require_whole(folder: Path) -> None:
+    """Starts the program, and has it import all that an engine may need: what misses something is no package."""
     inside = {"win32": f"{NAME}.exe", "darwin": f"Contents/MacOS/{NAME}"}.get(sys.platform, NAME)
-    program = folder / inside
-    command = [str(program), "--cli", "--version"]
-    told = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=120)
-    if told.returncode or (sys.platform != "win32" and __version__ not in told.stdout):
-        raise SetupError(f"The packaged program does not start (status {told.returncode}): {told.stderr[-2000:]}")
+    with tempfile.TemporaryDirectory() as home:
+        for words in (("--cli", "--version"), ("-m", "core.engine.import_check")):
+            told = subprocess.run(
+                [str(folder / inside), *words],
+                env={**os.environ, "LOWRANK_HOME": home},
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            if told.returncode:
+                raise SetupError(
+                    f"The packaged program does not do “{' '.join(words)}” (status {told.returncode}), so something "
+                    f"that it needs was left out; launcher/package/parts.py says what is.\n{told.stderr[-3000:]}"
+                )
 
 
 def _take_place(fresh: Path, folder: Path) -> None:

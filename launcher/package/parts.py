@@ -19,7 +19,7 @@ UNUSED_DISTRIBUTIONS = frozenset(
 UNUSED_MODULES = (
     "IPython", "_pytest", "cv2", "datasets", "dill", "hypothesis", "importlinter", "jax", "launcher", "librosa",
     "mpl_toolkits", "multiprocess", "mypy", "numba", "numpy.f2py", "pandas", "pip", "py", "pyarrow.flight",
-    "pyarrow.substrait", "pyarrow.tests", "pyqtgraph", "pytest", "ruff", "scipy", "setuptools", "sklearn",
+    "pyarrow.tests", "pyqtgraph", "pytest", "ruff", "scipy", "setuptools", "sklearn",
     "studio.screenshots", "tensorboard", "tensorflow", "tkinter", "torch.test", "torch.utils.benchmark",
     "torch.utils.tensorboard", "torchaudio", "torchvision", "transformers.testing_utils", "trl",
 )  # fmt: skip
@@ -40,16 +40,17 @@ UNUSED_FILES = re.compile(
     r"|torch/lib/(?:libtorch_global_deps_debug|libjitbackend_test|libtorchbind_test|libbackend_with_compiler|"
     r"libaoti_custom_ops|test_)"
     r"|pyarrow/(?:include|tests|src)/|pyarrow/.*\.(?:pxd|pxi|pyx|h|hpp|cmake)$"
-    r"|(?:pyarrow/)?libarrow_(?:flight|substrait|python_flight)"
-    r"|pyarrow/_(?:flight|substrait|pyarrow_cpp_tests)\."
+    r"|(?:pyarrow/)?libarrow_(?:flight|python_flight)"
+    r"|pyarrow/_(?:flight|pyarrow_cpp_tests)\."
     r"|bitsandbytes/libbitsandbytes_(?:rocm|xpu|mps|hpu)"
     r"|matplotlib/mpl-data/(?:sample_data|images|plot_directive)/"
     r"|PySide6/Qt/(?:translations|qml|lib/libQt6(?:Pdf|Qml|Quick|Virtual|WebEngine|OpenGLWidgets))"
     r"|PySide6/Qt/plugins/platforms/libq(?:eglfs|linuxfb|minimalegl|vkkhrdisplay|vnc)|.*libQt6Egl"
-    r"|PySide6/Qt/plugins/(?:platformthemes/libqgtk3|egldeviceintegrations|networkinformation|tls|virtualkeyboard|position|qmltooling)/"
+    r"|PySide6/Qt/plugins/platformthemes/libqgtk3"
+    r"|PySide6/Qt/plugins/(?:egldeviceintegrations|networkinformation|tls|virtualkeyboard|position|qmltooling)/"
     r"|PySide6/(?:Qt|)/?plugins/imageformats/libqpdf"
     # what only Qt's part for GTK would need, which is left out
-    r"|lib(?:atk|cairo|gdk|gdk_pixbuf|gio|gmodule|gobject|gtk|harfbuzz|fribidi|graphite2|pango|pixman|thai|datrie)(?:-[\d.]+|2|cairo|ft2|_[\w]+)*"
+    r"|lib(?:atk|cairo(?:-gobject)?|gdk|gdk_pixbuf|gio|gmodule|gobject|gtk|harfbuzz|fribidi|graphite2|pango|pixman|thai|datrie)(?:-[\d.]+|2|cairo|ft2|_[\w]+)*"
     r"\.so[.\d]*$|lib(?:blkid|mount|selinux)\.so"
     r"|.*/tests?/|.*/__pycache__/|.*\.pyi$)"
 )
