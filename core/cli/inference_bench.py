@@ -10,7 +10,7 @@ from typing import Any
 from core.cli.console import Console
 from core.cli.jobs import run_job
 from core.cli.tables import columns, joined
-from core.errors import ExitCode, UserError
+from core.errors import ExitCode, UserError, error
 from core.records import from_plain, to_plain
 from core.runs.inference_bench import TITLES, InferenceBench, InferenceCell, State
 from core.runs.passing_folder import passing_folder
@@ -45,6 +45,7 @@ def bench_inference(name: str, prompt: int, generated: int, console: Console) ->
         UserError: there is neither, the base is gone, or an engine failed.
     """
     target = _target(name)
+    _require_room_for(target, prompt + generated)
     dtype = target.compute_dtype if target.compute_dtype in SIXTEEN else "bf16"
     bench = InferenceBench(target.title, target.device, target.threads, time.time())
     code = ExitCode.DONE
@@ -68,6 +69,20 @@ def bench_inference(name: str, prompt: int, generated: int, console: Console) ->
     print_bench(bench, prompt, generated, console)
     console.result({**to_plain(bench), "exit_code": int(code)})
     return code
+
+
+def _require_room_for(target: ChatTarget, tokens: int) -> None:
+    """Checks that the model reads so many tokens.
+
+    Raises:
+        UserError: it reads fewer.
+    """
+    from core.facts.model_files import read_model
+
+    most = read_model(target.model).context_length
+    if 0 < most < tokens:
+        message = f"“{target.title}” reads {most:,} tokens at most; --prompt and --tokens are {tokens:,} together."
+        raise UserError(error("--prompt", message, "Take fewer tokens."))
 
 
 def _target(name: str) -> ChatTarget:

@@ -45,11 +45,13 @@ def bench_inference(context: JobContext, arguments: dict[str, Any]) -> None:
             context.progress("sample", done, REPETITIONS + 1, "answers")
             speeds = _timed(context, asked, prompt, count)
             if speeds is None:
-                context.emit(Stopped(0, "stop", resumable=False))
-                return
+                break
             if done:  # the first one warms up
                 reading.append(speeds[0])
                 writing.append(speeds[1])
+    if speeds is None:
+        context.emit(Stopped(0, "stop", resumable=False))
+        return
     quantized = arguments.get("quantization", "none")
     cell = InferenceCell(
         state=arguments["state"],
