@@ -1,8 +1,10 @@
 """A data set in words: how a row becomes tokens, and the report about all of them."""
 
+import bisect
+import itertools
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
     def parts(tokens: TokenPreview) -> Iterator[tuple[bool | None, str]]:
         limit = len(tokens.ids) if tokens.cut_at is None else tokens.cut_at
         marks = (None if place >= limit else mark for place, mark in enumerate(tokens.trained))
-        for mark, run in groupby(zip(marks, tokens.pieces, strict=True), lambda item: item[0]):
+        for mark, run in itertools.groupby(zip(marks, tokens.pieces, strict=True), lambda item: item[0]):
             yield mark, "".join(piece for _, piece in run)
 
     for row in preview.rows:
@@ -149,7 +151,15 @@ def print_report(console: Console, report: Report) -> None:
         console.problems([_as_problem(finding)], to_errors=False)
         for place in finding.rows[:_PLACES]:
             where = Path(place.part or place.file).name + (f":{place.line}" if place.line else f", row {place.row + 1}")
-            console.line(console.dim(console.wrap(f"{where}  {place.excerpt}", "    ")[0]))
+            console.line(console.dim(_on_one_line(f"    {where}  {place.excerpt}", console.width)))
+
+
+def _on_one_line(text: str, width: int) -> str:
+    """A text cut to what a line of a terminal shows; Chinese letters and their like take two places."""
+    ends = list(itertools.accumulate(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text))
+    if not ends or ends[-1] <= width:
+        return text
+    return f"{text[: bisect.bisect_right(ends, width - 1)]}…"
 
 
 def _as_problem(finding: Finding) -> Problem:

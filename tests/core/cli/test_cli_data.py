@@ -45,6 +45,21 @@ def test_rows_shape_mask_and_findings_are_printed(lowrank: LowRank, messy: Path,
     assert all(len(line) <= 100 for line in lines)
 
 
+def test_words_of_a_writing_without_spaces_are_shown_as_far_as_the_line_goes(
+    lowrank: LowRank, tmp_path: Path, tiny_model: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    answer = "此致，[您的姓名]" + "".join(map(chr, range(0x4E00, 0x4F00)))
+    turns = [{"role": "user", "content": "写信"}, {"role": "assistant", "content": answer}]
+    path.write_text(json.dumps({"messages": turns}, ensure_ascii=False) + "\n", encoding="utf-8")
+    said = lowrank("data", path, "--model", tiny_model, "--set", "data.validation_share=0")
+    (shown,) = [line for line in said.out.splitlines() if line.startswith("    rows.jsonl:1  ")]
+    assert "[您的姓名]" in shown
+    assert shown.endswith("…")
+    wide = len(shown) + sum("一" <= letter <= "鿿" or letter == "，" for letter in shown)
+    assert 98 <= wide <= 100, "each of these letters takes two places"
+
+
 def test_what_is_offered_mends_it(lowrank: LowRank, messy: Path, tiny_model: Path) -> None:
     before = messy.read_bytes()
     repairs = '["drop_duplicates", "drop_placeholders"]'
