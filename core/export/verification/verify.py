@@ -11,6 +11,7 @@ from core.export.gguf.families import foreign_problems
 from core.export.gguf.reading import open_gguf
 from core.export.gguf.runtime import LlamaModel, find_runtime
 from core.export.memory import free_memory
+from core.export.tensor_files import read_model_tensors
 from core.export.verification.answers import Said, ask, ask_further, compare_answers, loaded, prompt_ids
 from core.export.verification.changes import compare_changes, compare_factors, folder_weights, gguf_weights
 from core.export.verification.limits import limits_of
@@ -93,6 +94,7 @@ def verify(
 
     step("Comparing template and tokens", 0)
     file = _file_of(export, kind)
+    read_model_tensors(base)  # what is wrong with the base is no fault of the export
     texts = trained_texts(base, adapter)
     try:
         read = open_gguf(file) if kind in _GGUF_KINDS else None
@@ -226,8 +228,6 @@ def _precision(case: _Case) -> str:
         return "f32"
     if case.kind == "merged":
         from collections import Counter
-
-        from core.export.tensor_files import read_model_tensors
 
         sizes: Counter[str] = Counter()
         for tensor in read_model_tensors(case.file).values():

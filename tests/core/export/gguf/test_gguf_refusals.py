@@ -21,6 +21,7 @@ from core.export.gguf import (
 from core.export.gguf.preparing import name_for
 from core.export.gguf.quantize import VARIABLE
 from core.export.merge import MergeCancelledError
+from core.facts.model_files import read_model
 from tests.core.export.gguf.llama_models import Tuned, make_model, tune
 
 pytestmark = pytest.mark.torch
@@ -121,6 +122,29 @@ def test_an_adapter_of_another_base_and_a_file_that_is_cut_short_are_named(
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
     refused(lambda: write_gguf(base, made.adapter, place / "a.gguf", "f16"))
+    assert list(place.iterdir()) == []
+
+
+def test_a_twin_of_the_base_and_a_tokenizer_that_changed_are_told_apart(
+    made: Tuned, base: Path, place: Path, tmp_path: Path
+) -> None:
+    adapter = Path(shutil.copytree(made.adapter, tmp_path / "adapter"))
+    told = {"base_path": "/elsewhere/right-one", "base_fingerprint": read_model(made.base).fingerprint}
+    (adapter / "lowrank.json").write_text(json.dumps(told), "utf-8")
+    assert gguf_problems(base, adapter) == ()
+    change(base / "config.json", rms_norm_eps=0.5)
+    twin = [
+        refused(lambda: write_gguf(base, adapter, place / "a.gguf", "f16")),
+        refused(lambda: write_gguf_adapter(base, adapter, place / "b.gguf")),
+    ]
+    assert all("was “right-one”" in words for words in twin)
+    told = {"base_path": "right-one", "base_fingerprint": read_model(base).fingerprint, "tokenizer_fingerprint": "old"}
+    (adapter / "lowrank.json").write_text(json.dumps(told), "utf-8")
+    other = [
+        refused(lambda: write_gguf(base, adapter, place / "a.gguf", "f16")),
+        refused(lambda: write_gguf_adapter(base, adapter, place / "b.gguf")),
+    ]
+    assert all("would become other tokens" in words for words in other)
     assert list(place.iterdir()) == []
 
 

@@ -297,6 +297,11 @@ def test_what_is_not_there_is_said_and_a_cancelled_one_leaves_no_report(llama: T
         verify(merged, "hub", llama.base, llama.adapter)
     with pytest.raises(UserError, match="no GGUF file"):
         verify(merged, "ollama", llama.base, llama.adapter)
+    half = Path(shutil.copytree(llama.base, merged.parent / "half"))
+    (half / "model.safetensors").write_bytes((half / "model.safetensors").read_bytes()[:-9000])
+    with pytest.raises(UserError, match="cut off") as caught:
+        verify(merged, "merged", half, llama.adapter)
+    assert caught.value.problems[0].path == str(half / "model.safetensors"), "the export is not to blame"
     with pytest.raises(VerificationCancelledError):
         verify(merged, "merged", llama.base, llama.adapter, cancelled=lambda: True)
     assert read_verification(merged) is None
