@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.short_models import first_layers, short_starter  # noqa: F401 (fixtures for every test)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Before any library reads them; engine processes inherit them.

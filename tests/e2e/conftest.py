@@ -1,41 +1,15 @@
-"""Real weights in small pieces: the starter model's first layers, and the same weights under other architectures."""
+"""The starter model's first layers under other architectures."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-LAYERS = 4
-COMPANIONS = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
-
-
-def load(folder: Path) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-
-
-def save(model: Any, starter: Path, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    for name in COMPANIONS:
-        if (starter / name).exists():
-            shutil.copyfile(starter / name, folder / name)
-    return folder
+from tests.short_models import load, save
 
 
 @pytest.fixture(scope="session")
-def short_starter(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The starter model cut after its first layers, in float32 so that merging is exact."""
-    model = load(starter)
-    model.model.layers = model.model.layers[:LAYERS]
-    model.config.num_hidden_layers = LAYERS
-    return save(model, starter, tmp_path_factory.mktemp("short") / "short-starter")
-
-
-@pytest.fixture(scope="session")
-def transplants(starter: Path, short_starter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def transplants(short_starter: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same weights as Llama, Qwen2 (zero biases), Mistral and Phi3 (fused projections); all compute the same."""
     import torch
     import transformers as hf
@@ -59,7 +33,7 @@ def transplants(starter: Path, short_starter: Path, tmp_path_factory: pytest.Tem
             for key, parameter in model.named_parameters():
                 if key in missing:
                     parameter.zero_()
-        return save(model, starter, root / name)
+        return save(model, short_starter, root / name)
 
     fused: dict[str, torch.Tensor] = {}
     for key, value in state.items():

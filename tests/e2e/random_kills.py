@@ -151,7 +151,7 @@ def compare(run: Finished, whole: Finished) -> None:
 
 def small_model(starter: Path, folder: Path, layers: int = 2) -> Path:
     """The starter model cut after its first layers."""
-    from tests.e2e.conftest import load, save
+    from tests.short_models import load, save
 
     model = load(starter)
     model.model.layers = model.model.layers[:layers]

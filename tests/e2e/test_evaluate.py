@@ -17,10 +17,10 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 @pytest.fixture
-def trained(starter: Path, lowrank_home: Path, tmp_path: Path) -> RunFolder:
+def trained(short_starter: Path, lowrank_home: Path, tmp_path: Path) -> RunFolder:
     rows = write_rows(tmp_path / "rows.jsonl", 20)
     return run_inside(
-        starter,
+        short_starter,
         rows,
         training__max_steps=2,
         data__max_length=64,

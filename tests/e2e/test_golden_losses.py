@@ -12,11 +12,11 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "losses" / "short-starter-lora.json"
 
 
-def test_the_losses_of_a_known_run(short_starter: Path, tmp_path: Path) -> None:
+def test_the_losses_of_a_known_run(first_layers: Path, tmp_path: Path) -> None:
     """Eight float32 steps of LoRA on the starter model's first layers; the tolerance covers other processors."""
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     finished = run_inside(
-        short_starter,
+        first_layers,
         write_rows(tmp_path / "rows.jsonl", 40),
         data__validation_share=0.2,
         training__max_steps=8,

@@ -9,8 +9,8 @@ from core.events.tail import EventTail
 from core.events.types import Completed, Sampled
 from core.runs.store import create_job
 from core.runs.supervisor import Supervisor
-from tests.e2e.conftest import load
 from tests.e2e.real_runs import Finished, prompts, run_inside, write_rows
+from tests.short_models import load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -48,7 +48,7 @@ def tuned(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fini
     """The starter model in float32 (so that merging rounds nothing) after a short 4-bit training."""
     folder = tmp_path_factory.mktemp("tuned")
     model = load(starter)
-    from tests.e2e.conftest import save
+    from tests.short_models import save
 
     base = save(model, starter, folder / "starter-fp32")
     rows = write_rows(folder / "rows.jsonl", 32)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from core.runs.layout import RunFolder
-from tests.e2e.conftest import load
 from tests.e2e.real_runs import create, execute, make_spec, write_rows
+from tests.short_models import load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ from core.data.dataset import load_dataset
 from core.data.order import step_rows
 from core.facts.model_files import read_model
 from core.runs.store import load_plan
-from tests.e2e.conftest import load
 from tests.e2e.real_runs import create, execute, make_spec, write_rows
+from tests.short_models import load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

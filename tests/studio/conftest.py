@@ -56,6 +56,15 @@ def starter_home(lowrank_home: Path, starter: Path) -> Path:
 
 
 @pytest.fixture
+def short_home(lowrank_home: Path, short_starter: Path) -> Path:
+    """The data folder of this test, where what is called starter is only its first layers, which start sooner."""
+    models = lowrank_home / "models"
+    models.mkdir(parents=True)
+    (models / "starter").symlink_to(short_starter, target_is_directory=True)
+    return lowrank_home
+
+
+@pytest.fixture
 def desk(qapp: Any, lowrank_home: Path) -> Iterator[Any]:
     """A desk as the window has one, with the machine's facts read; its threads are ended afterwards."""
     from studio.state.desk import Desk

@@ -20,11 +20,11 @@ Make = Callable[[], Any]
 
 
 @pytest.fixture
-def opened(qtbot: Any, desk: Any, page: Make, starter: Path) -> Callable[[str], Any]:
+def opened(qtbot: Any, desk: Any, page: Make, starter: Path) -> Callable[..., Any]:
     """The page with a run's result, and a format chosen."""
 
-    def choose(kind: str) -> Any:
-        finished_run(starter)
+    def choose(kind: str, base: Path = starter) -> Any:
+        finished_run(base)
         made = page()
         click(qtbot, made, f"format-{kind}")
         settle(qtbot, made)
@@ -186,8 +186,10 @@ def test_a_report_says_what_was_measured_and_what_failed(qtbot: Any) -> None:
 
 
 @pytest.mark.torch
-def test_an_export_is_checked_and_the_report_stands_on_the_page(qtbot: Any, opened: Callable[[str], Any]) -> None:
-    made = opened("adapter")
+def test_an_export_is_checked_and_the_report_stands_on_the_page(
+    qtbot: Any, opened: Callable[..., Any], short_starter: Path
+) -> None:
+    made = opened("adapter", short_starter)
     click(qtbot, made, "verify-export")
     assert made.exports.verify
     stages: list[str] = []

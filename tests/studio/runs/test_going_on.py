@@ -26,10 +26,12 @@ WAIT = 240_000
 
 
 @pytest.fixture
-def trained(starter: Path, lowrank_home: Path, tmp_path: Path) -> RunFolder:
+def trained(short_starter: Path, lowrank_home: Path, tmp_path: Path) -> RunFolder:
     """A run of three steps that is complete, with its saved state."""
     rows = write_rows(tmp_path / "rows.jsonl", 12)
-    folder = run_inside(starter, rows, training__max_steps=3, data__max_length=64, training__effective_batch=4).folder
+    folder = run_inside(
+        short_starter, rows, training__max_steps=3, data__max_length=64, training__effective_batch=4
+    ).folder
     write_outcome(
         folder, Outcome("completed", "Trained 3 steps.", step=3, steps=3, result={"path": str(folder.adapter)})
     )
