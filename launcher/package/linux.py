@@ -49,10 +49,12 @@ def write_archive(folder: Path, target: Path, moment: int) -> None:
 
 def write_deb(folder: Path, target: Path, moment: int, maintainer: str) -> None:
     """Writes the Debian package; neither root nor Debian's own tools are needed for it."""
+    import pyarrow as pa
+
     entries = list(_system_files(folder))
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         data = Path(scratch, "data.tar.zst")
-        with data.open("wb") as file, FrameWriter(file) as packed:
+        with pa.CompressedOutputStream(str(data), "zstd") as packed:  # dpkg reads the first frame only, so it is one
             write_tar(packed, entries, moment)
         control = Path(scratch, "control.tar.gz")
         with control.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=moment) as zipped:
