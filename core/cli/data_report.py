@@ -12,6 +12,7 @@ from core.cli.console import LABEL, Console
 from core.data.report.types import Finding, Report
 from core.errors import Problem
 from core.facts.types import ModelFacts
+from core.records import to_plain
 from core.spec.hub_data import short_name
 from core.spec.sections import DataSpec
 from core.units import format_count, format_share
@@ -34,6 +35,7 @@ class FirstSample:
         template: what writes conversations.
         parts: runs of text that carry loss, or do not; those behind the length limit are None.
         tokens, supervised: how many there are, and how many carry loss.
+        notes: what everybody should know about rows like these, and what the template does to them of its own.
     """
 
     place: str
@@ -42,11 +44,13 @@ class FirstSample:
     parts: tuple[tuple[bool | None, str], ...]
     tokens: int
     supervised: int
+    notes: tuple[Problem, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The same for programs."""
         parts = [{"trained": trained, "text": text} for trained, text in self.parts]
-        return {"place": self.place, "tokens": self.tokens, "supervised_tokens": self.supervised, "parts": parts}
+        counts = {"tokens": self.tokens, "supervised_tokens": self.supervised}
+        return {"place": self.place, **counts, "parts": parts, "notes": to_plain(self.notes)}
 
 
 def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
@@ -79,9 +83,9 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
             tokens = preview_tokens(row.sample, tokenizer, template, spec)
         except UserError:  # the report counts such rows and says why
             continue
-        return FirstSample(
-            row.sample.place, shape, template.name, tuple(parts(tokens)), len(tokens.ids), tokens.supervised
-        )
+        notes = (*(preview.shape.notes if preview.shape is not None else ()), *tokens.notes)
+        counts = len(tokens.ids), tokens.supervised
+        return FirstSample(row.sample.place, shape, template.name, tuple(parts(tokens)), *counts, notes)
     return None
 
 
@@ -105,6 +109,9 @@ def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: Fi
         if room <= 0:
             break
     console.line()
+    if sample.notes:
+        console.problems(sample.notes, to_errors=False)
+        console.line()
 
 
 def _print_part(console: Console, word: str, colour: str, text: str) -> None:

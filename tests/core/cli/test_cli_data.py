@@ -60,6 +60,23 @@ def test_words_of_a_writing_without_spaces_are_shown_as_far_as_the_line_goes(
     assert 98 <= wide <= 100, "each of these letters takes two places"
 
 
+def test_what_everybody_should_know_about_the_rows_is_said_before_the_report(
+    lowrank: LowRank, tmp_path: Path, tiny_model: Path
+) -> None:
+    path = tmp_path / "pictures.jsonl"
+    turns = [{"role": "user", "content": "What is this?"}, {"role": "assistant", "content": "A cat."}]
+    path.write_text(json.dumps({"messages": turns, "images": ["cat.png"]}) + "\n", encoding="utf-8")
+    words = ("data", path, "--model", tiny_model, "--set", "data.validation_share=0")
+    said = lowrank(*words, "--set", "data.template=llama3").out
+    shown = " ".join(said.split())
+    assert "The rows refer to pictures, films or sounds in “images”; only their text is trained." in shown
+    assert "no token at which this model stops, so it may not know when to stop" in shown
+    assert "--set data.template=plain" in said
+    assert shown.index("only their text") < shown.index("All rows")
+    (media,) = lowrank(*words, "--json").json["sample"]["notes"]
+    assert media["severity"] == "warning"
+
+
 def test_what_is_offered_mends_it(lowrank: LowRank, messy: Path, tiny_model: Path) -> None:
     before = messy.read_bytes()
     repairs = '["drop_duplicates", "drop_placeholders"]'
