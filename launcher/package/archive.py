@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-LEVEL = 12
+LEVEL = 9
 FRAME = 32 * 1024**2
 """Bytes that are compressed as one frame: all cores work, each on a frame of its own."""
 _PROCESSES = 4
