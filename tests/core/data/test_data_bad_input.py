@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -266,6 +267,33 @@ def test_a_web_page_says_so(tmp_path: Path, model: ModelFacts) -> None:
         load_dataset(DataSpec(train=(str(path),)), 1, model)
     page = write(tmp_path / "page.txt", "<html><body>Text to learn.</body></html>")
     assert len(load_dataset(DataSpec(train=(str(page),), validation_share=0), 1, model).train) == 1
+
+
+def test_nothing_is_sent_anywhere_whatever_a_file_names(
+    tmp_path: Path, model: ModelFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures, data sets and templates with addresses are text and no more: not even a name is looked up."""
+    asked: list[object] = []
+    for name in ("connect", "connect_ex", "sendto", "bind"):
+        monkeypatch.setattr(socket.socket, name, lambda _self, *address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *names, **_: asked.append(names))
+    address = "https://example.com/secret.png"
+    turns = [{"role": "user", "content": f"<img src='{address}'>"}, {"role": "assistant", "content": address}]
+    row = {"messages": turns, "images": [address], "$ref": address, "dataset": "hf:someone/something"}
+    parts = [{"type": "image_url", "image_url": {"url": address}}]
+    with_picture = {**row, "messages": [{"role": "user", "content": parts}, turns[1]]}
+    path = write(tmp_path / "rows.jsonl", (json.dumps(row) + "\n") * 3, json.dumps(with_picture))
+    assert len(open_preview(path, DataSpec()).rows) == 4
+    source = "{% for m in messages %}{{ m.content }}{% endfor %}<img src='https://example.com/x'>"
+    spec = DataSpec(train=(str(path),), template=source, train_on="all", bad_rows="skip", validation_share=0)
+    found = load_dataset(spec, 1, model)
+    assert len(found.train) == 3
+    assert any(f"{path}:4" in str(problem) and "image_url" in str(problem) for problem in found.problems)
+    for name in ("someone/something", "https://example.com/rows.jsonl", "//example.com/share/rows.jsonl"):
+        with pytest.raises(UserError) as caught:
+            load_dataset(DataSpec(train=(name,)), 1, model)
+        assert name.rpartition("/")[2] in str(caught.value)
+    assert asked == []
 
 
 def test_what_one_setting_mends_is_said_three_times(tmp_path: Path, model: ModelFacts) -> None:
