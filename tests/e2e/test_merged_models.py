@@ -10,7 +10,7 @@ from core.events.types import Completed, Sampled
 from core.runs.store import create_job
 from core.runs.supervisor import Supervisor
 from tests.e2e.real_runs import Finished, prompts, run_inside, write_rows
-from tests.short_models import load
+from tests.short_models import TOKENS, load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -149,7 +149,7 @@ def test_every_architecture_trains_all_linear_layers_and_merges(
     assert finished.losses[-1] < finished.losses[0]
     merged = AutoModelForCausalLM.from_pretrained(merge(finished, transplants[name], tmp_path / "merged")).eval()
     adapted = PeftModel.from_pretrained(load(transplants[name]), finished.folder.adapter).eval()
-    ids = torch.randint(3, 40000, (1, 24), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(3, TOKENS, (1, 24), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, rtol=1e-3, atol=1e-3)
 
