@@ -46,7 +46,7 @@ def quick_spec(rows: Path, steps: int) -> RunSpec:
 
 
 @pytest.fixture
-def studio(qapp: Any, qtbot: Any, starter_home: Path, tmp_path: Path) -> Iterator[Any]:
+def studio(qapp: Any, qtbot: Any, short_home: Path, tmp_path: Path) -> Iterator[Any]:
     """The running application with a run that is ready to start."""
     from studio.app import Studio
 
