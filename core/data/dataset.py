@@ -32,6 +32,8 @@ _FINGERPRINT_VERSION = 2
 """2: members of a turn that are null are left out before a template sees them, as transformers does; until then such
 rows gave other tokens. Files whose lines end with a bare carriage return are read line by line, not as one line."""
 _HIGHEST_SHARE = 0.5  # of the setting data.validation_share
+_LENGTH_STEP = 128
+"""Limits that are offered are multiples of it."""
 
 
 class LoadCancelledError(Exception):
@@ -199,6 +201,10 @@ def _nothing_left(encoder: Encoder, problems: Sequence[Problem]) -> list[Problem
     message = "No row is left to train."
     if encoder.masked:
         message = f"No row is left to train: none of the {encoder.masked} rows has a token that carries loss."
+    if encoder.hidden:
+        wanted = math.ceil(encoder.hidden / _LENGTH_STEP) * _LENGTH_STEP
+        raised = Fix(f"Allow {wanted:,} tokens", (Edit("data.max_length", wanted),))
+        return [error("data.train", message, "The answers begin behind data.max_length; raise it.", raised), *problems]
     advice = "Check the row format and the column mapping, or set data.train_on to “all”."
     return [error("data.train", message, advice), *problems]
 

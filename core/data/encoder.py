@@ -42,6 +42,12 @@ class Encoder:
         """Rows without a token that carries loss."""
         return len(self._masked)
 
+    @property
+    def hidden(self) -> int:
+        """Tokens of the longest row whose answer lies behind the length limit; 0 where there is none."""
+        lost = max((row.lost_tokens for row in self._masked), default=0)
+        return self._spec.max_length + lost if lost else 0
+
     def offer(self, sample: Sample) -> None:
         """A row that will be asked for; it is tokenised while others are still being read."""
         self._keep(self._batches.add(sample))

@@ -174,7 +174,15 @@ def test_rows_without_loss_are_dropped_and_counted(model: ModelFacts, tmp_path: 
     every = load_dataset(DataSpec(train=(path,), max_length=40, validation_share=0, train_on="all"), 1, model)
     assert every.facts.fully_masked_rows == 0
     nothing = write(tmp_path / "b.jsonl", rows[1:2])
-    assert "No row is left to train" in str(refused(model, train=(nothing,)))
+    (none, _) = refused(model, train=(nothing,)).problems
+    assert "No row is left to train" in none.message
+    assert none.fixes == ()
+    behind = write(tmp_path / "c.jsonl", rows[2:])
+    (none, _) = refused(model, train=(behind,), max_length=40, validation_share=0).problems
+    assert "The answers begin behind data.max_length; raise it." in none.advice
+    ((raised,),) = [fix.edits for fix in none.fixes]
+    enough = DataSpec(train=(behind,), max_length=int(str(raised.value)), validation_share=0)
+    assert len(load_dataset(enough, 1, model).train) == 1, "the fix that is offered mends it"
 
 
 def test_cut_rows_are_counted_and_left_for_the_plan_to_say(chats: str, model: ModelFacts) -> None:
