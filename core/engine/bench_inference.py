@@ -40,6 +40,7 @@ def bench_inference(context: JobContext, arguments: dict[str, Any]) -> None:
     meter.begin("sampling")
     reading: list[float] = []
     writing: list[float] = []
+    speeds: tuple[float, float] | None = None
     with context.phase("sample", "Answering"):
         for done in range(REPETITIONS + 1):
             context.progress("sample", done, REPETITIONS + 1, "answers")
