@@ -186,7 +186,7 @@ def _require_whole(folder: Path) -> None:
         for words in (("--cli", "--version"), ("-m", "core.engine.import_check")):
             told = subprocess.run(
                 [str(folder / inside), *words],
-                env={**os.environ, "LOWRANK_HOME": home},
+                env={**os.environ, "LOWRANK_HOME": home, "HF_HOME": home},
                 capture_output=True,
                 text=True,
                 errors="replace",
