@@ -8,6 +8,7 @@ was compared shingle by shingle.
 """
 
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -34,6 +35,9 @@ _LEADERS = 4
 """Rows of one bucket are compared with at most so many others of it, which bounds the time where buckets are large."""
 
 _BATCH = 256
+_PIECE = 16_384
+"""Texts whose bands are read at once."""
+
 _EMPTY = 0xFFFFFFFF
 
 Alive = Callable[[], None]
@@ -116,13 +120,9 @@ class NearIndex:
         wholes = np.concatenate(self._wholes)
         self._wholes = [wholes]
         rows = np.arange(self._count) if order is None else order
-        rows = rows[wholes[rows] != 0]
-        # Texts with the same shingles are the same to begin with; only the first of them is compared with others.
-        _, first, place = np.unique(wholes[rows], return_index=True, return_inverse=True)
-        roots = np.arange(self._count)
-        roots[rows] = rows[first[place]]
+        roots, firsts = _equal_texts(wholes, rows[wholes[rows] != 0])
         forest = _Forest(roots)
-        buckets = list(self._buckets(rows[np.sort(first)]))
+        buckets = list(self._buckets(firsts))
         with _Sketches() as sketches:
             wanted = np.unique(np.concatenate([rows for rows, _ in buckets])) if buckets else np.zeros(0, np.int64)
             sketches.fill(read, wanted, alive)
@@ -133,12 +133,10 @@ class NearIndex:
         """For each band the rows that share its value with another, bucket by bucket, and where the buckets begin."""
         import numpy as np
 
-        self._bands.flush()
         if not len(rows):
             return
-        table = np.memmap(self._bands, np.uint32, "r", shape=(self._count, BANDS))
         for band in range(BANDS):
-            values = table[:, band][rows]
+            values = self._read_band(band)[rows]
             order = np.argsort(values, kind="stable")
             ordered = values[order]
             same = ordered[1:] == ordered[:-1]
@@ -149,7 +147,18 @@ class NearIndex:
             begins[1:] = ~same
             if kept.any():
                 yield rows[order[kept]], np.flatnonzero(begins[kept])
-        del table
+
+    def _read_band(self, band: int) -> Any:
+        """The values of one band, read piece by piece: a map of the file would be memory as long as it is looked at."""
+        import numpy as np
+
+        values = np.empty(self._count, np.uint32)
+        self._bands.seek(0)
+        for start in range(0, self._count, _PIECE):
+            piece = np.fromfile(self._bands, np.uint32, min(_PIECE, self._count - start) * BANDS)
+            values[start : start + _PIECE] = piece[band::BANDS]
+        self._bands.seek(0, os.SEEK_END)
+        return values
 
     def _join(
         self,
@@ -193,6 +202,27 @@ class NearIndex:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _equal_texts(wholes: Any, rows: Any) -> tuple[Any, Any]:
+    """For every text the first one with the same shingles, and those first ones, of which alone others can be like.
+
+    As `numpy.unique` would tell, with half of its arrays: those of a million texts are eight megabytes each.
+    """
+    import numpy as np
+
+    values = wholes[rows]
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    begins = np.ones(len(rows), bool)
+    begins[1:] = values[1:] != values[:-1]
+    del values
+    alike = rows[order]
+    firsts = rows[np.sort(order[begins])]
+    del order
+    roots = np.arange(len(wholes))
+    roots[alike] = np.repeat(alike[begins], np.diff(np.flatnonzero(begins), append=len(rows)))
+    return roots, firsts
 
 
 def _signatures(values: Any, rows: Any, count: int) -> Any:
