@@ -18,7 +18,7 @@ from studio.pages.try_.top_bar import TopBar
 from studio.pages.try_.transcript import Transcript
 from studio.state.chats import chats_of
 from studio.state.desk import Action, Desk
-from studio.widgets.basics import Empty, button, column
+from studio.widgets.basics import Empty, button, column, tool_button
 from studio.words import tr
 from studio.workers.task import start_task
 
@@ -38,9 +38,9 @@ class TryPage(Page):
         super().__init__(desk, tr("Try"), tr("Talk to the model before and after the training."))
         self.chats = chats_of(desk)
         self._new = button(tr("New conversation"), self._begin_anew, icon_name="plus", name="new-conversation")
-        self._save = button(tr("Save…"), self._choose_file, icon_name="save", name="save-conversation")
-        self._open = button(tr("Open…"), self._choose_saved, icon_name="folder-open", name="open-conversation")
-        self._open.setToolTip(tr("Go on with a conversation that was saved as JSON."))
+        # Icons alone: with words, the four of them would not fit beside the title in large letters.
+        self._save = tool_button("save", tr("Save the conversation"), self._choose_file, name="save-conversation")
+        self._open = tool_button("folder-open", tr("Open a conversation"), self._choose_saved, name="open-conversation")
         self._sampling_button = button(
             tr("Sampling"), self._turn_sampling, icon_name="sliders-horizontal", name="turn-sampling"
         )

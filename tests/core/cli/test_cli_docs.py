@@ -14,7 +14,7 @@ from tests.core.cli.conftest import ROOT, Said
 
 README = ROOT / "README.md"
 COMMANDS = ROOT / "docs" / "commands.md"
-OTHERS = ("test", "setup")  # of launch.py alone
+OTHERS = ("test", "setup", "package")  # of launch.py alone
 
 
 def _shown() -> Iterator[str]:

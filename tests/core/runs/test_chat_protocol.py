@@ -13,12 +13,15 @@ from core.runs.chat_protocol import (
     Ask,
     Cancel,
     ChatSampling,
+    Drop,
+    Request,
     RequestError,
     RequestTail,
     append_request,
     decode_request,
     encode_request,
 )
+from core.runs.voices import Voice
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MESSAGES = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assistant"]), TEXT), max_size=3).map(tuple)
@@ -27,10 +30,12 @@ MESSAGES = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assis
 @given(
     request=st.one_of(
         st.builds(Cancel, TEXT),
+        st.builds(Drop, TEXT),
+        st.builds(Voice, TEXT, TEXT, TEXT, TEXT),
         st.builds(
             Ask,
             TEXT,
-            st.sampled_from(["base", "tuned"]),
+            st.sampled_from(["base", "tuned", "voice-1"]),
             MESSAGES,
             st.builds(
                 ChatSampling,
@@ -43,21 +48,21 @@ MESSAGES = st.lists(st.builds(Message, st.sampled_from(["system", "user", "assis
         ),
     )
 )
-def test_every_request_survives_the_way(request: Ask | Cancel) -> None:
+def test_every_request_survives_the_way(request: Request) -> None:
     line = encode_request(request)
     assert "\n" not in line
     assert decode_request(line) == request
 
 
 def test_settings_that_are_left_out_take_their_default() -> None:
-    line = json.dumps({"ask": {"request": "1", "variant": "base", "messages": [{"role": "user", "content": "Hello"}]}})
+    line = json.dumps({"ask": {"request": "1", "voice": "base", "messages": [{"role": "user", "content": "Hello"}]}})
     assert decode_request(line) == Ask("1", "base", (Message("user", "Hello"),), ChatSampling())
 
 
 @pytest.mark.parametrize(
     "line",
     ["", "[", "[" * 100_000, "null", "{}", '{"cancel":1}', '{"ask":1}', '{"ask":{}}', '{"ask":{"request":"1"}}',
-     '{"ask":{"request":"1","variant":"both","messages":[]}}'],
+     '{"ask":{"request":"1","voice":3,"messages":[]}}'],
 )  # fmt: skip
 def test_a_line_that_is_no_request_is_named(line: str) -> None:
     with pytest.raises(RequestError):

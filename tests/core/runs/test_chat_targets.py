@@ -62,6 +62,7 @@ def test_an_adapter_lets_both_be_asked_as_the_run_loaded_them(make: Make, base: 
     assert tuned.arguments() == {
         "model": str(base), "adapter": str(folder.adapter), "device": "cpu", "compute_dtype": "fp32",
         "quantization": "none", "double_quant": False, "threads": 2, "template": "auto", "trust_remote_code": False,
+        "tuned": True, "whole": False,
     }  # fmt: skip
 
 
