@@ -118,7 +118,8 @@ class TryPage(Page):
             self._talk.insertWidget(2, self._sampling, 1)
         elif not narrow and self._middle.indexOf(self._sampling) < 0:
             self._talk.removeWidget(self._sampling)
-            self._sampling.setFixedWidth(max(look().px(_SIDE), self._side_card.minimumSizeHint().width()))
+            bar = self._sampling.verticalScrollBar().sizeHint().width()  # there when the window is low
+            self._sampling.setFixedWidth(max(look().px(_SIDE), self._side_card.minimumSizeHint().width() + bar))
             self._middle.addWidget(self._sampling)
         self._sampling.setVisible(is_shown)  # now that it has its place: before, it would flash up as a window
 
