@@ -1,6 +1,5 @@
 """A conversation in the terminal: loads whoever is asked, prints answers as they come, and obeys “/” commands."""
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from core.events.types import ChatAnswer, ChatEnd, ChatPiece, ChatReady, ChatVoi
 from core.export.chat_targets import find_target
 from core.runs.chat import ChatUpdate
 from core.runs.chat_protocol import ChatSampling
-from core.runs.conversation import Conversation, Reply, Turn
+from core.runs.conversation import Conversation, Reply, Turn, fresh_seed
 from core.runs.outcome import Outcome
 from core.runs.panel import Panel, shares_weights
 from core.runs.targets import ChatTarget
@@ -21,7 +20,6 @@ from core.runs.voices import BASE, MOST_VOICES, TUNED
 from core.units import format_bytes, format_duration
 
 POLL_SECONDS = 0.03
-_SEEDS = 2**31
 _ENDS: dict[ChatEnd, str] = {
     "length": "cut at the length limit",
     "context": "cut because the context is full",
@@ -218,7 +216,7 @@ class ChatRoom:
 
     def _answer(self, turn: Turn) -> None:
         talk = self.conversation
-        seed = self.sampling.seed if self.fixed_seed else random.randrange(_SEEDS)  # noqa: S311 (no secret)
+        seed = self.sampling.seed if self.fixed_seed else fresh_seed()
         talk.open_turn(turn, {name: self._kept_title(name) for name in self.asked}, seed)
         place = talk.turns.index(turn)
         for name, reply in turn.replies.items():
@@ -237,7 +235,7 @@ class ChatRoom:
         while True:
             for update in self._poll():
                 if isinstance(update, ChatPiece | ChatAnswer):
-                    self._hear(update)
+                    self.conversation.hear(update)
             self.console.piece(_printable(reply.text[shown:]))
             shown = max(shown, len(reply.text))
             if not reply.is_open:
@@ -249,15 +247,6 @@ class ChatRoom:
             time.sleep(POLL_SECONDS)
         self.console.line()
         self._finish(reply)
-
-    def _hear(self, update: ChatPiece | ChatAnswer) -> None:
-        reply = self.conversation.reply_to(update.request)
-        if reply is None:
-            return
-        if isinstance(update, ChatPiece):
-            reply.add(update)
-        else:
-            reply.end(update)
 
     def _finish(self, reply: Reply) -> None:
         if reply.message:

@@ -16,10 +16,11 @@ _LOADED_PARTS = frozenset(("weights", "context"))
 
 @dataclass(frozen=True, slots=True)
 class LoadingCost:
-    """In bytes: what is needed (0 where that is unknown), and what of the device's memory is free now."""
+    """What loading ``target`` takes, 0 where that is unknown, and what of the device's memory is free now, in bytes."""
 
     bytes: int
     free_bytes: int
+    target: ChatTarget
 
     @property
     def fits(self) -> bool:
@@ -46,6 +47,7 @@ def loading_cost(target: ChatTarget) -> LoadingCost:
     memory = plan(spec, Facts(hardware, read_model(target.model))).memory
     taken = sum(part.bytes for part in memory.parts if part.name in _LOADED_PARTS) if memory is not None else 0
     if not target.device.startswith("cuda"):
-        return LoadingCost(taken, hardware.ram_free_bytes)
+        return LoadingCost(taken, hardware.ram_free_bytes, target)
     index = int(target.device.partition(":")[2] or 0)
-    return LoadingCost(taken, next((gpu.free_bytes for gpu in hardware.gpus if gpu.index == index), 0))
+    free = next((gpu.free_bytes for gpu in hardware.gpus if gpu.index == index), 0)
+    return LoadingCost(taken, free, target)

@@ -1,6 +1,7 @@
 """A conversation as values: prompts, an answer from everybody who was asked, what is sent, and files to keep it in."""
 
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,13 @@ from core.records import RecordError, from_plain
 from core.runs.voices import BASE, TUNED
 
 FORMAT = 1
+_SEEDS = 2**31
 _TITLES = {BASE: "Base model", TUNED: "Tuned model"}
+
+
+def fresh_seed() -> int:
+    """A seed that nobody chose."""
+    return random.randrange(_SEEDS)  # noqa: S311 (no secret)
 
 
 @dataclass(slots=True)
@@ -124,9 +131,16 @@ class Conversation:
         """
         turn.replies = {voice: Reply(voice, title, seed=seed) for voice, title in voices.items()}
 
-    def reply_to(self, request: str) -> Reply | None:
-        """The answer that a request is for."""
-        return next((reply for reply in self.open_replies() if reply.request == request), None)
+    def hear(self, update: ChatPiece | ChatAnswer) -> Reply | None:
+        """Takes in more of an answer, or its end; returns the answer, None where nobody waits for it."""
+        reply = next((reply for reply in self.open_replies() if reply.request == update.request), None)
+        if reply is None:
+            return None
+        if isinstance(update, ChatPiece):
+            reply.add(update)
+        else:
+            reply.end(update)
+        return reply
 
     def replies(self) -> Iterator[Reply]:
         """Every answer."""

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from core.runs.chat import ChatSampling
 from core.runs.layout import RunFolder
 from core.runs.targets import ChatTarget
+
+if TYPE_CHECKING:
+    from core.runs.chat_cost import LoadingCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +29,6 @@ class ChatChoice:
     def name(self) -> str:
         """What to call it while nothing better is known."""
         return f"{self.path.name}@{self.step}" if self.step else self.path.name
-
-
-@dataclass(frozen=True, slots=True)
-class ChatCost:
-    """What loading a choice takes, in bytes; 0 where that is unknown.
-
-    Attributes:
-        target: what an engine is told to load.
-        free_bytes: what of the device's memory is free now.
-    """
-
-    bytes: int
-    free_bytes: int
-    target: ChatTarget
-
-    @property
-    def voices(self) -> tuple[str, ...]:
-        """Who can be asked then."""
-        return self.target.variants
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """Questions that belong to it, to begin with."""
-        return self.target.prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +70,7 @@ def find_target(choice: ChatChoice) -> ChatTarget:
     return state_of_run(folder, choice.step) if choice.step else tuned_of_run(folder)
 
 
-def read_cost(choice: ChatChoice) -> ChatCost:
+def read_cost(choice: ChatChoice) -> "LoadingCost":
     """What loading the choice will take; reads files and asks the device.
 
     Raises:
@@ -99,6 +78,4 @@ def read_cost(choice: ChatChoice) -> ChatCost:
     """
     from core.runs.chat_cost import loading_cost
 
-    target = find_target(choice)
-    cost = loading_cost(target)
-    return ChatCost(cost.bytes, cost.free_bytes, target)
+    return loading_cost(find_target(choice))

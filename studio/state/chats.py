@@ -1,6 +1,5 @@
 """The conversations of the page “Try”, and the engines that answer in them; outlives the page and the window."""
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,18 +9,17 @@ from core.errors import Problem, UserError
 from core.events.types import ChatAnswer, ChatPiece, ChatReady, ChatVoice, Notice, PhaseStarted
 from core.facts.locate import InstalledModel
 from core.runs.chat import ChatUpdate
-from core.runs.conversation import Conversation, Reply, Turn
+from core.runs.chat_cost import LoadingCost
+from core.runs.conversation import Conversation, Reply, Turn, fresh_seed
 from core.runs.outcome import Outcome
 from core.runs.targets import ChatTarget
 from core.runs.voices import BASE, MOST_VOICES, TUNED
-from studio.state.chat_choice import ChatChoice, ChatCost, SamplingChoice, read_cost
+from studio.state.chat_choice import ChatChoice, SamplingChoice, read_cost
 from studio.state.chat_engine import ChatEngine, Loaded, Phase
 from studio.state.desk import Desk
 from studio.state.guests import Guest, Guests, problems_of
 from studio.state.results import ResultRuns, results_of
 from studio.workers.task import Task, start_task
-
-_SEEDS = 2**31
 
 
 @dataclass(slots=True)
@@ -66,7 +64,7 @@ class Chats(QObject):
         self.silent: set[str] = set()
         self._hushed: list[str] = []
         self.sampling = SamplingChoice()
-        self.cost: ChatCost | None = None
+        self.cost: LoadingCost | None = None
         self.problems: tuple[Problem, ...] = ()
         self.engine = ChatEngine(self)
         for signal, slot in (
@@ -172,7 +170,7 @@ class Chats(QObject):
     @property
     def prompts(self) -> tuple[str, ...]:
         """Questions to begin with, that belong to the choice."""
-        return self.cost.prompts if self.cost is not None else ()
+        return self.cost.target.prompts if self.cost is not None else ()
 
     def _runs_changed(self) -> None:
         gone = self.choice is not None and self.choice.kind == "run" and not self._is_there(self.choice)
@@ -224,9 +222,9 @@ class Chats(QObject):
             lambda _report: read_cost(choice), on_done=self._cost_known, on_failed=self._cost_unknown, parent=self
         )
 
-    def _cost_known(self, cost: ChatCost) -> None:
+    def _cost_known(self, cost: LoadingCost) -> None:
         self._costing, self.cost = None, cost
-        self.conversation.plain = len(cost.voices) == 1
+        self.conversation.plain = len(cost.target.variants) == 1
         self.changed.emit()
 
     def _cost_unknown(self, failure: Exception) -> None:
@@ -301,13 +299,9 @@ class Chats(QObject):
         moved: list[Reply] = []
         for update in updates:
             if isinstance(update, ChatPiece | ChatAnswer):
-                reply = self.conversation.reply_to(update.request)
+                reply = self.conversation.hear(update)
                 if reply is not None:
-                    if isinstance(update, ChatPiece):
-                        reply.add(update)
-                    else:
-                        reply.end(update)
-                        self._explain(reply)
+                    self._explain(reply)
                     moved.append(reply)
             else:
                 self._told(update)
@@ -432,7 +426,7 @@ class Chats(QObject):
         return bring_back
 
     def _open_replies(self, turn: Turn) -> None:
-        seed = self.sampling.seed if self.sampling.fixed_seed else random.randrange(_SEEDS)  # noqa: S311 (no secret)
+        seed = self.sampling.seed if self.sampling.fixed_seed else fresh_seed()
         self.conversation.open_turn(turn, self.asked, seed)
         self._ask_waiting()
 

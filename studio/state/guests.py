@@ -8,10 +8,11 @@ from PySide6.QtCore import QObject, Signal
 
 from core.errors import Problem, UserError, error
 from core.events.types import ChatVoice
+from core.runs.chat_cost import LoadingCost
 from core.runs.panel import shares_weights
 from core.runs.targets import ChatTarget
 from core.runs.voices import BASE
-from studio.state.chat_choice import ChatChoice, ChatCost, read_cost
+from studio.state.chat_choice import ChatChoice, read_cost
 from studio.workers.chat_thread import ChatThread
 from studio.workers.task import start_task
 
@@ -41,6 +42,7 @@ class Guest:
         voice: what the engine calls it; empty before it was told.
         cost: what it takes; None while that is looked for.
         shares: it stands on the weights that are loaded for the main model, and takes an adapter's memory alone.
+        agreed: the user lets it take memory of its own.
         problems: why it cannot answer.
     """
 
@@ -48,8 +50,9 @@ class Guest:
     choice: ChatChoice
     state: GuestState = GuestState.LOOKING
     voice: str = ""
-    cost: ChatCost | None = None
+    cost: LoadingCost | None = None
     shares: bool = True
+    agreed: bool = False
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -104,7 +107,7 @@ class Guests(QObject):
     def agree(self, guest: Guest) -> None:
         """The user lets a guest take memory of its own."""
         if guest.state is GuestState.ASKING:
-            guest.state = GuestState.WAITING
+            guest.state, guest.agreed = GuestState.WAITING, True
             self._seat(guest)
             self.changed.emit()
 
@@ -149,7 +152,7 @@ class Guests(QObject):
             self._refuse(guest, (error("", update.message, update.hint),))
         self.changed.emit()
 
-    def _known(self, guest: Guest, cost: ChatCost) -> None:
+    def _known(self, guest: Guest, cost: LoadingCost) -> None:
         guest.cost = cost
         if guest.state is GuestState.LOOKING:
             guest.state = GuestState.WAITING
@@ -162,9 +165,8 @@ class Guests(QObject):
         main = self._main()
         if main is None or guest.cost is None or guest.state is not GuestState.WAITING:
             return
-        was_alone = not guest.shares
         guest.shares = shares_weights(main, guest.cost.target)
-        if not guest.shares and not was_alone:
+        if not guest.shares and not guest.agreed:
             guest.state = GuestState.ASKING
 
     def _seat(self, guest: Guest) -> None:

@@ -198,7 +198,7 @@ class _AskingNote(Card):
             words = tr("A training is under way. A second model takes memory that the training may need.")
         else:
             values = {"needed": format_bytes(cost.bytes), "free": format_bytes(cost.free_bytes)}
-            if cost.bytes > cost.free_bytes:
+            if not cost.fits:
                 words = tr(
                     "A training is under way. This model takes about {needed} more, and only {free} are free: either "
                     "may run out of memory.",

@@ -203,7 +203,7 @@ def _cost(guest: Guest) -> str:
     if cost is None or not cost.bytes:
         return tr("{name} has weights of its own: a second model in memory.", name=guest.title)
     values = {"name": guest.title, "needed": format_bytes(cost.bytes), "free": format_bytes(cost.free_bytes)}
-    if cost.bytes > cost.free_bytes:
+    if not cost.fits:
         return tr(
             "{name} has weights of its own: a second model that takes about {needed} more, and only {free} are free.",
             **values,

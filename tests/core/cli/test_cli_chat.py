@@ -166,7 +166,7 @@ def test_weights_of_its_own_say_their_cost_and_too_large_ones_are_refused(
     said = chat("--with", "whole", typed="hello\n")
     assert "whole has weights of its own: a second model that takes about" in said.out
     assert "\nwhole\nhello\n" in said.out
-    monkeypatch.setattr(chat_cost, "loading_cost", lambda _target: chat_cost.LoadingCost(2**40, 2**30))
+    monkeypatch.setattr(chat_cost, "loading_cost", lambda target: chat_cost.LoadingCost(2**40, 2**30, target))
     refused = chat("--with", "whole", typed="hello\n")
     assert refused.code == 3
     assert "takes about 1.0 TiB, and only 1.0 GiB are free" in " ".join(refused.err.split())
