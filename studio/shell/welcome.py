@@ -16,7 +16,7 @@ from studio.look.icons import pixmap
 from studio.look.theme import look
 from studio.pages.settings.move_card import MoveCard
 from studio.state.desk import Desk
-from studio.widgets.basics import Card, IconLabel, LinkLabel, button, column, label, row
+from studio.widgets.basics import Card, IconLabel, LinkLabel, button, column, label
 from studio.widgets.scrolled import ScrolledContent
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
@@ -130,7 +130,7 @@ class WelcomePage(QWidget):
         change.setObjectName("welcome-move")
         change.setVisible(not os.environ.get(paths.HOME_VARIABLE))
         holder = QWidget()
-        holder.setLayout(column(said, row(change, None), move, spacing=tokens.SPACE_1))
+        holder.setLayout(column(said, change, move, spacing=tokens.SPACE_1))
         return holder
 
     def begin(self) -> None:
