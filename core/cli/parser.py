@@ -41,6 +41,8 @@ VERBS = (
     Verb("export", "write a run's adapter, or base and adapter merged into one model"),
     Verb("verify", "compare an export once more with what was trained"),
     Verb("models", "list, inspect, fetch and import base models"),
+    Verb("pack", "put models into a folder that one copies to a computer without a network"),
+    Verb("unpack", "take in the models of such a folder"),
     Verb("presets", "list the presets"),
     Verb("schema", "print the settings as a JSON Schema or as a reference"),
     Verb("bench", "measure attention, or how fast a model answers, on this computer"),

@@ -125,7 +125,7 @@ def remember_listing(name: str, commit: str, sizes: Mapping[str, int], card: Map
     Raises:
         OSError: it cannot be written.
     """
-    path = _listing(name, commit)
+    path = listing_file(name, commit)
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = {part: card[part] for part in _CARD_PARTS if part in card}
     write_json(path, {"files": dict(sizes), "card": parts})
@@ -149,7 +149,7 @@ def _known(name: str, folder: Path) -> tuple[dict[str, int], tuple[Config, ...]]
     Where another program has downloaded it, that is what lies there; sizes are then -1, and not compared.
     """
     try:
-        found = json.loads(_listing(name, folder.name).read_text("utf-8"))
+        found = json.loads(listing_file(name, folder.name).read_text("utf-8"))
         sizes = {str(file): int(size) for file, size in found["files"].items()}
         card = found["card"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -184,5 +184,6 @@ def _is_whole(path: Path, size: int) -> bool:
         return False
 
 
-def _listing(name: str, commit: str) -> Path:
+def listing_file(name: str, commit: str) -> Path:
+    """Where `remember_listing` writes; it need not exist."""
     return cache_dir() / "hub-listings" / f"datasets--{name.replace('/', '--')}@{commit}.json"

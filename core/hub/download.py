@@ -46,7 +46,7 @@ def download(found: Repository, names: Iterable[str], listener: Listener, token:
         raise HubError("gated", found.barrier.message, found.barrier.advice, path=found.id, page=found.page)
     model = CachedRepository(found.id, found.kind)
     wanted = _resolved(found, frozenset(names), token)
-    with _alone(model):
+    with alone(model):
         unfinished.remember(found, wanted)
         count = Count(listener, 0)
         # Small files first: the index among them says which weights there have to be.
@@ -128,8 +128,12 @@ def _named_by_index(
 
 
 @contextmanager
-def _alone(model: CachedRepository) -> Iterator[None]:
-    """Two downloads of the same at once would write into the same parts."""
+def alone(model: CachedRepository) -> Iterator[None]:
+    """Runs the block while nobody else brings files of the same into the cache: two would write into the same parts.
+
+    Raises:
+        HubError: somebody does.
+    """
     model.lock.parent.mkdir(parents=True, exist_ok=True)
     with model.lock.open("a+b") as file:
         if not try_lock(file.fileno()):
