@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +32,23 @@ FARTHEST = 0.05
 """How far a product with 4-bit weights may be from the same in 32 bits, as a share of its largest value."""
 _WAIT_SECONDS = 0.2
 _LIBRARIES = ("transformers", "tokenizers", "peft", "bitsandbytes", "safetensors", "numpy", "pyarrow")
-_REPAIR = "Run “python3 launch.py setup --rebuild”."
+
+
+def _repair() -> str:
+    """What mends an installation that is not whole: a package is installed again, an environment built anew."""
+    if getattr(sys, "frozen", False):
+        return "Install the package again: a part of it is missing or damaged."
+    return "Run “python3 launch.py setup --rebuild”."
+
+
+def _other_build() -> str:
+    """Where the PyTorch comes from that computes on a GPU."""
+    if getattr(sys, "frozen", False):
+        return "Install the package that was built for CUDA; until then set hardware.device to “cpu”."
+    return (
+        "Run “python launch.py setup --torch-index URL” with the address that PyTorch's installation page names "
+        "for your CUDA version; until then set hardware.device to “cpu”."
+    )
 
 
 def _nothing() -> None:
@@ -69,6 +85,23 @@ def check_all(on_wait: OnWait = _nothing) -> tuple[Finding, ...]:
     )
 
 
+def report_text(findings: Sequence[Finding]) -> str:
+    """The findings as text to pass on: folders of the user's are named by what they are, and nobody by name."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level:<4}  {finding.subject}: {finding.text}")
+        if finding.remedy:
+            lines.append(f"      {finding.remedy}")
+    text = "\n".join(lines) + "\n"
+    is_package = getattr(sys, "frozen", False)
+    program = Path(sys.executable).resolve().parent if is_package else Path(__file__).resolve().parents[2]
+    named = ((paths.home(), "DATA"), (Path(sys.prefix), "PYTHON"), (program, "PROGRAM"), (Path.home(), "~"))
+    for folder, words in named:
+        if folder != Path(folder.anchor):
+            text = text.replace(str(folder), words)
+    return text
+
+
 def _libraries() -> Iterator[Finding]:
     found, missing = [], []
     for name in _LIBRARIES:
@@ -78,7 +111,7 @@ def _libraries() -> Iterator[Finding]:
             missing.append(name)
     yield Finding("ok", "Libraries", ", ".join(found) or "none")
     if missing:
-        yield Finding("bad", "Libraries", f"{', '.join(missing)} missing.", _REPAIR)
+        yield Finding("bad", "Libraries", f"{', '.join(missing)} missing.", _repair())
 
 
 def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
@@ -86,7 +119,7 @@ def _torch(hardware: HardwareFacts, on_wait: OnWait) -> Iterator[Finding]:
         # In a process of its own: torch takes seconds and a gigabyte, and a broken one must not end the doctor.
         told = _ask(("-m", "core.engine.torch_check"), on_wait)
     except _NoAnswerError as failure:
-        yield Finding("bad", "PyTorch", f"It cannot be used: {failure}", _REPAIR)
+        yield Finding("bad", "PyTorch", f"It cannot be used: {failure}", _repair())
         return
     build = f"built for CUDA {told['cuda_build']}" if told["cuda_build"] else "built for the processor only"
     yield Finding("ok", "PyTorch", f"{told['version']}, {build}")
@@ -99,11 +132,8 @@ def _cuda(hardware: HardwareFacts, told: dict[str, Any]) -> Iterator[Finding]:
     if told["cuda_works"]:
         yield Finding("ok", "CUDA", "works: a product was computed on the GPU")
     elif hardware.gpus and not told["cuda_build"]:
-        remedy = (
-            "Run “python launch.py setup --torch-index URL” with the address that PyTorch's installation page names "
-            "for your CUDA version; until then set hardware.device to “cpu”."
-        )
-        yield Finding("bad", "CUDA", "There is a GPU, but this PyTorch is built for the processor only.", remedy)
+        text = "There is a GPU, but this PyTorch is built for the processor only."
+        yield Finding("bad", "CUDA", text, _other_build())
     elif hardware.gpus:
         text = f"There is a GPU, but PyTorch cannot compute on it. {told['problem']}".rstrip()
         yield Finding("bad", "CUDA", text, "Update the NVIDIA driver, or set hardware.device to “cpu”.")
@@ -124,7 +154,7 @@ def _attention(hardware: HardwareFacts, on_wait: OnWait) -> Finding:
     try:
         told = _ask(("-m", "core.engine.attention_check", device, dtype, *map(str, HEADS)), on_wait)
     except _NoAnswerError as failure:
-        return Finding("warn", "Attention", f"It could not be tried: {failure}", _REPAIR)
+        return Finding("warn", "Attention", f"It could not be tried: {failure}", _repair())
     text = (
         f"{told['ran']}, seen by the profiler forward and backward ({dtype}, heads of {HEADS[2]}, {device}); at most "
         f"{told['difference']:.2g} away from every score written out in 32 bits"
@@ -146,7 +176,7 @@ def _four_bits(hardware: HardwareFacts, on_wait: OnWait) -> Finding:
     try:
         told = _ask(("-m", "core.engine.four_bit_check", device, dtype), on_wait)
     except _NoAnswerError as failure:
-        remedy = f"Runs in 16 bits go on as they are. {_REPAIR}"
+        remedy = f"Runs in 16 bits go on as they are. {_repair()}"
         return Finding("bad", "4-bit weights", f"They cannot be used: {failure}", remedy)
     where = f"{told['kernel']}, {dtype}, {device}, forward and backward"
     text = f"NF4 in blocks of 64 works: {where}; at most {told['difference']:.2g} of the largest value away"

@@ -8,18 +8,27 @@ from core.errors import ExitCode
 _MARKS = {"ok": ("green", "ok"), "warn": ("yellow", "warn"), "bad": ("red", "bad")}
 
 
-def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """Declares no options."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "--report", action="store_true", help="print it as plain text to pass on, without the names of your folders"
+    )
 
 
-def perform(_options: argparse.Namespace, console: Console) -> ExitCode:
+def perform(options: argparse.Namespace, console: Console) -> ExitCode:
     """Prints a line for each thing that matters, with the remedy where one is needed."""
     from core.records import to_plain
-    from core.runs.checkup import check_all
+    from core.runs.checkup import check_all, report_text
 
     console.progress("Looking at this computer and asking PyTorch")
     findings = check_all()
     console.end_progress()
+    bad = any(finding.level == "bad" for finding in findings)
+    code = ExitCode.FAILED if bad else ExitCode.DONE
+    if options.report:
+        console.lines(report_text(findings).splitlines())
+        console.result({"ok": not bad, "exit_code": int(code), "report": report_text(findings)})
+        return code
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
         colour, word = _MARKS[finding.level]
@@ -30,9 +39,7 @@ def perform(_options: argparse.Namespace, console: Console) -> ExitCode:
         console.lines(lines)
         if finding.remedy:
             console.paragraph(finding.remedy, " " * len(plain))
-    bad = any(finding.level == "bad" for finding in findings)
     console.line()
     console.line("Something has to be mended before a run can start." if bad else "Runs can start here.")
-    code = ExitCode.FAILED if bad else ExitCode.DONE
     console.result({"ok": not bad, "exit_code": int(code), "findings": [to_plain(item) for item in findings]})
     return code

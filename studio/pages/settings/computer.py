@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QProgressBar, QWidget
 
 from core.errors import UserError
-from core.runs.checkup import Finding
+from core.runs.checkup import Finding, report_text
 from studio.look import tokens
 from studio.look.theme import look
 from studio.pages.settings.display import display_finding
@@ -38,17 +37,6 @@ def mark_of(level: str) -> Mark:
         "bad": Mark("octagon-x", "bad", tr("Problem")),
     }
     return marks[level]
-
-
-def report_text(findings: Sequence[Finding]) -> str:
-    """The findings as text to pass on; the user's own folder is written as ~."""
-    home = str(Path.home())
-    lines = []
-    for finding in findings:
-        lines.append(f"{finding.level:<4}  {finding.subject}: {finding.text}")
-        if finding.remedy:
-            lines.append(f"      {finding.remedy}")
-    return "\n".join(lines).replace(home, "~") + "\n"
 
 
 class ComputerCard(Card):

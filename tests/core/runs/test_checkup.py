@@ -11,7 +11,7 @@ import pytest
 from core.facts.nvidia import Holder
 from core.facts.types import CpuFacts, GpuFacts, HardwareFacts
 from core.runs import checkup
-from core.runs.checkup import Finding, check_all
+from core.runs.checkup import Finding, check_all, report_text
 from core.units import GIB
 
 ATTENTION = {"ran": "flash attention", "fused": True, "difference": 0.01, "tokens": 256}
@@ -85,6 +85,30 @@ def test_a_gpu_that_pytorch_cannot_use_says_how_to_mend_it(doctor: Doctor) -> No
     works = doctor({"torch_check": {**TORCH, "cuda_build": "13.0", "cuda_works": True}}, gpus=(GPU,))
     assert works["CUDA"].level == "ok"
     assert "RTX 4070" in works["GPU 0"].text
+
+
+def test_in_a_package_the_remedies_are_those_of_a_package(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    found = doctor({"four_bit_check": "no kernel image"}, gpus=(GPU,))
+    assert "Install the package that was built for CUDA" in found["CUDA"].remedy
+    assert "Install the package again" in found["4-bit weights"].remedy
+    assert not [finding for finding in found.values() if "launch.py" in finding.remedy]
+
+
+def test_the_report_names_no_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home, data = tmp_path / "home" / "anna", tmp_path / "disk of anna" / "studio"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LOWRANK_HOME", str(data))
+    text = report_text(
+        (
+            Finding("bad", "Data folder", f"{data} cannot be written.", f"Look at {home / 'x'}."),
+            Finding("ok", "Python", f"3.11 ({sys.executable})"),
+        )
+    )
+    assert "anna" not in text
+    assert text.startswith(
+        "bad   Data folder: DATA cannot be written.\n      Look at ~/x.\nok    Python: 3.11 (PYTHON/"
+    )
 
 
 def test_who_holds_a_gpus_memory_is_named(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

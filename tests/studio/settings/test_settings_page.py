@@ -11,8 +11,7 @@ from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
 
 from core import __version__
 from core.runs import checkup
-from core.runs.checkup import Finding
-from studio.pages.settings.computer import report_text
+from core.runs.checkup import Finding, report_text
 from studio.pages.settings.page import SettingsPage
 from studio.state.shortcuts import SHORTCUTS
 
