@@ -110,6 +110,11 @@ class Files(QObject):
             if kind is Kind.MODEL:
                 desk.preferences.remember("recent_models", str(path.absolute()))
             desk.go("model")
+        elif kind is Kind.PACK:
+            from studio.state.downloads import arrivals
+
+            desk.preferences.set("welcomed", value=True)
+            arrivals(desk).offer_pack(path.absolute())
         elif kind is Kind.DATA:
             self._add_data([path])
         elif kind is Kind.ADAPTER:
@@ -120,7 +125,7 @@ class Files(QObject):
         elif path.exists():
             desk.warn(
                 tr("{name} cannot be opened.", name=path.name),
-                tr("Open a model folder, a GGUF file, a data file, a spec file or a run folder."),
+                tr("Open a model folder, an offline pack, a GGUF file, a data file, a spec file or a run folder."),
             )
         else:
             desk.warn(tr("{path} does not exist.", path=str(path)), tr("Check the path."))

@@ -4,6 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from core.data.folders import kind_by_name, seems_to_hold_data
+from core.hub.pack.manifest import is_pack
 from core.runs.layout import RunFolder
 
 _PACKED = frozenset((".gz", ".zst"))
@@ -19,12 +20,15 @@ class Kind(StrEnum):
     GGUF = "gguf"
     DATA = "data"
     ADAPTER = "adapter"
+    PACK = "pack"
     NOTHING = "nothing"
 
 
 def kind_of(path: Path) -> Kind:
     """What a path holds, by a glance at names; reading it comes later and says more."""
     if path.is_dir():
+        if is_pack(path):
+            return Kind.PACK
         folder = RunFolder(path)
         if folder.spec.is_file() and (folder.plan.is_file() or folder.events().is_file()):
             return Kind.RUN

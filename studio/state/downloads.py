@@ -14,13 +14,15 @@ from core.runs.outcome import Outcome
 from core.runs.supervisor import Supervisor
 from core.spec.hub_data import HubData, read_hub_data
 from studio.state.desk import Action, Desk
-from studio.words import tr
+from studio.words import tr, tr_count
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Report, Task, start_task
 
-ArrivalKind = Literal["starter", "import", "download", "dataset"]
+ArrivalKind = Literal["starter", "import", "download", "dataset", "pack"]
 ArrivalState = Literal["running", "stopping", "done", "stopped", "failed"]
 
+OFFERED_PACK = "offered pack"
+"""In the desk's memory: the pack that is to be confirmed on the Model page."""
 _MEMORY = "arrivals"
 _PACE_SECONDS = 6.0  # over how long the speed is averaged
 _STOP_SECONDS = 15.0  # an engine that still imports its libraries needs some
@@ -144,7 +146,7 @@ class _EngineArrival(Arrival):
         self.base = self.name = name
 
     def _refused(self, failure: Exception) -> None:
-        self._finish("failed", *_told(failure))
+        self._finish("failed", *told(failure))
 
 
 class _DataArrival(_EngineArrival):
@@ -182,7 +184,7 @@ class _StarterArrival(Arrival):
         self._finish("done")
 
     def _failed(self, failure: Exception) -> None:
-        self._finish("failed", *_told(failure))
+        self._finish("failed", *told(failure))
 
 
 class Arrivals(QObject):
@@ -192,12 +194,14 @@ class Arrivals(QObject):
         changed: something was added or taken away, or failed.
         arrived: ``model.base`` of a model that is there now.
         data_arrived: the name of a data set that is there now, and among the data files.
+        pack_offered: the folder of an offline pack that somebody has opened, to be confirmed.
         all: the newest last.
     """
 
     changed = Signal()
     arrived = Signal(str)
     data_arrived = Signal(str)
+    pack_offered = Signal(object)
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -245,6 +249,18 @@ class Arrivals(QObject):
 
         return self._add("dataset", str(wanted), lambda: _DataArrival(wanted, setting, again, begin))
 
+    def offer_pack(self, folder: Path) -> None:
+        """Shows on the Model page what is in an offline pack, and what taking it in would do."""
+        self._desk.memory[OFFERED_PACK] = folder
+        self._desk.go("model")
+        self.pack_offered.emit(folder)
+
+    def take_pack(self, folder: Path, names: tuple[str, ...]) -> Arrival:
+        """Takes in what is wanted of an offline pack, or goes on with that."""
+        from studio.state.pack_arrival import PackArrival
+
+        return self._add("pack", str(folder), lambda: PackArrival(folder, names, lambda: self.take_pack(folder, names)))
+
     def dismiss(self, arrival: Arrival) -> None:
         """Takes one whose way has ended out of the list."""
         if not arrival.is_live and arrival in self.all:
@@ -268,6 +284,8 @@ class Arrivals(QObject):
             self.changed.emit()
         if arrival.state == "done" and isinstance(arrival, _DataArrival):
             self._add_data(arrival)
+        elif arrival.state == "done" and arrival.kind == "pack":
+            self._unpacked(arrival)
         elif arrival.state == "done":
             self._welcome(arrival)
 
@@ -279,6 +297,24 @@ class Arrivals(QObject):
             add_data_files(self._desk, arrival.setting, (arrival.base,))
         self.data_arrived.emit(arrival.base)
         self._desk.tell(tr("{name} is ready and added to the data files.", name=arrival.name))
+
+    def _unpacked(self, arrival: Arrival) -> None:
+        from studio.state.pack_arrival import PackArrival
+
+        assert isinstance(arrival, PackArrival)
+        models = [entry.name for entry in arrival.taken if read_hub_data(entry.name) is None]
+        if len(models) == 1:
+            arrival.base = arrival.name = models[0]
+            self._welcome(arrival)
+            return
+        for name in models:
+            self.arrived.emit(name)
+        if models:
+            words = tr_count(len(models), "The model of the pack is here.", "{n} models of the pack are here.")
+            self._desk.tell(words, tr("Choose one of them in the list."))
+        else:
+            words = tr("The rows of the pack are here.")
+            self._desk.tell(words, tr("Add them on the Data page with “From Hugging Face”."))
 
     def _welcome(self, arrival: Arrival) -> None:
         """Chooses the new model where none is chosen, else offers it."""
@@ -314,7 +350,7 @@ def arrivals(desk: Desk) -> Arrivals:
     return found
 
 
-def _told(failure: Exception) -> tuple[tuple[Problem, ...], str]:
+def told(failure: Exception) -> tuple[tuple[Problem, ...], str]:
     """A refusal as problems, and the kind of it; anything that is no refusal is an error of ours, and says so."""
     if isinstance(failure, UserError):
         return failure.problems, str(getattr(failure, "reason", ""))

@@ -13,6 +13,7 @@ _ICONS: dict[ArrivalKind, str] = {
     "import": "import",
     "download": "download",
     "dataset": "database",
+    "pack": "package",
 }
 _STEPS = 1000
 
@@ -70,7 +71,11 @@ class ArrivalCard(Card):
         box.setSpacing(tokens.SPACE_2)
         for problem in self.arrival.problems:
             box.addWidget(ProblemNote(problem))
-        more = tr("Go on") if self.arrival.kind in ("download", "dataset") and self.arrival.done else tr("Try again")
+        more = (
+            tr("Go on")
+            if self.arrival.kind in ("download", "dataset", "pack") and self.arrival.done
+            else tr("Try again")
+        )
         again = button(more, self.arrival.again, icon_name="refresh-cw", name="arrival-again")
         away = button(tr("Dismiss"), lambda: self._arrivals.dismiss(self.arrival), role="quiet", name="arrival-dismiss")
         box.addLayout(row(again, away, None))

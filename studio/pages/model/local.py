@@ -16,8 +16,9 @@ from studio.pages.model.detail import ModelDetail
 from studio.pages.model.entries import STARTER_NAME, Entry, EntryOrigin, read_entries
 from studio.pages.model.halves import Halves, clear
 from studio.pages.model.import_card import ImportCard
+from studio.pages.model.pack_card import PackCard
 from studio.state.desk import Desk
-from studio.state.downloads import Arrivals, arrivals
+from studio.state.downloads import OFFERED_PACK, Arrivals, arrivals
 from studio.widgets.basics import Card, Elided, Empty, IconLabel, button, column, label, row
 from studio.words import say, tr
 from studio.workers.task import Task, start_task
@@ -87,7 +88,7 @@ class LocalPane(QWidget):
         box = column(
             self.offer,
             self._import_box,
-            ArrivalList(self._arrivals, "starter", "import", "download"),
+            ArrivalList(self._arrivals, "starter", "import", "download", "pack"),
             spacing=tokens.SPACE_2,
         )
         box.addWidget(self.view, 1)
@@ -100,21 +101,33 @@ class LocalPane(QWidget):
         self._arrivals.changed.connect(self._show_offer)
         self._arrivals.arrived.connect(self._arrived)
         source = desk.memory.get(_IMPORT)
+        pack = desk.memory.get(OFFERED_PACK)
         if isinstance(source, Path):
             self.open_import(source)
+        elif isinstance(pack, Path):
+            self.open_pack(pack)
         self._show()
         self.reload()
 
     def open_import(self, source: Path) -> None:
         """Shows what the import of a GGUF file would make, to be confirmed."""
-        self._close_import()
+        self._close_card()
         self._desk.memory[_IMPORT] = source
-        card = ImportCard(self._arrivals, source, self._close_import)
+        card = ImportCard(self._arrivals, source, self._close_card)
         self._import_box.addWidget(card)
         card.name.setFocus()
 
-    def _close_import(self) -> None:
-        self._desk.memory.pop(_IMPORT, None)
+    def open_pack(self, folder: Path) -> None:
+        """Shows what is in an offline pack and what taking it in would do, to be confirmed."""
+        self._close_card()
+        self._desk.memory[OFFERED_PACK] = folder
+        card = PackCard(self._arrivals, folder, self._close_card)
+        self._import_box.addWidget(card)
+        card.setFocus()
+
+    def _close_card(self) -> None:
+        for name in (_IMPORT, OFFERED_PACK):
+            self._desk.memory.pop(name, None)
         item = self._import_box.takeAt(0)
         card = item.widget() if item is not None else None
         if card is not None:
@@ -218,7 +231,9 @@ class LocalPane(QWidget):
             words = tr("No model on this computer is called “{query}”.", query=text)
             empty = Empty("search", tr("Nothing found"), words, to_hub)
         else:
-            words = tr("Fetch the starter model, open a folder, import a GGUF file, or search the hub.")
+            words = tr(
+                "Fetch the starter model, open a folder or an offline pack, import a GGUF file, or search the hub."
+            )
             empty = Empty("box", tr("No models here yet"), words)
         self._nothing_box.addWidget(empty)
 

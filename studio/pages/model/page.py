@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QFileDialog, QLineEdit, QStackedWidget, QWidget
 
+from core.hub.pack.manifest import is_pack
 from studio.forms.form import FieldRow, MoreSettings, rows_of
 from studio.look import tokens
 from studio.look.icons import icon
@@ -12,6 +13,7 @@ from studio.look.theme import look
 from studio.pages.model.local import LocalPane
 from studio.pages.page import Page
 from studio.state.desk import Desk
+from studio.state.downloads import OFFERED_PACK, arrivals
 from studio.widgets.basics import button, row
 from studio.widgets.controls import Segments
 from studio.words import tr
@@ -60,8 +62,9 @@ class ModelPage(Page):
         self._stack = QStackedWidget()
         self._stack.addWidget(self.local)
         self.add(self._stack, 1)
+        arrivals(desk).pack_offered.connect(self._pack_offered)
         self.add(MoreSettings(desk, "model", [FieldRow(desk, "model.base"), *rows_of(desk, "model", advanced=True)]))
-        place = str(desk.memory.get(_PLACE, "local"))
+        place = "local" if desk.memory.get(OFFERED_PACK) else str(desk.memory.get(_PLACE, "local"))
         self.places.choose(place)
         self._show(place)
 
@@ -156,9 +159,18 @@ class ModelPage(Page):
             self.hub.look_up(text)
 
     def _open_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, tr("Open a model’s folder"), str(Path.home()))
-        if chosen:
+        chosen = QFileDialog.getExistingDirectory(
+            self, tr("Open the folder of a model or of an offline pack"), str(Path.home())
+        )
+        if chosen and is_pack(Path(chosen)):
+            arrivals(self.desk).offer_pack(Path(chosen))
+        elif chosen:
             self._choose_path(Path(chosen))
+
+    def _pack_offered(self, folder: Path) -> None:
+        self.places.choose("local")
+        self._go_to("local")
+        self.local.open_pack(folder)
 
     def _choose_path(self, path: Path) -> None:
         self.places.choose("local")

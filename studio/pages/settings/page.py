@@ -15,6 +15,7 @@ from studio.pages.settings.attention import AttentionCard
 from studio.pages.settings.computer import ComputerCard
 from studio.pages.settings.folders import FoldersCard
 from studio.pages.settings.keyboard import KeyboardCard
+from studio.pages.settings.pack_maker import PackMakerCard
 from studio.state.desk import Desk
 from studio.words import tr
 
@@ -31,13 +32,15 @@ class SettingsPage(Page):
         )
         self.appearance = AppearanceCard(desk)
         self.folders = FoldersCard(desk)
+        self.packs = PackMakerCard(desk)
         self.token = TokenCard()
         self.computer = ComputerCard(desk)
         self.attention = AttentionCard(desk)
         self.keyboard = KeyboardCard()
         self.about = AboutCard(desk)
         shown = (
-            self.appearance, self.folders, self.token, self.computer, self.attention, self.keyboard, self.about,
+            self.appearance, self.folders, self.packs, self.token, self.computer, self.attention, self.keyboard,
+            self.about,
         )  # fmt: skip
         cards = QVBoxLayout()
         cards.setContentsMargins(0, 0, 0, 0)
