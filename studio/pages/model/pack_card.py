@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtWidgets import QCheckBox, QVBoxLayout
+from PySide6.QtWidgets import QVBoxLayout
 
 from core.errors import Problem, UserError
 from core.hub.pack.manifest import PackedItem, read_pack
@@ -14,6 +14,7 @@ from studio.look import tokens
 from studio.pages.model.halves import clear
 from studio.state.downloads import Arrivals
 from studio.widgets.basics import Card, Elided, IconLabel, ProblemNote, button, label, row, tool_button
+from studio.widgets.controls import Switch
 from studio.words import tr
 from studio.workers.task import Task, start_task
 
@@ -27,7 +28,7 @@ class PackCard(Card):
         self.setAccessibleName(tr("Offline pack {name}", name=folder.name))
         self._arrivals, self.folder, self._close = arrivals, folder, on_close
         self._task: Task | None = None
-        self.boxes: dict[str, QCheckBox] = {}
+        self.boxes: dict[str, Switch] = {}
         title = Elided(tr("Offline pack {name}", name=folder.name), "strong")
         away = tool_button("x", tr("Close"), on_close, name="pack-close")
         head = row(IconLabel("package", "accent"), title, away)
@@ -81,12 +82,16 @@ class PackCard(Card):
 
     def _add_box(self, item: PackedItem, *, is_here: bool) -> None:
         pieces = [short_name(item.name), format_bytes(item.bytes), item.licence, tr("is here") if is_here else ""]
-        box = QCheckBox(" · ".join(piece for piece in pieces if piece))
+        words = " · ".join(piece for piece in pieces if piece)
+        box = Switch()
+        box.setAccessibleName(words)
         box.setObjectName(f"pack-item-{item.name}")
         box.setChecked(True)
         box.toggled.connect(lambda _on: self._plan())
         self.boxes[item.name] = box
-        self._items.addWidget(box)
+        line = row(box, Elided(words))
+        line.setStretch(1, 1)
+        self._items.addLayout(line)
 
     def _impossible(self, failure: Exception) -> None:
         self._task = None

@@ -4,16 +4,18 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QProgressBar
+from PySide6.QtWidgets import QFileDialog, QProgressBar, QWidget
 
 from core.errors import Problem, UserError
 from core.facts.locate import InstalledModel, list_models
 from core.hub.pack.making import make_pack, plan_making
 from core.hub.pack.manifest import Pack, is_pack
 from core.units import format_bytes
+from studio.pages.model.halves import clear
 from studio.state.desk import Desk
 from studio.state.downloads import arrivals
-from studio.widgets.basics import Card, ProblemNote, button, column, label
+from studio.widgets.basics import Card, Elided, ProblemNote, button, column, label, row
+from studio.widgets.controls import Switch
 from studio.widgets.flow import FlowLayout
 from studio.words import say, tr
 from studio.workers.task import Report, Task, start_task
@@ -30,7 +32,7 @@ class PackMakerCard(Card):
         self._desk = desk
         self._task: Task | None = None
         self._made: Path | None = None
-        self.boxes: dict[str, QCheckBox] = {}
+        self.boxes: dict[str, Switch] = {}
         self._list = column()
         self._words = label("", wrap=True)
         self._words.setObjectName("pack-words")
@@ -90,11 +92,15 @@ class PackMakerCard(Card):
     def _listed(self, models: tuple[InstalledModel, ...]) -> None:
         self._task = None
         for model in models:
-            box = QCheckBox(f"{model.name} · {format_bytes(model.bytes)}")
+            words = f"{model.name} · {format_bytes(model.bytes)}"
+            box = Switch()
+            box.setAccessibleName(words)
             box.setObjectName(f"pack-model-{model.name}")
             box.toggled.connect(lambda _on: self._count())
             self.boxes[model.name] = box
-            self._list.addWidget(box)
+            line = QWidget()
+            line.setLayout(row(box, Elided(words)))
+            self._list.addWidget(line)
         if models:
             self._count()
         else:
@@ -124,18 +130,11 @@ class PackMakerCard(Card):
         self._show("" if problems else str(failure), problems)
 
     def _clear(self) -> None:
-        for box in self.boxes.values():
-            self._list.removeWidget(box)
-            box.hide()
-            box.deleteLater()
+        clear(self._list)
         self.boxes = {}
 
     def _show(self, words: str, problems: tuple[Problem, ...] = (), *, is_working: bool = False) -> None:
-        while (item := self._notes.takeAt(0)) is not None:
-            note = item.widget()
-            if note is not None:
-                note.hide()
-                note.deleteLater()
+        clear(self._notes)
         for problem in problems:
             self._notes.addWidget(ProblemNote(problem))
         self._words.setText(words)

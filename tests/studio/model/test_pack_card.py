@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QCheckBox, QFileDialog, QLabel, QWidget
+from PySide6.QtWidgets import QFileDialog, QLabel, QWidget
 
 from core.hub.pack.making import make_pack, plan_making
 from core.paths import models_dir
 from studio.shell.opening import Kind, kind_of
+from studio.widgets.controls import Switch
 from tests.studio.model.test_model_page import press, text_of, titles, visible_child
 
 WAIT_MS = 30_000
@@ -37,13 +38,13 @@ def words(widget: QWidget) -> str:
     return "\n".join(found.text() for found in widget.findChildren(QLabel) if found.isVisibleTo(widget))
 
 
-def box_of(page: Any, name: str) -> QCheckBox:
-    found = page.local.findChild(QCheckBox, f"pack-item-{name}")
+def box_of(page: Any, name: str) -> Switch:
+    found = page.local.findChild(Switch, f"pack-item-{name}")
     assert found is not None
     return found  # type: ignore[no-any-return]
 
 
-def tick(qtbot: Any, box: QCheckBox) -> None:
+def tick(qtbot: Any, box: Switch) -> None:
     qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
 
 
@@ -53,7 +54,7 @@ def test_a_pack_is_opened_like_a_folder_and_taken_in(
     press(qtbot, page, "open-folder")
     qtbot.waitUntil(lambda: "are to be copied" in text_of(page, "pack-numbers"), timeout=WAIT_MS)
     assert desk.session.spec.model.base == "", "a pack is no model"
-    assert box_of(page, "my-tiny").text() == "my-tiny · 1.2 MiB · apache-2.0"
+    assert box_of(page, "my-tiny").accessibleName() == "my-tiny · 1.2 MiB · apache-2.0"
     tick(qtbot, box_of(page, "second"))
     qtbot.waitUntil(lambda: text_of(page, "pack-numbers").startswith("1.2 MiB"), timeout=WAIT_MS)
     with qtbot.waitSignal(desk.notified, timeout=WAIT_MS) as told:
@@ -75,7 +76,7 @@ def test_several_models_are_listed_when_they_are_here(qtbot: Any, desk: Any, pag
     qtbot.waitUntil(lambda: titles(page) == ["my-tiny", "second"], timeout=WAIT_MS)
     press(qtbot, page, "open-folder")
     qtbot.waitUntil(lambda: "already" in text_of(page, "pack-numbers"), timeout=WAIT_MS)
-    assert box_of(page, "second").text().endswith("is here")
+    assert box_of(page, "second").accessibleName().endswith("is here")
     assert not page.findChild(QWidget, "pack-go").isEnabled()
     press(qtbot, page, "pack-close")
     assert visible_child(page, "pack-card") is None

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QAbstractButton, QCheckBox, QFileDialog, QLabel, QWidget
+from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLabel, QWidget
 
 from core.hub.pack.manifest import read_pack
 from core.paths import models_dir
 from studio.pages.settings.pack_maker import PackMakerCard
 from studio.state.downloads import OFFERED_PACK
+from studio.widgets.controls import Switch
 from tests.core.hub.conftest import whole_model
 
 WAIT_MS = 30_000
@@ -56,7 +57,7 @@ def choose(qtbot: Any, card: PackMakerCard, *names: str) -> None:
     qtbot.waitUntil(lambda: list(card.boxes) == ["first", "second"], timeout=WAIT_MS)
     assert not card.into.isEnabled()
     for name in names:
-        box = card.findChild(QCheckBox, f"pack-model-{name}")
+        box = card.findChild(Switch, f"pack-model-{name}")
         assert box is not None
         qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=QPoint(8, box.height() // 2))
     assert card.into.isEnabled()
