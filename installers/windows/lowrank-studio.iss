@@ -41,7 +41,7 @@ WizardStyle=modern
 Name: "en"; MessagesFile: "compiler:Default.isl"
 
 [CustomMessages]
-en.PathTask=Add the command “lowrank” to the PATH
+en.PathTask=Add the command "lowrank" to the PATH
 en.OpenWith=Offer Lowrank Studio to open spec files (*.yaml)
 en.DeleteData=Delete your models, runs and exports too?%n%nThey lie in:%n%1%n%nThis cannot be undone.
 en.Busy=Lowrank Studio is still at work. Close its window, stop its runs, and try again.
@@ -119,21 +119,27 @@ var
   Status: Integer;
   Told: TExecOutput;
 begin
-  Result := ExecAndCaptureOutput(ExpandConstant('{app}\lowrank.exe'), Arguments, '', SW_HIDE, ewWaitUntilTerminated,
-    Status, Told) and (Status = 0) and (GetArrayLength(Told.StdOut) > 0);
+  try
+    Result := ExecAndCaptureOutput(ExpandConstant('{app}\lowrank.exe'), Arguments, '', SW_HIDE, ewWaitUntilTerminated,
+      Status, Told);
+  except
+    { its output could not be read: uninstalling goes on, and the data stays }
+    Result := False;
+  end;
+  if Result then Result := (Status = 0) and (GetArrayLength(Told.StdOut) > 0);
   if Result then Answer := Trim(Told.StdOut[0]);
 end;
 
 function InitializeUninstall(): Boolean;
 var
-  Program: string;
+  Executable: string;
 begin
   { a program at work keeps its own file from being renamed }
-  Program := ExpandConstant('{app}\lowrank-studio.exe');
+  Executable := ExpandConstant('{app}\lowrank-studio.exe');
   Result := True;
-  if FileExists(Program) then
+  if FileExists(Executable) then
   begin
-    Result := RenameFile(Program, Program + '.free') and RenameFile(Program + '.free', Program);
+    Result := RenameFile(Executable, Executable + '.free') and RenameFile(Executable + '.free', Executable);
     if not Result then MsgBox(CustomMessage('Busy'), mbError, MB_OK);
   end;
 end;
