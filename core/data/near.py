@@ -10,6 +10,7 @@ was compared shingle by shingle.
 import itertools
 import os
 import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ _BATCH = 256
 _PIECE = 16_384
 """Texts whose bands are read at once."""
 
+_VALUE_BYTES = 4
 _EMPTY = 0xFFFFFFFF
 
 Alive = Callable[[], None]
@@ -293,20 +295,19 @@ class _Sketches:
     """The shingles of candidates, on disk: of each text all, or the smallest so many."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the sketches)
-        self._values: Any = None
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed with the sketches)
         self._rows: Any = None
-        self._ends: list[int] = []
+        self._ends = array("Q")
 
     def fill(self, read: Read, rows: Any, alive: Alive | None) -> None:
         """Reads the texts once more and keeps their shingles."""
         import numpy as np
 
-        known: list[int] = []
+        known = array("q")
         total = 0
-        texts = iter(read(rows.tolist()))
+        texts = iter(read(array("q", rows.astype(np.int64).tobytes())))
         while batch := list(itertools.islice(texts, _BATCH)):
-            known += (row for row, _ in batch)
+            known.extend(row for row, _ in batch)
             found = shingle([text for _, text in batch])
             starts = np.searchsorted(found.rows, np.arange(len(batch) + 1))
             for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
@@ -316,10 +317,7 @@ class _Sketches:
                 self._ends.append(total)
             if alive:
                 alive()
-        self._file.flush()
-        self._rows = np.array(known, np.int64)
-        if total:
-            self._values = np.memmap(self._file, np.uint32, "r", shape=(total,))
+        self._rows = np.frombuffer(known, np.int64) if known else np.zeros(0, np.int64)
 
     def resemblance(self, one: int, other: int) -> float:
         """The share of the shingles that both texts have among those that either has; 0 where one is gone."""
@@ -342,11 +340,12 @@ class _Sketches:
         place = int(np.searchsorted(self._rows, row))
         if place == len(self._rows) or self._rows[place] != row:
             return np.zeros(0, np.uint32)
-        return self._values[self._ends[place - 1] if place else 0 : self._ends[place]]
+        start, stop = self._ends[place - 1] if place else 0, self._ends[place]
+        self._file.seek(start * _VALUE_BYTES)  # a map of the file would be memory wherever it was looked at
+        return np.frombuffer(self._file.read((stop - start) * _VALUE_BYTES), np.uint32)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._values = None
         self._file.close()

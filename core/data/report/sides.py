@@ -1,5 +1,6 @@
 """Which rows are held back for validation: what `core.data.split` does, with arrays and for millions of rows."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,20 +23,25 @@ def held_back(keys: Any, share: float, seed: int) -> Any:
     wanted = wanted_rows(len(keys), share)
     if not wanted:
         return np.zeros(0, np.int64)
-    distinct, place, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-    ranks = bytearray()
-    for start in range(0, len(distinct), _BLOCK):
-        ranks += b"".join(rank_of(bytes(key), seed)[:16] for key in distinct[start : start + _BLOCK])
-    order = np.argsort(np.frombuffer(ranks, "V16"), kind="stable")
-    chosen, count = np.zeros(len(distinct), bool), 0
-    for start in range(0, len(order), _BLOCK):
-        for group in order[start : start + _BLOCK].tolist():
-            if count + sizes[group] <= wanted:
-                chosen[group] = True
-                count += sizes[group]
+    ranks = np.empty(len(keys), "V16")
+    for start in range(0, len(keys), _BLOCK):
+        block = b"".join(rank_of(bytes(key), seed)[:16] for key in keys[start : start + _BLOCK])
+        ranks[start : start + _BLOCK] = np.frombuffer(block, "V16")
+    order = np.argsort(ranks, kind="stable")  # rows with one key follow each other
+    begins = np.ones(len(keys), bool)
+    for start in range(1, len(keys), _BLOCK):
+        block = ranks[order[start - 1 : start + _BLOCK]]
+        begins[start : start + _BLOCK] = block[1:] != block[:-1]
+    edges = np.append(np.flatnonzero(begins), len(keys))
+    chosen, count = np.zeros(len(keys), bool), 0
+    for start in range(0, len(edges) - 1, _BLOCK):
+        for begin, end in itertools.pairwise(edges[start : start + _BLOCK + 1].tolist()):
+            if count + end - begin <= wanted:
+                chosen[order[begin:end]] = True
+                count += end - begin
         if count == wanted:
             break
-    return np.flatnonzero(chosen[place])
+    return np.flatnonzero(chosen)
 
 
 def keys_of_groups(keys: Any, groups: Sequence[Sequence[int]]) -> Any:
