@@ -7,7 +7,8 @@ from core.facts.model_files import read_model
 from core.facts.types import Facts
 from core.paths import home
 from core.plan.planner import plan
-from core.runs.targets import ChatTarget
+from core.runs.layout import RunFolder
+from core.runs.targets import ChatTarget, base_of_run, tuned_of_run
 from core.spec.run_spec import RunSpec
 
 _LOADED_PARTS = frozenset(("weights", "context"))
@@ -51,3 +52,14 @@ def loading_cost(target: ChatTarget) -> LoadingCost:
     index = int(target.device.partition(":")[2] or 0)
     free = next((gpu.free_bytes for gpu in hardware.gpus if gpu.index == index), 0)
     return LoadingCost(taken, free, target)
+
+
+def evaluation_cost(folder: RunFolder) -> LoadingCost:
+    """What an evaluation of a run loads at most at a time: base and tuned model are one where there is an adapter.
+
+    Raises:
+        UserError: the run has no result, or its files cannot be read.
+    """
+    tuned = tuned_of_run(folder)
+    targets = (tuned,) if tuned.adapter is not None else (base_of_run(folder), tuned)
+    return max(map(loading_cost, targets), key=lambda cost: cost.bytes)

@@ -9,6 +9,7 @@ from core.runs.layout import RunFolder
 from studio.workers.task import Report
 
 if TYPE_CHECKING:
+    from core.runs.chat_cost import LoadingCost
     from core.runs.evaluations import Compared, Evaluation
     from core.runs.supervisor import Supervisor
 
@@ -38,6 +39,17 @@ def read_evaluations(folder: RunFolder, others: tuple[RunFolder, ...], report: R
             break
     compared = compare_evaluations((folder, *beside)) if own and beside else None
     return KnownEvaluations(own, compared, problems)
+
+
+def read_evaluation_cost(folder: RunFolder) -> "LoadingCost":
+    """What the copy of the model takes that an evaluation loads; reads files and asks the device.
+
+    Raises:
+        UserError: the run cannot be evaluated.
+    """
+    from core.runs.chat_cost import evaluation_cost
+
+    return evaluation_cost(folder)
 
 
 def evaluation_job(folder: RunFolder, files: dict[str, str]) -> "Callable[[], Supervisor]":

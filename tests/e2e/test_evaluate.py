@@ -1,14 +1,18 @@
 """An evaluation of a real run: the numbers of its own validation, a table, and a stop that leaves nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.cli.main import main
 from core.engine.context import JobContext
+from core.errors import ExitCode
 from core.events.tail import EventTail
 from core.events.types import Evaluated, Stopped
+from core.facts.hardware import read_hardware
+from core.runs import chat_cost
 from core.runs.evaluations import list_evaluations
 from core.runs.layout import RunFolder
 from tests.e2e.real_runs import run_inside, write_rows
@@ -74,3 +78,17 @@ def test_base_and_tuned_have_the_losses_of_the_trainings_own_validation(
     context.close()
     assert isinstance(EventTail(job.events()).read()[-1].body, Stopped)
     assert len(list_evaluations(trained)[0]) == 2
+
+
+def test_a_copy_that_does_not_fit_is_refused_before_it_is_loaded(
+    trained: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        chat_cost, "read_hardware", lambda folder: replace(read_hardware(folder), ram_free_bytes=1 << 20)
+    )
+    assert main(["evaluate", str(trained.path)]) == ExitCode.DOES_NOT_FIT
+    assert "only 1.0 MiB are free" in " ".join(capsys.readouterr().err.split())
+    assert not list_evaluations(trained)[0]
+    assert main(["evaluate", str(trained.path), "--anyway"]) == 0
+    assert "Loads a copy of the model: about" in capsys.readouterr().out
+    assert len(list_evaluations(trained)[0]) == 1

@@ -2,10 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.cli.console import Console
 from core.cli.numbers import whole_number
 from core.errors import ExitCode, UserError, error
+from core.units import format_bytes
+
+if TYPE_CHECKING:
+    from core.runs.layout import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--choices", default="", metavar="FILE", help="answer the multiple-choice questions of a file")
     parser.add_argument("--rows", default="0", metavar="N", help="at most so many rows of each, spread over all (all)")
     parser.add_argument("--tokens", default="256", metavar="N", help="longest answer in tokens (256)")
+    parser.add_argument("--anyway", action="store_true", help="measure even where the model does not fit the memory")
     parser.add_argument("--compare", action="store_true", help="put what was measured of several RUNs side by side")
 
 
@@ -66,6 +72,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> ExitCode:
     }
     rows, tokens = _whole(options.rows, "--rows", 0), _whole(options.tokens, "--tokens", 1)
     check_asked(folder, Asked(**files, rows=rows))
+    _check_room(folder, options, console)
     arguments = {"run": str(folder.path), **files, "rows": rows, "tokens": tokens}
     finished = run_job("evaluate", arguments, console)
     code = finished.outcome.exit_code
@@ -78,6 +85,23 @@ def _evaluate(options: argparse.Namespace, console: Console) -> ExitCode:
     console.line(f"Kept in  {path}")
     console.result({**to_plain(evaluation), "path": str(path), "exit_code": int(code)})
     return code
+
+
+def _check_room(folder: "RunFolder", options: argparse.Namespace, console: Console) -> None:
+    """Says what the copy of the model will take before it is loaded.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    from core.runs.chat_cost import evaluation_cost
+
+    cost = evaluation_cost(folder)
+    needed, free = format_bytes(cost.bytes), format_bytes(cost.free_bytes)
+    if not cost.fits and not options.anyway:
+        message = f"The model takes about {needed} of memory, and only {free} are free."
+        advice = "Close what holds memory, such as a chat with a model, or add --anyway."
+        raise UserError(error("", message, advice), exit_code=ExitCode.DOES_NOT_FIT)
+    console.line(f"Loads a copy of the model: about {needed} of memory, {free} are free.")
 
 
 def _whole(text: str, option: str, low: int) -> int:

@@ -1,23 +1,29 @@
 """The view “Evaluation” of a run: what to measure, the measuring, and what was found, beside other runs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFileDialog, QGridLayout, QLineEdit, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from core.errors import Problem, UserError, error
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
+from core.units import format_bytes
 from studio.look import tokens
 from studio.pages.runs.evaluation_numbers import changed_card, numbers_card, runs_card
 from studio.state.desk import Desk
-from studio.state.evaluations import KnownEvaluations, evaluation_job, read_evaluations
+from studio.state.evaluations import KnownEvaluations, evaluation_job, read_evaluation_cost, read_evaluations
 from studio.widgets.basics import Card, Elided, button, label, row
 from studio.widgets.controls import CalmList
 from studio.widgets.notes import ProblemNotes
 from studio.words import tr
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Task, start_task
+
+if TYPE_CHECKING:
+    from core.runs.chat_cost import LoadingCost
 
 
 class EvaluationView(QWidget):
@@ -28,6 +34,7 @@ class EvaluationView(QWidget):
         closed: the user wants nothing of it any more.
         folder: the run; None while there is none.
         known: what was measured of it; None until that is read.
+        cost: what measuring would load now; None while that is unknown.
         job: the engine that measures now; None without one.
     """
 
@@ -40,9 +47,11 @@ class EvaluationView(QWidget):
         self.desk = desk
         self.folder: RunFolder | None = None
         self.known: KnownEvaluations | None = None
+        self.cost: LoadingCost | None = None
         self.job: JobThread | None = None
         self.files: dict[str, QLineEdit] = {}
         self._task: Task | None = None
+        self._cost_task: Task | None = None
         self._cards: list[QWidget] = []
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
@@ -88,7 +97,10 @@ class EvaluationView(QWidget):
         deeds = row(self.go, self.stop, self._words, None)
         deeds.setStretch(2, 1)
         self._notes = ProblemNotes(lambda _fix: None)
+        self.room = label("", "help", wrap=True)
+        self.room.setObjectName("evaluation-room")
         self._form.add(deeds)
+        self._form.add(self.room)
         self._form.add(self._bar)
         self._form.add(self._notes)
         self._form.add(row(self.past, None))
@@ -121,11 +133,12 @@ class EvaluationView(QWidget):
     def ask_about(self, folder: RunFolder) -> None:
         """Shows what is known of a run; one that is being measured stays."""
         if self.job is None and folder != self.folder:
-            self.folder, self.known = folder, None
+            self.folder, self.known, self.cost = folder, None, None
             self._form.title.setText(tr("Evaluate {run}", run=folder.path.name))
             self._notes.show_problems(())
             self._show_found()
             self._read()
+            self._read_cost()
         self._show_state()
         self.asked.emit()
         self.files["data"].setFocus()
@@ -156,6 +169,11 @@ class EvaluationView(QWidget):
         if self.job is not None:
             self.job.cancel()
             self._words.set_text(tr("Stopping…"))
+
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
+        """Asks anew what is free: a model may have been loaded, or unloaded, on another page meanwhile."""
+        super().showEvent(event)
+        self._read_cost()
 
     # --- what happens
 
@@ -197,6 +215,29 @@ class EvaluationView(QWidget):
             parent=self,
         )
 
+    def _read_cost(self) -> None:
+        folder = self.folder
+        if folder is None or self.job is not None:
+            return
+        if self._cost_task is not None:
+            self._cost_task.cancel()
+        self._cost_task = start_task(
+            lambda _report: read_evaluation_cost(folder),
+            on_done=self._cost_known,
+            on_failed=self._cost_unknown,
+            parent=self,
+        )
+
+    def _cost_known(self, cost: "LoadingCost") -> None:
+        self._cost_task, self.cost = None, cost
+        self._show_state()
+
+    def _cost_unknown(self, failure: Exception) -> None:
+        self._cost_task, self.cost = None, None
+        self._show_state()
+        if not isinstance(failure, UserError):  # a run that cannot be evaluated is named when that is asked for
+            raise failure
+
     def _known(self, known: KnownEvaluations) -> None:
         self._task = None
         self.known = known
@@ -221,6 +262,21 @@ class EvaluationView(QWidget):
         self.go.setToolTip(obstacle)
         for item in (self.stop, self._bar, self._words):
             item.setVisible(measuring)
+        self._show_room()
+
+    def _show_room(self) -> None:
+        """What measuring loads, said before it is loaded."""
+        cost = self.cost
+        self.room.setVisible(cost is not None and self.job is None)
+        fits = cost is None or cost.fits
+        self.go.setText(tr("Evaluate") if fits else tr("Evaluate anyway"))
+        if cost is None:
+            return
+        needed, free = format_bytes(cost.bytes), format_bytes(cost.free_bytes)
+        words = tr("Loads a copy of the model: about {needed} of memory, {free} are free.", needed=needed, free=free)
+        if not fits:
+            words += " " + tr("Unload a model on the page “Try”, or close other programs, to make room.")
+        self.room.setText(words)
 
     def _show_found(self) -> None:
         for card in self._cards:

@@ -9,6 +9,8 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 
+from core.facts.hardware import read_hardware
+from core.runs import chat_cost
 from core.runs.evaluations import ChoiceScores, ChoicesFound, Evaluation, HeldOut, RowChange, save_evaluation
 from core.runs.layout import RunFolder
 from studio.pages.runs.page import RunsPage
@@ -84,3 +86,24 @@ def test_a_file_that_is_not_there_is_named_and_nothing_begins(
     qtbot.waitUntil(view._notes.isVisible, timeout=5000)
     assert view._notes._shown[0].message.startswith("There is no such file")
     assert view.go.isVisible()
+
+
+def test_what_a_copy_takes_is_said_before_and_anew_whenever_the_view_is_shown(
+    qtbot: Any, page: RunsPage, runs: tuple[RunFolder, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page._choose({runs[0].path})
+    view = page.evaluation
+    qtbot.mouseClick(page.buttons["evaluate"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: view.cost is not None, timeout=60_000)
+    assert view.room.isVisible()
+    assert view.room.text().startswith("Loads a copy of the model: about ")
+    assert view.go.text() == "Evaluate"
+
+    monkeypatch.setattr(
+        chat_cost, "read_hardware", lambda folder: replace(read_hardware(folder), ram_free_bytes=1 << 20)
+    )
+    page.hide()
+    page.show()
+    qtbot.waitUntil(lambda: view.go.text() == "Evaluate anyway", timeout=60_000)
+    assert "1.0 MiB are free. Unload a model on the page “Try”" in view.room.text()
+    assert view.go.isEnabled()
