@@ -86,22 +86,19 @@ def _require_room_for(target: ChatTarget, tokens: int) -> None:
 
 
 def _target(name: str) -> ChatTarget:
-    """The run of that name, else the model.
+    """Whom a name means; not a saved state, of which there is no adapter in a format that can be merged.
 
     Raises:
-        UserError: there is neither.
+        UserError: it means nobody, or a saved state.
     """
-    from core.runs.store import find_run
-    from core.runs.targets import target_of_model, tuned_of_run
+    from core.export.chat_targets import find_target
+    from core.export.peft_adapter import CONFIG_FILE
 
-    try:
-        folder = find_run(name)
-    except UserError as no_run:
-        try:
-            return target_of_model(name)
-        except UserError as no_model:
-            raise UserError(*no_run.problems, *no_model.problems) from no_model
-    return tuned_of_run(folder)
+    target = find_target(name)
+    if target.adapter is not None and not (target.adapter / CONFIG_FILE).is_file():
+        message = f"“{name}” is a saved state, which cannot be merged."
+        raise UserError(error("", message, "Name a run that has ended, an adapter's folder or a model."))
+    return target
 
 
 @contextmanager

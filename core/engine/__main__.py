@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from core import __version__
+from core.engine.collecting import collecting_later
 from core.engine.context import JobContext
 from core.errors import ExitCode, Failure, FailureKind, JobError, UserError
 from core.events.types import PROTOCOL_VERSION, Failed, Hello
@@ -97,10 +98,9 @@ def _work(folder: RunFolder, place: Place, kind: str, job: dict[str, object]) ->
 def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
     """Imports torch only here, after the hello: the first import can take many seconds on a cold disk."""
     try:
-        gc.disable()  # libraries leave no cycles, and looking for some takes a fifth of their import
-        work = _work_of(kind)
-        gc.freeze()  # nor does anybody look again at what stays to the end
-        gc.enable()
+        with collecting_later():
+            work = _work_of(kind)
+            gc.freeze()  # nor does anybody look again at what stays to the end
         work(context, job)
     except OthersGone as error:
         return _left_alone(context, error)

@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import gc
 import os
 import platform
 import random
@@ -14,6 +13,8 @@ from typing import Any
 
 import torch
 
+from core.engine.collecting import collecting_later
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
 _KEPT_BYTES = 32 * 1024**2  # the most that every glibc takes as a threshold (HEAP_MAX_SIZE / 2)
 
@@ -23,7 +24,7 @@ def quiet_libraries() -> None:
 
     Real warnings still reach ``engine.log``.
     """
-    with _collecting_later():
+    with collecting_later():
         import transformers
 
         if find_spec("bitsandbytes"):  # before PEFT, which imports it wherever it is
@@ -33,18 +34,6 @@ def quiet_libraries() -> None:
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-
-
-@contextmanager
-def _collecting_later() -> Iterator[None]:
-    """Python looks for cycles afterwards: libraries leave none, and looking takes a fifth of their import."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @contextmanager
