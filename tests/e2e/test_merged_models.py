@@ -10,7 +10,7 @@ from core.events.types import Completed, Sampled
 from core.runs.store import create_job
 from core.runs.supervisor import Supervisor
 from tests.e2e.real_runs import Finished, prompts, run_inside, write_rows
-from tests.short_models import TOKENS, load
+from tests.short_models import LAYERS, TOKENS, load, save
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -44,18 +44,14 @@ def greedy(model: Any, tokenizer: Any, prompt: str, tokens: int) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def tuned(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
-    """The starter model in float32 (so that merging rounds nothing) after a short 4-bit training."""
+def tuned(short_starter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+    """A model in float32 (so that merging rounds nothing) after a short 4-bit training."""
     folder = tmp_path_factory.mktemp("tuned")
-    model = load(starter)
-    from tests.short_models import save
-
-    base = save(model, starter, folder / "starter-fp32")
     rows = write_rows(folder / "rows.jsonl", 32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOWRANK_HOME", str(folder / "home"))
         finished = run_inside(
-            base,
+            short_starter,
             rows,
             model__quantization="nf4",
             model__compute_dtype="bf16",
@@ -63,15 +59,21 @@ def tuned(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fini
             training__effective_batch=8,
             training__learning_rate=2e-3,
         )
-    return finished, base
+    return finished, short_starter
 
 
-def test_the_merged_model_says_what_the_adapter_says(tuned: tuple[Finished, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def merged_folder(tuned: tuple[Finished, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWRANK_HOME", str(tmp_path_factory.mktemp("home")))
+        return merge(*tuned, tmp_path_factory.mktemp("merge") / "merged")
+
+
+def test_the_merged_model_says_what_the_adapter_says(tuned: tuple[Finished, Path], merged_folder: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     finished, base = tuned
-    merged_folder = merge(finished, base, tmp_path / "merged")
     tokenizer = AutoTokenizer.from_pretrained(merged_folder)
     with_adapter = PeftModel.from_pretrained(load(base), finished.folder.adapter).eval()
     merged = AutoModelForCausalLM.from_pretrained(merged_folder).eval()
@@ -84,11 +86,11 @@ def test_the_merged_model_says_what_the_adapter_says(tuned: tuple[Finished, Path
     assert before != [joined for _, joined in answers[:4]], "the training changed nothing that anybody could see"
 
 
-def test_the_change_is_alpha_over_rank_times_b_times_a(tuned: tuple[Finished, Path], tmp_path: Path) -> None:
+def test_the_change_is_alpha_over_rank_times_b_times_a(tuned: tuple[Finished, Path], merged_folder: Path) -> None:
     from safetensors.torch import load_file
 
     finished, base = tuned
-    merged = load_file(merge(finished, base, tmp_path / "merged") / "model.safetensors")
+    merged = load_file(merged_folder / "model.safetensors")
     before = load_file(base / "model.safetensors")
     adapter = load_file(finished.folder.adapter / "adapter_model.safetensors")
     changed = 0
@@ -102,7 +104,7 @@ def test_the_change_is_alpha_over_rank_times_b_times_a(tuned: tuple[Finished, Pa
         assert float(wanted.abs().max()) > 0
         assert float((delta - wanted).abs().max()) < 1e-6
         changed += 1
-    assert changed == 30 * 7
+    assert changed == LAYERS * 7
     untouched = [key for key in before if "norm" in key or "embed" in key]
     assert all((merged[key] == before[key]).all() for key in untouched)
 
@@ -154,14 +156,15 @@ def test_every_architecture_trains_all_linear_layers_and_merges(
         torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, rtol=1e-3, atol=1e-3)
 
 
-def test_a_full_fine_tuning_leaves_a_model_in_the_bases_precision(starter: Path, tmp_path: Path) -> None:
+def test_a_full_fine_tuning_leaves_a_model_in_the_bases_precision(short_starter: Path, tmp_path: Path) -> None:
     import torch
     from safetensors import safe_open
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    base = save(load(short_starter).to(torch.bfloat16), short_starter, tmp_path / "base")
     rows = write_rows(tmp_path / "rows.jsonl", 8)
     finished = run_inside(
-        starter, rows, adapter__method="full", model__compute_dtype="bf16", training__max_steps=2,
+        base, rows, adapter__method="full", model__compute_dtype="bf16", training__max_steps=2,
         training__learning_rate=1e-4,
     )  # fmt: skip
     with safe_open(finished.folder.adapter / "model.safetensors", "pt") as file:
