@@ -34,7 +34,8 @@ class Taking:
         is_here: names of those whose files are all here, which are compared and not copied.
         bytes: what has to be copied.
         free: on the fuller of the disks that it goes to.
-        problems: what stands against it.
+        damage: what is wrong with the pack.
+        shortage: which disks are too full for it.
     """
 
     pack: Pack
@@ -42,7 +43,13 @@ class Taking:
     is_here: frozenset[str]
     bytes: int
     free: int
-    problems: tuple[Problem, ...]
+    damage: tuple[Problem, ...]
+    shortage: tuple[Problem, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What stands against it."""
+        return (*self.damage, *self.shortage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ def plan_taking(pack: Pack, names: Iterable[str] = ()) -> Taking:
         UserError: the pack has nothing of a name.
     """
     items = _chosen(pack, tuple(names))
-    problems = [problem for item in items for problem in _gaps(pack, item)]
+    damage = tuple(problem for item in items for problem in _gaps(pack, item))
     here = frozenset(item.name for item in items if _is_here(item))
     asked: dict[int, tuple[int, Path]] = {}
     for item in items:
@@ -83,14 +90,15 @@ def plan_taking(pack: Pack, names: Iterable[str] = ()) -> Taking:
             before, _ = asked.get(room.place.stat().st_dev, (0, target))
             asked[room.place.stat().st_dev] = (before + _bytes_missing(item), target)
     free = min((shutil.disk_usage(room_for(0, target).place).free for _, target in asked.values()), default=0)
+    shortage = []
     for needed, target in asked.values():
         room = room_for(needed, target)
         if room.missing:
             message = (
                 f"{format_bytes(needed)} are to be copied, and {format_bytes(room.free)} are free at {room.place}."
             )
-            problems.append(error(str(room.place), message, _advice(room, target)))
-    return Taking(pack, items, here, sum(needed for needed, _ in asked.values()), free, tuple(problems))
+            shortage.append(error(str(room.place), message, _advice(room, target)))
+    return Taking(pack, items, here, sum(needed for needed, _ in asked.values()), free, damage, tuple(shortage))
 
 
 def take_pack(taking: Taking, on_progress: OnProgress) -> tuple[Taken, ...]:
@@ -103,8 +111,7 @@ def take_pack(taking: Taking, on_progress: OnProgress) -> tuple[Taken, ...]:
         UserError: something stands against it, a file is damaged, or the disk refuses.
     """
     if taking.problems:
-        full = all("are to be copied" in problem.message for problem in taking.problems)
-        raise UserError(*taking.problems, exit_code=ExitCode.DOES_NOT_FIT if full else ExitCode.FAILED)
+        raise UserError(*taking.problems, exit_code=ExitCode.FAILED if taking.damage else ExitCode.DOES_NOT_FIT)
     count = Count(on_progress, sum(item.bytes for item in taking.items))
     taken = []
     for item in taking.items:
