@@ -13,18 +13,16 @@ from tests.e2e.real_runs import run
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
-# Engines that start without torch's compiler take less than `core.plan.memory.outside` was fitted to, which shows where
-# little else is kept: 16 to 20 % less than planned with every layer recomputed. The fit has to be made anew.
-@pytest.mark.parametrize(("name", "share"), [("usual", 0.1), ("recomputed", 0.25), ("NF4", 0.1), ("8-bit AdamW", 0.1)])
+@pytest.mark.parametrize("name", ["usual", "recomputed", "NF4", "8-bit AdamW"])
 def test_a_run_takes_what_was_planned(
-    starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, share: float
+    starter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("LOWRANK_HOME", str(tmp_path))
     finished = run(starter, output__folder=str(tmp_path / "runs"), **{**USUAL, **SETTINGS[name]})
     planned, measured = load_plan(finished.folder).memory, finished.state.memory
     assert planned is not None
     assert measured is not None
-    assert measured.peak_bytes == pytest.approx(planned.peak_bytes, rel=share)
+    assert measured.peak_bytes == pytest.approx(planned.peak_bytes, rel=0.1)
     assert planned.low_bytes <= measured.peak_bytes <= planned.high_bytes
     assert measured.predicted_bytes == measurable_bytes(planned)
     assert {"loading", "step", "saving"} <= set(measured.peaks)

@@ -104,7 +104,7 @@ class Footprint:
         self.gradients = gradient_bytes(trained)
         self.optimizer = optimizer_bytes(setup.optimizer, trained, setup.kind)
         self.update = update_bytes(setup.optimizer, trained)
-        self.context = context_bytes(setup.kind, setup.capability)
+        self.context = context_bytes(setup.kind, setup.capability, setup.quantization)
         self.libraries = library_bytes(setup.kind, setup.capability)
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind)
         self._step = StepMemory(setting, trained, model, self.gradients)

@@ -16,18 +16,20 @@ CUBLAS_WORKSPACE = 2 * (4 * MIB) + 8 * (16 * KIB)
 HOPPER_WORKSPACE = 32 * MIB
 CUBLAS_HANDLES = 2
 # Fitted, like the slack below, to the resident memory of real runs of the starter model: benchmarks/memory_on_cpu.py.
-# A Python process with torch, transformers and peft, 0.5 GiB before the first step, what their first use adds, and
+# A Python process with torch, transformers and peft, 0.4 GiB before the first step, what their first use adds, and
 # what PyTorch's profiler leaves behind, which watches a forward and a backward pass before the first step.
-CPU_PROCESS = 13 * GIB // 16
+CPU_PROCESS = 19 * GIB // 32
+# With 4- or 8-bit weights the process is larger by what quantizing them leaves behind in its heap.
+CPU_QUANTIZED = 7 * GIB // 32
 CUDA_SLACK = 0.03
 # Freed blocks that the C library keeps (core.engine.bootstrap.keep_freed_memory), and oneDNN's scratch.
-CPU_SLACK = 0.2
+CPU_SLACK = 0.6
 
 
-def context_bytes(kind: DeviceKind, capability: tuple[int, int]) -> int:
-    """What is there before the first weight is loaded."""
+def context_bytes(kind: DeviceKind, capability: tuple[int, int], quantization: str) -> int:
+    """What is there beside the weights when they are loaded."""
     if kind == "cpu":
-        return CPU_PROCESS
+        return CPU_PROCESS + (CPU_QUANTIZED if quantization != "none" else 0)
     return HOPPER_CONTEXT if capability >= HOPPER else CUDA_CONTEXT
 
 
