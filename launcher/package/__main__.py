@@ -16,7 +16,8 @@ from core import __version__
 from core.errors import UserError
 from launcher.environment import ROOT
 from launcher.package import linux
-from launcher.package.sizes import table
+from launcher.package.sizes import MIB, table
+from launcher.package.slim import strip_symbols
 from launcher.words import SetupError, clock, say
 
 NAME = "lowrank-studio"
@@ -27,6 +28,7 @@ LEAST_FREE = 6 * 1000**3
 """Bytes that a build may take while it works: PyInstaller's own files, the folder, and the archives."""
 ICON_PIXELS = 512
 _MAINTAINER = "Lowrank Studio <lowrank-studio@localhost>"
+_NO_STRIP = "“strip” is not installed (Debian: binutils), so the package holds names that only debuggers read."
 _FAILED = 4
 
 
@@ -68,6 +70,8 @@ def build(options: argparse.Namespace) -> list[Path]:
         fresh = _freeze(Path(scratch), starter=not options.without_starter)
         if sys.platform == "linux":
             linux.add_scripts(fresh)
+            saved = strip_symbols(fresh)
+            say(f"{saved / MIB:.0f} MiB of names for debuggers were left out." if saved else _NO_STRIP)
         say("Trying whether anything is missing …")
         _require_whole(fresh)
         say(table(fresh))

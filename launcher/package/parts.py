@@ -18,7 +18,7 @@ UNUSED_DISTRIBUTIONS = frozenset(
 # Imported under conditions that never hold here, by libraries that would use them if they were there.
 UNUSED_MODULES = (
     "IPython", "_pytest", "cv2", "datasets", "dill", "hypothesis", "importlinter", "jax", "launcher", "librosa",
-    "mpl_toolkits", "multiprocess", "mypy", "numba", "numpy.f2py", "pandas", "pip", "py", "pyarrow.flight",
+    "multiprocess", "mypy", "numba", "numpy.f2py", "pandas", "pip", "py", "pyarrow.flight",
     "pyarrow.tests", "pyqtgraph", "pytest", "ruff", "scipy", "setuptools", "sklearn",
     "studio.screenshots", "tensorboard", "tensorflow", "tkinter", "torch.test", "torch.utils.benchmark",
     "torch.utils.tensorboard", "torchaudio", "torchvision", "transformers.testing_utils", "trl",
@@ -41,7 +41,11 @@ UNUSED_FILES = re.compile(
     r"libaoti_custom_ops|test_)"
     r"|pyarrow/(?:include|tests|src)/|pyarrow/.*\.(?:pxd|pxi|pyx|h|hpp|cmake)$"
     r"|(?:pyarrow/)?libarrow_(?:flight|python_flight)"
-    r"|pyarrow/_(?:flight|pyarrow_cpp_tests)\."
+    r"|pyarrow/_(?:flight|pyarrow_cpp_tests|s3fs|gcsfs|azurefs|hdfs)\."
+    r"|(?:pyarrow/)?libarrow_(?:s3|gcs|azure)\."
+    # the same library under the names that only a linker asks for
+    r"|pyarrow/libarrow_python(?:_parquet_encryption)?\.so(?:\.\d+\.\d+\.\d+)?$"
+    r"|PIL/_avif\.|pillow\.libs/libavif"
     r"|bitsandbytes/libbitsandbytes_(?:rocm|xpu|mps|hpu)"
     r"|matplotlib/mpl-data/(?:sample_data|images|plot_directive)/"
     r"|PySide6/Qt/(?:translations|qml|lib/libQt6(?:Pdf|Qml|Quick|Virtual|WebEngine|OpenGLWidgets))"

@@ -30,5 +30,8 @@ def mounted(folder: Path, mebibytes: int) -> Iterator[Path]:
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("this system lets the tests mount no disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        # lazily: a process that a failed test has left on it must not keep the disk for ever
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,11 +1,15 @@
 """What goes into the package: nothing that tells of the machine it was built on, and every part with its licence."""
 
 import re
+import shutil
+import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from launcher.package import parts, sizes
+from launcher.package import parts, sizes, slim
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +35,15 @@ ROOT = Path(__file__).resolve().parents[2]
         ("pyarrow/libarrow.so.2600", "", False),
         ("libarrow_flight.so.2600", "", True),
         ("libarrow_substrait.so.2600", "", False),
+        ("pyarrow/_s3fs.cpython-311-x86_64-linux-gnu.so", "", True),
+        ("pyarrow/_fs.cpython-311-x86_64-linux-gnu.so", "", False),
+        ("pyarrow/libarrow_s3.so.2600", "", True),
+        ("pyarrow/libarrow_python.so", "", True),
+        ("pyarrow/libarrow_python.so.2600.1.0", "", True),
+        ("pyarrow/libarrow_python.so.2600", "", False),
+        ("PIL/_avif.cpython-311-x86_64-linux-gnu.so", "", True),
+        ("pillow.libs/libavif-c6062d5f.so.16.4.2", "", True),
+        ("PIL/_imaging.cpython-311-x86_64-linux-gnu.so", "", False),
         ("PySide6/Qt/plugins/platformthemes/libqgtk3.so", "", True),
         ("PySide6/Qt/plugins/platformthemes/libqxdgdesktopportal.so", "", False),
         ("PySide6/Qt/plugins/platforms/libqxcb.so", "", False),
@@ -95,3 +108,46 @@ def test_sizes_add_up(tmp_path: Path) -> None:
     assert next(iter(found)) == "part19"
     assert any(name.endswith(" others") for name in found)
     assert sizes.table(tmp_path).splitlines()[-1].endswith("all")
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("strip") is None, reason="“strip” of Linux is not here")
+def test_libraries_lose_their_debug_names_and_still_load(tmp_path: Path) -> None:
+    import kiwisolver._cext  # small, and built with all its names
+
+    library = Path(str(kiwisolver._cext.__file__))
+    inside = tmp_path / "_internal"
+    (inside / "kiwisolver").mkdir(parents=True)
+    (inside / "nvidia" / "cublas").mkdir(parents=True)
+    mine, other = inside / "kiwisolver" / library.name, inside / "nvidia" / "cublas" / "libcublas.so.13"
+    shutil.copy(library, mine)
+    shutil.copy(library, other)
+    (inside / "notes.so.txt").write_text("no library")
+    (inside / "broken.so").write_bytes(b"\x7fELF and nothing more")
+    saved = slim.strip_symbols(tmp_path)
+    assert saved > 1_000_000
+    assert mine.stat().st_size == library.stat().st_size - saved
+    assert other.read_bytes() == library.read_bytes(), "NVIDIA lets nobody change its libraries"
+    assert sorted(path.name for path in inside.iterdir()) == ["broken.so", "kiwisolver", "notes.so.txt", "nvidia"]
+    load = f"""
+import importlib.util
+spec = importlib.util.spec_from_file_location("_cext", {str(mine)!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.Variable("x").name())
+"""
+    done = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=False)
+    assert done.stdout == "x\n", done.stderr
+
+
+def test_a_library_whose_parts_are_misplaced_is_seen(tmp_path: Path) -> None:
+    head = bytearray(64 + 56)
+    head[:6] = b"\x7fELF\x02\x01"
+    struct.pack_into("<Q", head, 32, 64)
+    struct.pack_into("<HH", head, 54, 56, 1)
+    path = tmp_path / "x.so"
+    for offset, fits in ((0x1000, True), (0x1234, False)):
+        struct.pack_into("<IIQQQQQQ", head, 64, 1, 5, offset, 0x5000, 0, 16, 16, 0x1000)
+        path.write_bytes(head)
+        assert slim.is_in_place(path) is fits
+    path.write_bytes(head[:70])
+    assert not slim.is_in_place(path)
