@@ -1,10 +1,11 @@
 """Offline packs: models of this computer in a folder that one copies to a computer without a network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QProgressBar, QWidget
+from PySide6.QtWidgets import QFileDialog, QProgressBar, QPushButton, QWidget
 
 from core.errors import Problem, UserError
 from core.facts.locate import InstalledModel, list_models
@@ -99,7 +100,9 @@ class PackMakerCard(Card):
             box.toggled.connect(lambda _on: self._count())
             self.boxes[model.name] = box
             line = QWidget()
-            line.setLayout(row(box, Elided(words)))
+            beside = row(box, Elided(words))
+            beside.setStretch(1, 1)
+            line.setLayout(beside)
             self._list.addWidget(line)
         if models:
             self._count()
@@ -144,12 +147,25 @@ class PackMakerCard(Card):
         for box in self.boxes.values():
             box.setEnabled(not is_working)
         idle = not self.boxes and self._task is None
-        self.make.setVisible(idle)
-        self.take.setVisible(idle)
-        self.open.setVisible(idle and self._made is not None)
-        self.into.setVisible(bool(self.boxes))
         self.into.setEnabled(bool(self.chosen) and not is_working)
-        self.leave.setVisible(not idle)
+        shown = {
+            self.make: idle,
+            self.take: idle,
+            self.open: idle and self._made is not None,
+            self.into: bool(self.boxes),
+            self.leave: not idle,
+        }
+        self._show_buttons(shown)
+
+    def _show_buttons(self, shown: Mapping[QPushButton, bool]) -> None:
+        """Shows and hides buttons; the focus of one that goes stays in the card, else the page would scroll away."""
+        for item in (item for item, is_shown in shown.items() if is_shown):
+            item.setVisible(True)
+        held = self.window().focusWidget()
+        if any(item is held and not is_shown for item, is_shown in shown.items()):
+            (self.make if shown[self.make] else self.leave).setFocus()
+        for item in (item for item, is_shown in shown.items() if not is_shown):
+            item.setVisible(False)
 
     def _ask_for_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, tr("Where the pack is to be made"), str(Path.home()))

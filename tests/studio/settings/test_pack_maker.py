@@ -81,6 +81,15 @@ def test_the_chosen_models_go_into_a_folder(
     assert card.open.isVisibleTo(card)
 
 
+def test_the_focus_stays_in_the_card(qtbot: Any, card: PackMakerCard) -> None:
+    card.make.setFocus()
+    qtbot.keyClick(card.make, Qt.Key.Key_Space)
+    assert card.focusWidget() is card.leave
+    qtbot.waitUntil(lambda: bool(card.boxes), timeout=WAIT_MS)
+    qtbot.keyClick(card.leave, Qt.Key.Key_Space)
+    assert card.focusWidget() is card.make
+
+
 def test_a_refusal_is_said_and_the_choice_stays(qtbot: Any, card: PackMakerCard, tmp_path: Path) -> None:
     weights = models_dir() / "second" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-3])
