@@ -22,6 +22,7 @@ HELD_BACK = resource("data", "devils-dictionary-held-back.jsonl")
 
 PLAIN: Mapping[str, Any] = {
     "hardware.device": "cpu",
+    "hardware.threads": 1,
     "model.quantization": "none",
     "model.compute_dtype": "fp32",
     "data.max_length": 128,
