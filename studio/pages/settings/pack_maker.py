@@ -62,10 +62,10 @@ class PackMakerCard(Card):
     def begin(self) -> None:
         """Lists the models of this computer to choose from."""
         self._clear()
-        self._show(tr("Looking for models…"))
         self._task = start_task(
             lambda _report: list_models(), on_done=self._listed, on_failed=self._failed, parent=self
         )
+        self._show(tr("Looking for models…"))
 
     def write_into(self, folder: Path) -> None:
         """Makes the pack; a folder that has other files in it gets a folder of ours inside."""
