@@ -45,7 +45,7 @@ UNUSED_FILES = re.compile(
     r"|(?:pyarrow/)?libarrow_(?:s3|gcs|azure)\."
     # the same library under the names that only a linker asks for
     r"|pyarrow/libarrow_python(?:_parquet_encryption)?\.so(?:\.\d+\.\d+\.\d+)?$"
-    r"|PIL/_avif\.|pillow\.libs/libavif"
+    r"|PIL/_avif\.|(?:pillow\.libs/)?libavif"
     r"|bitsandbytes/libbitsandbytes_(?:rocm|xpu|mps|hpu)"
     r"|matplotlib/mpl-data/(?:sample_data|images|plot_directive)/"
     r"|PySide6/Qt/(?:translations|qml|lib/libQt6(?:Pdf|Qml|Quick|Virtual|WebEngine|OpenGLWidgets))"

@@ -43,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("pyarrow/libarrow_python.so.2600", "", False),
         ("PIL/_avif.cpython-311-x86_64-linux-gnu.so", "", True),
         ("pillow.libs/libavif-c6062d5f.so.16.4.2", "", True),
+        ("libavif-c6062d5f.so.16.4.2", "", True),
         ("PIL/_imaging.cpython-311-x86_64-linux-gnu.so", "", False),
         ("PySide6/Qt/plugins/platformthemes/libqgtk3.so", "", True),
         ("PySide6/Qt/plugins/platformthemes/libqxdgdesktopportal.so", "", False),

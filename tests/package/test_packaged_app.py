@@ -45,6 +45,12 @@ def test_the_desktop_is_told_what_is_there(computer: Computer) -> None:
         assert (share / f"man/man1/{name}.1.gz").is_file()
 
 
+def test_every_link_of_the_package_leads_somewhere(computer: Computer) -> None:
+    links = [path for path in (computer.root / "usr").rglob("*") if path.is_symlink()]
+    assert links
+    assert [path for path in links if not path.exists()] == []
+
+
 def test_nothing_that_an_engine_may_need_was_left_out(computer: Computer) -> None:
     # one of the hub's libraries writes a log into the hub's own cache as soon as it is imported
     done = computer.lowrank("-m", "core.engine.import_check", HF_HOME=str(computer.traces.parent / "hub"))
