@@ -121,12 +121,12 @@ class Computer:
             if str(run).encode() in _command_line(process) and _program(process) == program
         ]
 
-    def write_spec(self, **training: object) -> Path:
-        """A spec for a small run, and rows for it; ``training`` changes settings that are in it."""
+    def write_spec(self, **settings: object) -> Path:
+        """A spec for a small run, and rows for it; ``settings`` changes those that are in it."""
         rows = [{"messages": [_turn("user", PROMPT), _turn("assistant", "A proponent.")]}] * 8
         (self.home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         text = SPEC
-        for name, value in training.items():
+        for name, value in settings.items():
             text = re.sub(rf"{name}: [^,}}]+", f"{name}: {value}", text)
         spec = self.home / "spec.yaml"
         spec.write_text(text)

@@ -104,7 +104,7 @@ def test_several_processes_share_a_run_over_the_loopback_device_alone(computer: 
     trace = computer.traces.parent / "ranks.txt"  # not among the others: these open sockets, on this computer
     watch = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,bind", "-e", "signal=none", "-o", str(trace)]
     program = str(computer.root / "usr/bin/lowrank")
-    words = [program, "run", str(computer.write_spec()), "--processes", "2"]
+    words = [program, "run", str(computer.write_spec(quantization="none")), "--processes", "2"]
     strace = shutil.which("strace") or ""
     done = computer.run([*alone(), sys.executable, str(LOOPBACK), strace, *watch[1:], *words])
     assert done.returncode == 0, done.stdout + done.stderr
