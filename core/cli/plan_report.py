@@ -26,6 +26,7 @@ _CHOICES = (
     ("compute in", "compute_dtype"),
     ("base in processes", "sharding"),
     ("attention", "attention"),
+    ("layers", "kernels"),
     ("packing", "packing"),
     ("tokens a pass", "micro_batch_tokens"),
     ("recomputed layers", "checkpointed_layers"),

@@ -8,6 +8,7 @@ whole input is one document, which is what generation needs.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch.nn import functional
@@ -70,18 +71,26 @@ def current_documents() -> Documents | None:
     return _current
 
 
-def register(kernel: str) -> str:
+def register(kernel: str, *, hidden_from_compiler: bool = False) -> str:
     """Makes document attention known to transformers and returns the name to load a model with.
 
     Args:
         kernel: ``flash`` (varlen on CUDA; in blocks of rows on a CPU in bfloat16; else one flash call per document),
             ``sdpa`` (PyTorch chooses, one call per document) or ``eager`` (the definition, for comparison).
+        hidden_from_compiler: whether `torch.compile` is to leave it as it is where it compiles what is around it.
     """
     from transformers import AttentionInterface
 
     name = _NAMES[kernel]
-    AttentionInterface.register(name, implementation(kernel))
+    AttentionInterface.register(name, _hidden(kernel) if hidden_from_compiler else implementation(kernel))
     return name
+
+
+@cache
+def _hidden(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
+    """Always the same function: what was compiled around another one would be compiled anew."""
+    hidden: Callable[..., tuple[torch.Tensor, None]] = torch.compiler.disable(implementation(kernel))
+    return hidden
 
 
 def implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:

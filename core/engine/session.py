@@ -17,6 +17,7 @@ from core.engine.attention_proof import why_not_flash
 from core.engine.context import JobContext
 from core.engine.distributed import Group
 from core.engine.kernels.lora_linear import fuse_adapters
+from core.engine.layer_forms import Layers
 from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
@@ -68,6 +69,7 @@ class Session:
         pace: how fast this attempt goes.
         group: the processes that share the work; None when this one is alone.
         spread: whether they share the base as well, so that each pass is work of all of them.
+        layers: the form in which the layers compute.
     """
 
     context: JobContext
@@ -90,6 +92,7 @@ class Session:
     pace: Pace = field(default_factory=Pace)
     group: Group | None = None
     spread: bool = False
+    layers: Layers = field(default_factory=Layers)
 
     @property
     def leads(self) -> bool:
@@ -237,8 +240,8 @@ def _assemble(
     if changes_base(order.spec.adapter):
         bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
     add_noise(model, training.embedding_noise)
-    if device.type == "cpu":  # by where it computes: weights that are to be spread over GPUs may still lie in RAM
-        fuse_adapters(model)
+    if device.type == "cpu" and choices.kernels.value == "plain":
+        fuse_adapters(model)  # by where it computes: weights to be spread over GPUs may still lie in RAM
     spreads = _spread(context, order, base, group, device)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)

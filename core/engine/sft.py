@@ -18,6 +18,7 @@ from core.engine import checkpoints, results
 from core.engine.context import JobContext
 from core.engine.distributed import ShortElsewhere
 from core.engine.evaluation import Evaluation, evaluate
+from core.engine.layer_choice import choose_layers, fall_back
 from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
 from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
 from core.engine.passes import Pass, make_passes
@@ -48,6 +49,7 @@ def train(context: JobContext) -> None:
     session = build(context)
     _continue_from_checkpoint(session)
     _require_same(session)
+    choose_layers(session)
     _announce(session)
     session.meter.begin("step")
     if session.counters.step == 0:
@@ -64,6 +66,7 @@ def train(context: JobContext) -> None:
             return
         budget = session.counters.micro_batch_tokens
         _take_step(session)
+        fall_back(session)
         done = session.counters.step
         if done % STEPS_BETWEEN_CHECKS == 0 or done == steps:
             _require_same(session)
@@ -184,10 +187,11 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
         try:
             return accumulate(session, rows, session.pace.watch(passes), limit, others)
         except (RuntimeError, MemoryError) as error:
-            if not make_do(session, error, own, learns=True):
-                raise
-            if group is not None and not isinstance(error, ShortElsewhere):
-                group.say_short()
+            if not fall_back(session, error):
+                if not make_do(session, error, own, learns=True):
+                    raise
+                if group is not None and not isinstance(error, ShortElsewhere):
+                    group.say_short()
         give_back(session)  # not above: the exception holds the tensors of the pass that failed
 
 
@@ -369,6 +373,7 @@ def _announce(session: Session) -> None:
             loss_head=session.head.kind,
             checkpointed_layers=max(choices.checkpointed_layers.value, session.counters.recomputed_layers),
             micro_batch_tokens=session.counters.micro_batch_tokens,
+            kernels=session.layers.name,
         )
     )
 

@@ -70,6 +70,7 @@ class Started:
     loss_head: str
     checkpointed_layers: int
     micro_batch_tokens: int
+    kernels: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ def uncorrected(spec: RunSpec, facts: Facts, choices: Choices, largest_pass: int
         "hardware.checkpointed_layers": choices.checkpointed_layers.value,
         "hardware.threads": choices.threads.value,
         "hardware.sharding": choices.sharding.value,
+        "hardware.kernels": "plain",
     }
     for path, value in settings.items():
         spec = spec.replace(path, value)

@@ -1,5 +1,6 @@
 """`plan(spec, facts)`: what will happen, from what is asked and what is true. Pure, and fast enough for every click."""
 
+import dataclasses
 from collections.abc import Iterable
 
 from core.errors import Problem, Severity
@@ -7,6 +8,7 @@ from core.facts.types import Facts
 from core.plan.batch import batch_of
 from core.plan.choices import decide
 from core.plan.disk import disk_of
+from core.plan.kernels import kernel_problems, kernels_of
 from core.plan.memory import basis_of
 from core.plan.problems import Case, early_problems, late_problems
 from core.plan.schedule import curve_of
@@ -40,8 +42,9 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
             duration = duration_of(spec, facts, decision, batch)
     curve = curve_of(spec.training, batch.steps) if batch else None
     case = Case(spec, facts, decision, batch, curve, disk, duration)
+    kernels = kernels_of(spec, decision.choices, duration)
     return Plan(
-        choices=decision.choices,
+        choices=dataclasses.replace(decision.choices, kernels=kernels),
         parameters=training.parameters if training else None,
         targets=training.targets if training else (),
         batch=batch,
@@ -57,6 +60,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
 def _found(case: Case) -> Iterable[Problem]:
     yield from early_problems(case)
     yield from case.decision.problems
+    yield from kernel_problems(case.spec, case.decision.choices)
     yield from memory_problems(case.decision)
     yield from paging_problems(case.facts, case.decision)
     yield from late_problems(case)

@@ -45,6 +45,7 @@ class Parameters:
 
 
 WHOLE_BASE = Chosen("off", "With 1 process there is nobody to share the base model with.")
+PLAIN_LAYERS = Chosen("plain", "Plain until the time that the run takes is known.")
 _LAST = Chosen("last", "The last state has learned from 100 % of the steps.")
 
 
@@ -63,6 +64,7 @@ class Choices:
         threads: processor threads of the engine.
         result: "last" or "best": which state the finished model is made of.
         sharding: "base" where several processes share the frozen weights, else "off".
+        kernels: how layers compute: "plain", "compiled", "liger", or "measured": what the run finds to be the fastest.
     """
 
     device: Chosen[str]
@@ -77,6 +79,7 @@ class Choices:
     evaluate_every: Chosen[int]
     result: Chosen[str] = _LAST
     sharding: Chosen[str] = WHOLE_BASE
+    kernels: Chosen[str] = PLAIN_LAYERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
 ActivationCheckpointing = Literal["auto", "off", "layers", "all"]
 Sharding = Literal["auto", "off", "base"]
+Kernels = Literal["auto", "plain", "compiled", "liger"]
 
 _ADAPTER_METHODS = ("lora", "rslora", "dora")
 
@@ -808,6 +809,21 @@ class HardwareSpec:
         ),
         advanced=True,
         affects=("memory", "speed"),
+    )
+    kernels: Kernels = setting(
+        "auto",
+        Kind.CHOICE,
+        "Layer kernels",
+        "How the layers compute what lies between their matrix products. Other forms than the plain one are tried on "
+        "the run's first rows and used only where losses and gradients agree.",
+        choices=(
+            Choice("auto", "Automatic", "On a GPU, in a run that lasts, what turns out to be the fastest; else plain."),
+            Choice("plain", "Plain", "PyTorch's own kernels, one after another."),
+            Choice("compiled", "Compiled", "Each layer compiled by PyTorch, which takes some minutes at the start."),
+            Choice("liger", "Liger", "Fused kernels of the package liger-kernel, on NVIDIA GPUs."),
+        ),
+        advanced=True,
+        affects=("speed", "memory"),
     )
 
 

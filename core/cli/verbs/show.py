@@ -92,6 +92,7 @@ def _print(supervisor: "Supervisor", folder: "RunFolder", console: Console) -> N
             f"Step {state.step:,} of {state.steps:,}, epoch {state.epoch:.2f}; {started.rows:,} rows, "
             f"{started.trainable:,} trained parameters, weights {started.quantization}, {started.compute_dtype}, "
             f"{started.attention}{'' if 'attention' in started.attention else ' attention'}"
+            f"{'' if started.kernels == 'plain' else f', {started.kernels} layers'}"
         )
     if state.memory_peak:
         speed = f", {state.speed:,.0f} tokens a second" if state.speed else ""

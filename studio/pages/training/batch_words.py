@@ -57,8 +57,11 @@ def why_words(plan: Plan) -> list[str]:
     choices = plan.choices
     return [
         say(choice.reason)
-        for choice in (choices.micro_batch_tokens, choices.optimizer, choices.checkpointed_layers, choices.attention)
-        if not choice.by_user and choice.reason
+        for choice in (
+            choices.micro_batch_tokens, choices.optimizer, choices.checkpointed_layers, choices.attention,
+            choices.kernels,
+        )
+        if not choice.by_user and choice.reason and choice.value != "plain"
     ]
 
 

@@ -94,11 +94,13 @@ def used_of(state: RunState) -> list[tuple[str, str]]:
     weights = {"none": tr("as they are"), "nf4": tr("4 bits (NF4)"), "int8": tr("8 bits (LLM.int8)")}
     precisions = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
     kernels = {"flash": tr("Flash, for each row"), "sdpa": "PyTorch SDPA", "eager": tr("Plain")}
+    layers = {"plain": tr("Plain"), "compiled": tr("Compiled"), "liger": "Liger"}
     share = started.trainable / started.total if started.total else 0.0
     facts = [
         (tr("Weights of the base"), weights.get(started.quantization, started.quantization)),
         (tr("Computes in"), precisions.get(started.compute_dtype, started.compute_dtype)),
         (tr("Attention kernel"), kernels.get(started.attention, started.attention)),
+        (tr("Layer kernels"), layers.get(started.kernels, started.kernels)),
         (tr("Loss"), started.loss_head),
         (tr("Layers computed again"), f"{started.checkpointed_layers:,}"),
         (
