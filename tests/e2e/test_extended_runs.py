@@ -53,6 +53,24 @@ def test_a_finished_run_is_extended_from_its_last_state(
     assert steps_of(folder)[7].learning_rate == pytest.approx(1e-4)
 
 
+def test_an_extension_of_a_run_that_early_stopping_ended_has_all_of_the_patience(
+    short_starter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the evaluations without progress that ended it: it would end before its first step."""
+    rows = write_rows(tmp_path / "rows.jsonl", 12)
+    settings = {"training__early_stopping": 2, "training__evaluate_every": 1, "training__learning_rate": 0.1}
+    first = run(short_starter, rows, training__max_steps=8, data__validation_share=0.3, **settings)
+    assert [step.step for step in steps_of(first.folder)] == [1, 2], "the rate is far too high to learn anything"
+    assert main(["extend", str(first.folder.path), "--steps", "6", "--rate", "0.1"]) == 0, capsys.readouterr().err
+    assert [step.step for step in steps_of(first.folder)] == [1, 2, 3, 4]
+    events = EventTail(first.folder.events()).read()
+    assert [event.body.step for event in events if isinstance(event.body, Evaluated)] == [0, 1, 2, 3, 4]
+    assert sum(isinstance(event.body, Notice) and event.body.code == "early_stop" for event in events) == 2
+    outcome = read_outcome(first.folder)
+    assert outcome is not None
+    assert (outcome.kind, outcome.step) == ("completed", 4)
+
+
 def test_an_extension_needs_a_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extend", str(tmp_path), "--steps", "3"]) != 0
     assert "is not a run" in capsys.readouterr().err

@@ -95,6 +95,21 @@ def test_a_stopped_run_goes_on_with_another_number_of_processes(
     assert finished.losses == CLOSE(alone.losses)
 
 
+def test_processes_go_on_from_an_adapter_as_one_does(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished
+) -> None:
+    begun = {**settings, "training__max_steps": 2, "adapter__start_from": str(alone.folder.adapter)}
+    expected = run_inside(short_starter, rows, **begun)
+    finished = shared(create(make_spec(short_starter, rows, **begun)), 2)
+    assert finished.outcome.kind == "completed", log_of(finished)
+    assert finished.losses == CLOSE(expected.losses)
+    assert finished.validation == CLOSE(expected.validation)
+    assert expected.validation[0] == pytest.approx(alone.validation[-1], rel=2e-6), (
+        "it begins where the first one ended"
+    )
+    assert finished.folder.start.read_bytes() == expected.folder.start.read_bytes()
+
+
 def test_a_process_that_dies_ends_all_with_its_name(short_starter: Path, rows: Path, settings: dict[str, Any]) -> None:
     folder = create(make_spec(short_starter, rows, **{**settings, "training__max_steps": 500}))
 
