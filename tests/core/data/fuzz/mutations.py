@@ -73,8 +73,24 @@ def put_in_front(source: random.Random, blob: bytes) -> bytes:
 
 
 def repeat(source: random.Random, blob: bytes) -> bytes:
-    """Up to some megabytes, so that chunks end in the middle of things."""
-    return blob * max(1, min(source.choice((2, 50, 2000)), _LARGEST // max(1, len(blob))))
+    """Up to some megabytes, unpacked, so that chunks end in the middle of things: hundreds of them take their time."""
+    return blob * max(1, min(source.choice((2, 50, 2000)), _LARGEST // max(1, len(blob), _unpacked_bytes(blob))))
+
+
+def _unpacked_bytes(blob: bytes) -> int:
+    """How much a packed file holds, as far as it can be read; 0 for any other."""
+    import pyarrow as pa
+
+    kind = {b"\x1f\x8b": "gzip", b"\x28\xb5": "zstd"}.get(blob[:2])
+    size = 0
+    if kind is not None:
+        try:
+            with pa.CompressedInputStream(pa.BufferReader(blob), kind) as stream:
+                while size <= _LARGEST and (piece := stream.read(1 << 16)):
+                    size += len(piece)
+        except (OSError, pa.ArrowException):
+            pass  # a spoilt one holds what came before
+    return size
 
 
 def repeat_a_piece(source: random.Random, blob: bytes) -> bytes:
