@@ -19,8 +19,8 @@ CUBLAS_HANDLES = 2
 # A Python process with torch, transformers and peft, 0.4 GiB before the first step, what their first use adds, and
 # what PyTorch's profiler leaves behind, which watches a forward and a backward pass before the first step.
 CPU_PROCESS = 19 * GIB // 32
-# With 4- or 8-bit weights the process is larger by what quantizing them leaves behind in its heap.
-CPU_QUANTIZED = 7 * GIB // 32
+# With 4-bit weights the process is larger by what making them leaves behind in its heap.
+CPU_NF4 = 7 * GIB // 32
 CUDA_SLACK = 0.03
 # Freed blocks that the C library keeps (core.engine.bootstrap.keep_freed_memory), and oneDNN's scratch.
 CPU_SLACK = 0.6
@@ -29,7 +29,7 @@ CPU_SLACK = 0.6
 def context_bytes(kind: DeviceKind, capability: tuple[int, int], quantization: str) -> int:
     """What is there beside the weights when they are loaded."""
     if kind == "cpu":
-        return CPU_PROCESS + (CPU_QUANTIZED if quantization != "none" else 0)
+        return CPU_PROCESS + (CPU_NF4 if quantization == "nf4" else 0)
     return HOPPER_CONTEXT if capability >= HOPPER else CUDA_CONTEXT
 
 
