@@ -1,6 +1,7 @@
 """One base model spread over several processes: the same losses and the same adapter as one process with all of it."""
 
 import os
+import signal
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -10,13 +11,16 @@ import pytest
 
 from core.cli.main import main
 from core.events.tail import EventTail
-from core.events.types import Event, Hello, Notice, Sampled, Step, Stopped
+from core.events.types import CheckpointSaved, Event, Hello, Notice, Sampled, Started, Step, Stopped
 from core.runs.child_env import child_env
+from core.runs.control import place_request
 from core.runs.launch import engine_command
 from core.runs.layout import RunFolder
+from core.runs.process_tree import family
 from core.runs.supervisor import Supervisor
 from core.spec.codec import to_yaml
 from tests.e2e.real_runs import Finished, create, make_spec, run_inside, write_rows
+from tests.e2e.test_several_processes import rank_of
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="POSIX signals")]
 
@@ -115,6 +119,31 @@ def test_a_stopped_run_goes_on_with_one_process_or_with_two(
     assert [event.world_size for event in finished.of(Hello)] == [2, processes]
     assert notices(finished).count("base_not_spread") == (processes == 1)
     assert_same(finished, alone)
+
+
+def test_a_process_that_dies_ends_all_and_the_run_goes_on_from_what_was_saved(
+    short_starter: Path, rows: Path, settings: dict[str, Any], alone: Finished
+) -> None:
+    """Killed while others wait for its share of a layer; the run began from an adapter, which it holds by itself."""
+    began = {**settings, "adapter__start_from": str(alone.folder.adapter)}
+    expected = run_inside(short_starter, rows, **began)
+    folder = create(make_spec(short_starter, rows, **spread(began)))
+
+    def save_then_kill_the_second(supervisor: Supervisor, event: Event) -> None:
+        if isinstance(event.body, Step) and event.body.step == 1:
+            place_request(folder, "save")
+        if isinstance(event.body, CheckpointSaved):
+            ranks = [key.pid for key in family(supervisor._record.key) if rank_of(key.pid) == "1"]
+            os.kill(ranks[0], signal.SIGKILL)
+
+    killed = shared(folder, 0, save_then_kill_the_second)
+    assert killed.outcome.kind == "failed", log_of(killed)
+    assert "Process 2 of 2 of this run was ended by SIGKILL" in killed.outcome.message
+    assert killed.outcome.resumable
+    finished = shared(folder, 0)
+    assert finished.outcome.kind == "completed", log_of(finished)
+    assert finished.of(Started)[-1].step >= 1
+    assert_same(finished, expected)
 
 
 def test_torchrun_shares_the_base_as_well(
