@@ -43,7 +43,11 @@ def _settle() -> None:
     from core import paths
 
     multiprocessing.freeze_support()  # a process that a library starts is this program again
-    os.environ.setdefault("MPLCONFIGDIR", str(paths.cache_dir() / "matplotlib"))
+    # what libraries keep goes where uninstalling finds it, not into folders of their own in home and temporary files
+    for variable, name in (
+        ("MPLCONFIGDIR", "matplotlib"), ("TORCHINDUCTOR_CACHE_DIR", "torchinductor"), ("TRITON_CACHE_DIR", "triton"),
+    ):  # fmt: skip
+        os.environ.setdefault(variable, str(paths.cache_dir() / name))
 
 
 def _run_module(module: str, arguments: list[str]) -> int:

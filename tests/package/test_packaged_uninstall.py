@@ -67,5 +67,5 @@ def test_the_archive_installs_for_one_user_and_goes_without_or_with_its_data(pac
         assert str(someone.data) in done.stdout
         assert not chosen.exists()
         assert model.exists() is not bool(words), "models and runs stay unless they are asked to go"
-    assert list(someone.home.iterdir()) == []
+    assert [path for path in someone.home.rglob("*") if not path.is_dir()] == []
     assert someone.sockets() == []
