@@ -10,8 +10,8 @@ from pathlib import Path
 from core.paths import chosen_home, home, place_file
 
 OURS = (
-    "attention-bench.json", "cache", "chats", "compiled", "crashes", "device-records.json", "draft.broken.yaml", "draft.yaml",
-    "exports", "jobs", "models", "queue", "runs", "sweeps", "window.json", "window.lock",
+    "attention-bench.json", "cache", "chats", "compiled", "crashes", "device-records.json", "draft.broken.yaml",
+    "draft.yaml", "exports", "jobs", "models", "queue", "runs", "sweeps", "window.json", "window.lock",
 )  # fmt: skip
 """All that this program makes in its data folder."""
 
