@@ -1,17 +1,8 @@
-"""Traps that trainers have fallen into, each as a small proof; those with tests of their own are named where they are.
-
-Packing: rows that see each other, positions that go on, labels that are shifted twice, window layers, models that leak
-(test_engine_passes_and_loss, test_engine_state); normalisation by the size of a pass (test_engine_passes_and_loss),
-by the last step of an epoch and of an evaluation (here). Adapters: small updates lost in 16 bits, gradients added up in
-16 bits (test_engine_state), products in 32 bits behind one's back (here), heads and embeddings that learn (here).
-Chance: dropout under recomputation (here), resume in the middle of an epoch (tests/e2e/test_real_runs, test_starts).
-Steps that are not finite (here, tests/e2e/test_real_runs). Processors: bitsandbytes' layers that stop learning after
-an evaluation (tests/e2e/test_methods), threads, the format of products (tests/core/plan). Data: ends of turns, rows
-without loss, rows that are cut (tests/core/data). Saved states: whole or absent, verified, without pickles
-(test_engine_state).
-"""
+"""Traps that trainers have fallen into, each as a small proof. `docs/engine-traps.md` lists all, with their tests."""
 
 import math
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -226,3 +217,36 @@ def test_nothing_sorts_the_rows_of_an_epoch_by_their_length() -> None:
     means = [sum(lengths[row] for row in order[start : start + 16]) / 16 for start in range(0, 400, 16)]
     assert max(means) - min(means) < 200
     assert sorted(index for group in pack([30, 5, 9, 14], 32) for index in group) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kernel", ["flash", "sdpa", "eager"])
+def test_dropout_on_attention_is_not_lost_on_the_way_to_a_kernel(kernel: str) -> None:
+    """Varlen attention has none, so a model that drops weights must not end there."""
+    attend = attention.implementation(kernel)
+    chance = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(1, 4, 40, 8, generator=chance) for _ in range(3))
+    with documents(Documents.of_lengths((30, 10), CPU)):
+        kept, _ = attend(torch.nn.Identity(), query, key, value, None)
+        torch.manual_seed(0)
+        drawn = torch.stack([attend(torch.nn.Identity(), query, key, value, None, dropout=0.4)[0] for _ in range(600)])
+    assert (drawn[0] - kept).norm() > 0.1 * kept.norm()
+    assert (drawn.mean(0) - kept).norm() < 0.1 * kept.norm(), "what is left is scaled up by what was dropped"
+
+
+def test_no_keys_are_cached_while_a_model_learns() -> None:
+    one = learner()
+    given: list[object] = []
+    for layer in one.head.model.model.layers:
+        layer.register_forward_pre_hook(
+            lambda _, __, named: given.append(named.get("past_key_values")), with_kwargs=True
+        )
+    gathered(one, rows(9, 5), 64)
+    assert given == [None] * len(one.head.model.model.layers)
+
+
+def test_every_trap_that_is_listed_has_the_test_that_is_named() -> None:
+    root = Path(__file__).resolve().parents[3]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (root / "docs" / "engine-traps.md").read_text("utf-8"))
+    assert len(named) > 35
+    for file, name in named:
+        assert f"def {name}(" in (root / file).read_text("utf-8"), (file, name)
