@@ -38,7 +38,7 @@ def choose_layers(session: Session) -> None:
         if plain is None:
             taken, message = None, "Plain layers ran out of memory on the first rows, so none were tried beside them."
         else:
-            tried = [_agreed(session, try_form(session, form, passes, plain, timed=open_choice)) for form in forms]
+            tried = [_tried(session, form, passes, plain, timed=open_choice) for form in forms]
             taken, message = _best(tried, seconds) if open_choice else _only(tried[0])
         if taken is not None:
             taken.form.on()
@@ -116,8 +116,11 @@ def _first_passes(session: Session) -> list[Pass]:
     return list(islice(made, MOST_PASSES))
 
 
-def _agreed(session: Session, tried: Tried) -> Tried:
-    """What all processes can say of a form: it is taken by all or by none."""
+def _tried(session: Session, form: Form, passes: Sequence[Pass], plain: Taken, *, timed: bool) -> Tried:
+    """A form after its trial; of several processes it is taken by all or by none."""
+    if session.group is None and session.context.interrupted:  # several have to come to the same step first
+        return Tried(form, "Somebody wants the run to end, so it was not tried.")
+    tried = try_form(session, form, passes, plain, timed=timed)
     if session.group is None:
         return tried
     (failed,) = session.group.any_of((bool(tried.obstacle),))

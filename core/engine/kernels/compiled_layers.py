@@ -10,6 +10,7 @@ would need another form than the rest, and so would evaluations and sampling.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -25,6 +26,8 @@ NAME = "compiled"
 MOST_FORMS = 16
 """Compiled forms of one piece of code: kinds of layers times recomputed or not. Beyond it PyTorch would go on without
 compiling and tell nobody."""
+MOST_COMPILERS = 4
+"""Processes that compile kernels side by side; each takes some hundred megabytes, and torch wants one for each core."""
 MOST_GRAPHS = 24
 """Pieces compiled after the trial; more of them mean that something is compiled again and again."""
 
@@ -70,6 +73,7 @@ class CompiledLayers:
 
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.home() / "compiled"))
         tracing.recompile_limit = MOST_FORMS
+        compiling.compile_threads = min(compiling.compile_threads or 1, MOST_COMPILERS)
         compiling.fallback_random = True  # dropout draws what it would draw in plain layers
         attention.register(self._kernel, hidden_from_compiler=True)
         compiled = self._compiled
@@ -84,15 +88,25 @@ class CompiledLayers:
         for layer in _layers(self._base):
             layer.__dict__.pop("forward", None)
         attention.register(self._kernel)
+        _dismiss_compilers()
 
     def settle(self) -> None:
         """Takes what is compiled by now for all that should be."""
         self._at_first = _graphs()
+        _dismiss_compilers()
 
     def complaint(self) -> str:
         """Why it should be given up, as a sentence; empty while all is well."""
         more = _graphs() - self._at_first
         return f"The compiler had to compile {more} pieces anew after the start." if more > MOST_GRAPHS else ""
+
+
+def _dismiss_compilers() -> None:
+    """Ends the processes that compiled kernels; they come back when there is something to compile."""
+    if "torch._inductor.async_compile" in sys.modules:
+        from torch._inductor.async_compile import shutdown_compile_workers
+
+        shutdown_compile_workers()
 
 
 def _forward(layer: Any, compiled: Callable[..., Any], *inputs: Any, **others: Any) -> Any:

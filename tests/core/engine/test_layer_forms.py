@@ -138,13 +138,16 @@ def test_layers_that_learn_nothing_and_evaluations_stay_plain() -> None:
 
 
 def test_what_is_compiled_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    form = CompiledLayers(learner().head.model, "flash")
+    one = learner()
+    form = CompiledLayers(one.head.model, "flash")
     monkeypatch.setattr("core.engine.kernels.compiled_layers._graphs", lambda: 7)
     form.settle()
     monkeypatch.setattr("core.engine.kernels.compiled_layers._graphs", lambda: 8 + MOST_GRAPHS)
     assert f"{MOST_GRAPHS + 1} pieces anew" in form.complaint()
     said: list[Any] = []
-    session: Any = SimpleNamespace(layers=Layers(form), context=SimpleNamespace(emit=said.append))
+    session: Any = SimpleNamespace(
+        layers=Layers(form), context=SimpleNamespace(emit=said.append), device=CPU, model=one.model
+    )
     assert layer_choice.fall_back(session)
     assert session.layers.name == "plain"
     assert "given up" in said[0].message
@@ -196,6 +199,7 @@ def test_the_fastest_right_form_is_taken_if_it_is_worth_it() -> None:
     assert "It failed." in message
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not any(map(shutil.which, ("g++", "clang++", "cl"))), reason="PyTorch's compiler needs a C++ compiler"
 )
