@@ -11,8 +11,8 @@ from core.runs.chat_protocol import ChatSampling
 from core.runs.conversation import read_conversation
 from core.runs.voices import MOST_VOICES
 
-_NEEDS_WORDS = {"set", "with", "without", "save", "open", "ask"}
-_TAKES_WORDS = _NEEDS_WORDS | {"edit", "system"}
+_NEEDS_WORDS = {"with", "without", "save", "open", "ask"}
+_TAKES_WORDS = _NEEDS_WORDS | {"edit", "set", "system"}
 _NAMES = ("again", "ask", "edit", "help", "new", "open", "quit", "save", "set", "system", "who", "with", "without")
 _OTHER_WORDS = {"exit": "quit", "bye": "quit", "q": "quit", "regenerate": "again", "retry": "again", "clear": "new"}
 HELP = (
@@ -20,6 +20,7 @@ HELP = (
     "/edit TEXT          ask this instead of the last question",
     "/system TEXT        another system prompt; without TEXT none",
     "/set NAME VALUE     temperature, top_p, top_k, repetition_penalty, tokens, or seed (a number, or “random”)",
+    "/set                what they are now",
     "/who                who is there; a star stands before those who answer",
     "/ask NAME, NAME     who answers the next question",
     "/with NAME          let another run, checkpoint (RUN@STEP), adapter or model answer as well",
@@ -148,7 +149,12 @@ def _change_system(room: ChatRoom, command: Command) -> None:
 
 
 def _change_setting(room: ChatRoom, command: Command) -> None:
-    room.sampling, room.fixed_seed = command.changed(room.sampling, fixed_seed=room.fixed_seed)
+    if command.words:
+        room.sampling, room.fixed_seed = command.changed(room.sampling, fixed_seed=room.fixed_seed)
+    values = {name: getattr(room.sampling, setting) for name, setting in _SETTINGS.items() if "-" not in name}
+    if not room.fixed_seed:
+        values["seed"] = "random"
+    room.remark(", ".join(f"{name} {value}" for name, value in values.items()))
 
 
 def _choose(room: ChatRoom, command: Command) -> None:

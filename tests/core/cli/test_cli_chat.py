@@ -109,6 +109,9 @@ never asked
     ]
     assert talk.turns[1].replies["tuned"].seed == 7
     assert "  base\n* words\n" in said.out
+    assert "> /set temperature 0.25\ntemperature 0.25, top_p " in said.out
+    assert ", seed random\n" in said.out
+    assert ", seed 7\n" in said.out
     assert "never asked" not in said.out
     assert "**You**\n\nthird" in page.read_text("utf-8")
 
@@ -128,7 +131,7 @@ def test_a_saved_conversation_goes_on(chat: Chat, tmp_path: Path) -> None:
         ("/agian", "Did you mean “/again”?"),
         ("/again", "Nothing has been asked yet."),
         ("/edit x", "Nothing has been asked yet."),
-        ("/set", "Something is missing behind “/set”."),
+        ("/with", "Something is missing behind “/with”."),
         ("/set heat 1", "There is no setting “heat”."),
         ("/set temperature hot", "“hot” is not a number."),
         ("/set top_k 1.5", "“1.5” is not a whole number."),
