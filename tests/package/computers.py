@@ -99,6 +99,13 @@ class Computer:
         """The same where strace would wait for an engine that is to outlive the command."""
         return self.run([str(self.root / "usr/bin/lowrank"), *arguments], **more)
 
+    def from_source(self, *arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """The command line of this source in the same home; its libraries leave their things elsewhere."""
+        temporary = self.traces.parent / "source"
+        temporary.mkdir(exist_ok=True)
+        told = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TMPDIR": str(temporary)}
+        return self.run([sys.executable, "-P", "-m", "core", *arguments], **told, **more)
+
     def run(self, command: list[str], **more: str) -> "subprocess.CompletedProcess[str]":
         """Any command, in this home."""
         return subprocess.run(

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.package.computers import LOOPBACK, ROOT, WANTED, Computer, alone, window
+from tests.package.computers import LOOPBACK, WANTED, Computer, alone, window
 from tests.studio.e2e.person import Screen
 
 pytestmark = WANTED
@@ -62,7 +62,7 @@ def test_the_doctor_looks_at_all_that_it_looks_at_from_source(computer: Computer
     done = computer.lowrank("doctor", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True), told
-    source = computer.run([sys.executable, "-P", "-m", "core", "doctor", "--json"], PYTHONPATH=str(ROOT))
+    source = computer.from_source("doctor", "--json")
     found = {finding["subject"]: finding for finding in told["findings"]}
     assert list(found) == [finding["subject"] for finding in json.loads(source.stdout)["findings"]]
     assert "NF4 in blocks of 64 works" in found["4-bit weights"]["text"]

@@ -6,14 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.core.disks import mounted
-from tests.package.computers import ROOT, WANTED, Computer, alone, wait_until, window
+from tests.package.computers import WANTED, Computer, alone, wait_until, window
 from tests.studio.e2e.person import Screen
 
 pytestmark = WANTED
@@ -106,8 +105,7 @@ def errors(told: str) -> list[str]:
 def _same_refusal(computer: Computer, home: Path, *words: str) -> None:
     """The package and the source say the same in the same place, and leave nothing there."""
     packaged = computer.lowrank(*words, LOWRANK_HOME=str(home))
-    more = {"LOWRANK_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    source = computer.run([sys.executable, "-P", "-m", "core", *words], **more)
+    source = computer.from_source(*words, LOWRANK_HOME=str(home))
     assert (packaged.returncode, source.returncode) == (4, 4), packaged.stderr + source.stderr
     assert errors(packaged.stderr)
     assert errors(packaged.stderr) == errors(source.stderr)
