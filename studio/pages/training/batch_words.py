@@ -58,7 +58,10 @@ def why_words(plan: Plan) -> list[str]:
     return [
         say(choice.reason)
         for choice in (
-            choices.micro_batch_tokens, choices.optimizer, choices.checkpointed_layers, choices.attention,
+            choices.micro_batch_tokens,
+            choices.optimizer,
+            choices.checkpointed_layers,
+            choices.attention,
             choices.kernels,
         )
         if not choice.by_user and choice.reason and choice.value != "plain"
