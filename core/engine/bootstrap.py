@@ -16,6 +16,7 @@ import torch
 from core.engine.collecting import collecting_later
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+_MAPPED_BYTES = 128 * 1024  # what glibc begins with
 _KEPT_BYTES = 32 * 1024**2  # the most that every glibc takes as a threshold (HEAP_MAX_SIZE / 2)
 
 
@@ -69,6 +70,17 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
+def return_freed_memory() -> None:
+    """Has glibc give every larger block back to the system as soon as it is freed, until `keep_freed_memory`.
+
+    By itself it would keep ever larger blocks: making 4-bit weights of the starter model left 330 MiB of holes, and the
+    process took 922 MiB while it loaded instead of 684.
+    """
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_MMAP_THRESHOLD, _MAPPED_BYTES)
+
+
 def keep_freed_memory() -> None:
     """Lets glibc keep what is freed for the next tensor of that size, instead of giving it back to the system.
 
@@ -77,12 +89,19 @@ def keep_freed_memory() -> None:
     back, so that left-overs of loading do not stay. Does nothing where the C library is another one. Source: glibc's
     ``mallopt(3)`` and ``malloc_trim(3)``.
     """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    library = _glibc()
+    if library is None:
         return
-    library = ctypes.CDLL(None)
     library.malloc_trim(0)
     library.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
     library.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is one whose habits are known here."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None)
 
 
 def lower_priority() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from core.engine import attention
-from core.engine.bootstrap import keep_freed_memory, torch_dtype
+from core.engine.bootstrap import keep_freed_memory, return_freed_memory, torch_dtype
 from core.errors import FailureKind, JobError
 
 
@@ -42,6 +42,8 @@ def load_base(
     from transformers import AutoModelForCausalLM
 
     dtype = torch_dtype(compute_dtype)
+    if device.type == "cpu":
+        return_freed_memory()
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,

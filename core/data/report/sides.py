@@ -30,8 +30,8 @@ def held_back(keys: Any, share: float, seed: int) -> Any:
     order = np.argsort(ranks, kind="stable")  # rows with one key follow each other
     begins = np.ones(len(keys), bool)
     for start in range(1, len(keys), _BLOCK):
-        block = ranks[order[start - 1 : start + _BLOCK]]
-        begins[start : start + _BLOCK] = block[1:] != block[:-1]
+        piece = ranks[order[start - 1 : start + _BLOCK]]
+        begins[start : start + _BLOCK] = piece[1:] != piece[:-1]
     edges = np.append(np.flatnonzero(begins), len(keys))
     chosen, count = np.zeros(len(keys), bool), 0
     for start in range(0, len(edges) - 1, _BLOCK):

@@ -140,11 +140,15 @@ def _pointless_quantization(case: Case) -> Iterator[Problem]:
     if plain.verdict != "fits" or gain >= LEAST_GAIN * memory.peak_bytes:
         return
     bits = 4 if spec.model.quantization == "nf4" else 8
+    whole = format_bytes(plain.peak_bytes)
+    if gain > 0:
+        lowered = f"Weights in {bits} bits lower the peak of this run by {format_bytes(gain)} of {whole} only"
+    else:
+        lowered = f"Weights in {bits} bits do not lower the peak of this run, {whole}"
     yield Problem(
         Severity.INFO,
         "model.quantization",
-        f"Weights in {bits} bits lower the peak of this run by {format_bytes(max(0, gain))} of "
-        f"{format_bytes(plain.peak_bytes)} only, and unpacking them takes time in every pass.",
+        f"{lowered}, and unpacking them takes time in every pass.",
         "Load them in full precision: it is faster, and exact.",
         (Fix("Load in full precision", (edit,)),),
     )

@@ -424,10 +424,17 @@ ADVICE: dict[str, Advice] = {
         World({"model__compute_dtype": "fp16"}, gemma()),
         World({"model__compute_dtype": "bf16"}, gemma()),
     ),
-    "4 bits that save nothing": Advice(
+    "4 bits that save little": Advice(
         "model.quantization",
         INFO,
         "Weights in 4 bits lower the peak",
+        World({"model__quantization": "nf4"}, gpt2(), data(lengths(longest=100)), MACHINES["rtx4090"]),
+        World({"model__quantization": "nf4"}, MODELS["8b"]),
+    ),
+    "4 bits that save nothing": Advice(
+        "model.quantization",
+        INFO,
+        "Weights in 4 bits do not lower the peak",
         World({"model__quantization": "nf4"}, gpt2(), data(lengths(longest=100)), MACHINES["cpu24"]),
         World({"model__quantization": "nf4"}, MODELS["8b"]),
     ),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from core.facts.types import Facts
 from core.plan.choices import training_of
 from core.plan.memory import Footprint, Setup, footprint, memory_of, state_bytes, verdict_of
+from core.plan.memory.outside import CPU_NF4
 from core.plan.planner import plan
 from core.units import GIB
 from tests.core.plan.invented_facts import MACHINES, MODELS, gpt2, llama, spec
@@ -85,7 +86,8 @@ def test_nf4_never_raises_the_peak(name: str, setup: Setup, tokens: int, data: s
     count = data.draw(st.integers(0, model.num_layers))
     setups = [dataclasses.replace(setup, quantization=quantization) for quantization in ("none", "nf4")]
     peaks = [made(each, model).peak(tokens, count) for each in setups]
-    assert peaks[1] <= peaks[0]
+    left_behind = CPU_NF4 if setup.kind == "cpu" else 0  # by making the weights, which counts with tiny models
+    assert peaks[1] <= peaks[0] + left_behind
 
 
 @given(models, setups, st.integers(1, 512), st.integers(1, 64), st.integers(1, 8192))

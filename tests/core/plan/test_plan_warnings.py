@@ -107,7 +107,10 @@ def test_the_demo_is_not_nagged_at(hardware: str) -> None:
     """The bundled rows: 999 of up to 571 tokens, 111 held back."""
     rows = data(lengths(rows=999, mean=150, longest=571, supervised=0.75), lengths(111, mean=150, longest=529))
     model = dataclasses.replace(MODELS["135m"], path="/models/SmolLM2-135M-Instruct")
-    assert plan(demo_spec("starter"), Facts(MACHINES[hardware], model, rows)).problems == ()
+    found = plan(demo_spec("starter"), Facts(MACHINES[hardware], model, rows)).problems
+    # It shows 4 bits, which spare so small a model nothing on a processor; that is worth a word, and no warning.
+    spared = [(INFO, "model.quantization")] if hardware == "cpu24" else []
+    assert [(problem.severity, problem.path) for problem in found] == spared
 
 
 @settings(max_examples=80, deadline=None)
