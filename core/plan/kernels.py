@@ -27,15 +27,13 @@ def kernels_of(spec: RunSpec, choices: Choices, duration: Duration | None) -> Ch
             return Chosen("plain", f"{obstacle}.")
         return Chosen(asked, f"You chose {_NAMES[asked]}; the run tries them on its first rows.", by_user=True)
     if not on_gpu:
-        return Chosen("plain", "A processor has 2 fused kernels of the engine's own, for attention and adapters.")
+        return Chosen("plain", "On a processor the engine fuses attention and adapters itself.")
     if obstacle:
         return Chosen("plain", f"{obstacle}.")
     if spec.hardware.deterministic:
-        return Chosen(
-            "plain", "0 forms are measured: another time may tell otherwise, and this run is to repeat itself."
-        )
+        return Chosen("plain", "What is measured may come out otherwise next time, and this run is to repeat itself.")
     if duration is None:
-        return Chosen("plain", "0 other forms are tried until the time that the run takes is known.")
+        return Chosen("plain", "Plain until the time that the run takes is known.")
     lasts = format_duration(duration.seconds)
     if duration.seconds < WORTH_SECONDS:
         return Chosen("plain", f"The run takes about {lasts}; trying faster layers would cost more than it saves.")

@@ -45,7 +45,7 @@ class Parameters:
 
 
 WHOLE_BASE = Chosen("off", "With 1 process there is nobody to share the base model with.")
-PLAIN_LAYERS = Chosen("plain", "0 other forms are tried until the time that the run takes is known.")
+PLAIN_LAYERS = Chosen("plain", "Plain until the time that the run takes is known.")
 _LAST = Chosen("last", "The last state has learned from 100 % of the steps.")
 
 

@@ -25,8 +25,8 @@ def test_every_reason_is_a_sentence_with_its_number(machine_name: str, model_nam
         assert not chosen.by_user
         assert chosen.reason[0].isupper() or chosen.reason[0].isdigit()
         assert chosen.reason.endswith(".")
-        # One sentence carries no number that was compared: nothing has to be recomputed when there is room enough.
-        assert re.search(r"\d", chosen.reason), (field.name, chosen.reason)
+        # In which form layers compute is a matter of kind where nothing is measured; no number was compared.
+        assert field.name == "kernels" or re.search(r"\d", chosen.reason), (field.name, chosen.reason)
 
 
 def test_the_gpu_with_most_free_memory_is_taken() -> None:
