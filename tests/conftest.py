@@ -110,6 +110,14 @@ def _no_network() -> Iterator[None]:
 # ------------------------------------------------------------------------------------------- a world for each test
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A data folder for what is made once for many tests: that must not lie among somebody's runs either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWRANK_HOME", str(tmp_path_factory.mktemp("shared-home") / "lowrank-home"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def lowrank_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data folder of this test: under its tmp_path, empty, and not yet made."""
