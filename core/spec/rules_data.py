@@ -155,13 +155,13 @@ def _check_rows(spec: RunSpec) -> Iterator[Problem]:
 
 def _check_repairs(spec: RunSpec) -> Iterator[Problem]:
     repairs = spec.data.repairs
-    for name in dict.fromkeys(repairs):
-        if name not in REPAIRS:
-            close = difflib.get_close_matches(name.casefold(), REPAIRS, 1)
-            hint = f"Did you mean “{close[0]}”?" if close else f"The repairs are {', '.join(REPAIRS)}."
-            rest = tuple(item for item in repairs if item != name)
-            fix = Fix("Leave it out", (Edit("data.repairs", rest),))
-            yield error("data.repairs", f"{quote(name)} is not a repair.", hint, fix)
+    unknown = {quote(name): name for name in repairs if name not in REPAIRS}  # those that are shown alike are one
+    for shown, name in unknown.items():
+        close = difflib.get_close_matches(name.casefold(), REPAIRS, 1)
+        hint = f"Did you mean “{close[0]}”?" if close else f"The repairs are {', '.join(REPAIRS)}."
+        rest = tuple(item for item in repairs if item in REPAIRS or quote(item) != shown)
+        fix = Fix("Leave it out", (Edit("data.repairs", rest),))
+        yield error("data.repairs", f"{shown} is not a repair.", hint, fix)
 
 
 DATA_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (

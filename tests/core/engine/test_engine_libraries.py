@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from core.engine import bootstrap  # noqa: E402
+from core.engine.collecting import collecting_later  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -65,7 +66,7 @@ def test_what_is_compiled_while_libraries_come_in_is_compiled_once_when_it_is_ca
 
 def test_python_looks_for_cycles_again_whatever_happened() -> None:
     def fail_to_import() -> None:
-        with bootstrap._collecting_later():
+        with collecting_later():
             assert not gc.isenabled()
             raise ImportError
 

@@ -19,10 +19,10 @@ def test_a_long_run_on_a_gpu_tries_faster_layers_and_says_why() -> None:
 @pytest.mark.parametrize(
     ("machine", "settings", "reason"),
     [
-        ("cpu24", {}, "A processor has"),
+        ("cpu24", {}, "On a processor"),
         ("rtx4090", {"training__max_steps": 1}, "cost more than it saves"),
         ("rtx4090", {"hardware__deterministic": True}, "repeat itself"),
-        ("rtx4090", {"hardware__device": "cpu"}, "A processor has"),
+        ("rtx4090", {"hardware__device": "cpu"}, "On a processor"),
     ],
 )
 def test_where_a_trial_does_not_pay_layers_stay_plain(machine: str, settings: dict, reason: str) -> None:

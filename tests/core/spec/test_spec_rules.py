@@ -67,6 +67,7 @@ CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"data.train": ("a.jsonl",), "data.weights": {"a.jsonl": 1e9}}, ERROR, "data.weights", "up to 1,000"),
     ({"data.repairs": ("merge_turn",)}, ERROR, "data.repairs", "Did you mean “merge_turns”?"),
     ({"data.repairs": ("zzz", "split_long")}, ERROR, "data.repairs", "The repairs are"),
+    ({"data.repairs": ("\n", "\ufada")}, ERROR, "data.repairs", "is not a repair"),  # both are shown as “�”
     ({"model.base": "~nobody-here/model"}, ERROR, "model.base", "There is no such user here."),
     ({"model.base": "https://huggingface.co/a/b"}, ERROR, "model.base", "is a web address"),
     ({"model.base": "a\nb"}, ERROR, "model.base", "holds a line break"),
