@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.core.disks import mounted
@@ -117,6 +118,7 @@ def test_a_window_that_fell_is_told_at_the_next_start(computer: Computer, screen
     crashes = computer.data / "crashes"
     with window(computer, screen, [*alone(), str(computer.program)]) as opened:  # strace would be hit instead
         (file,) = crashes.glob("fault-*.txt")
+        _wait_for_rest(opened.process.pid)
         opened.process.send_signal(signal.SIGSEGV)
         assert opened.process.wait(60) == -signal.SIGSEGV
     report = file.read_text("utf-8")
@@ -128,3 +130,16 @@ def test_a_window_that_fell_is_told_at_the_next_start(computer: Computer, screen
         wait_until(kept.is_file, 30, lambda: [path.name for path in crashes.iterdir()])
         assert kept.read_text("utf-8") == report, "it was told, and stays for who wants to send it"
         opened.close()
+
+
+def _wait_for_rest(pid: int) -> None:
+    """Until no thread is at work: faulthandler's report ends in the middle where one changes what it writes down."""
+    process = psutil.Process(pid)
+    used = [sum(process.cpu_times()[:2])]
+
+    def rests() -> bool:
+        time.sleep(1)
+        used.append(sum(process.cpu_times()[:2]))
+        return used[-1] - used[-2] < 0.05
+
+    wait_until(rests, 60, lambda: used)
