@@ -353,9 +353,10 @@ class _Handler(BaseHTTPRequestHandler):
         limit = cuts.pop(0) if cuts else len(body)
         for position in range(0, min(limit, len(body)), BLOCK):
             block = body[position : min(position + BLOCK, limit)]
+            # Counted first: who has the last byte may ask for the count before this thread goes on.
+            self.asked.sent += len(block)
             self.wfile.write(block)
             self.wfile.flush()
-            self.asked.sent += len(block)
             if faults.delay and len(content) > LARGE:
                 time.sleep(faults.delay)
         if limit < len(body):
