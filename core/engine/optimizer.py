@@ -14,6 +14,8 @@ LION_BETAS = (0.9, 0.99)
 """As in the paper's algorithm 2 (arXiv 2302.06675)."""
 FACTOR = "rate_factor"
 """What a parameter group multiplies the learning rate by (LoRA+)."""
+_PAGED = ("state1", "state2")
+"""The moments, which bitsandbytes' paged optimizers keep where the driver moves them between GPU and RAM."""
 
 
 def make_optimizer(
@@ -150,17 +152,27 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], numbers: dict[str, Any]) -> None:
-    """Takes over a saved state; each value goes to the device and type that a fresh state would have."""
+    """Takes over a saved state; each value goes to the device, type and memory that a fresh state would have."""
     for index, parameter in enumerate(_parameters(optimizer)):
         prefix = f"{index}."
         state: dict[str, Any] = {}
         for name, tensor in tensors.items():
             if name.startswith(prefix):
                 key = name.removeprefix(prefix)
-                state[key] = tensor.clone() if key == "step" and not parameter.is_cuda else tensor.to(parameter.device)
+                state[key] = _placed(optimizer, parameter, key, tensor)
         state.update({n.removeprefix(prefix): value for n, value in numbers.items() if n.startswith(prefix)})
         if state:
             optimizer.state[parameter] = state
+
+
+def _placed(optimizer: Any, parameter: torch.Tensor, key: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the state where it belongs."""
+    if key == "step" and not parameter.is_cuda:
+        return tensor.clone()
+    if getattr(optimizer, "is_paged", False) and key in _PAGED:
+        room: torch.Tensor = optimizer.get_state_buffer(parameter, dtype=tensor.dtype)
+        return room.copy_(tensor)  # bitsandbytes has waited for the kernel that cleared it
+    return tensor.to(parameter.device)
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from core.engine import adapters  # noqa: E402
 from core.engine.masters import Masters  # noqa: E402
-from core.engine.optimizer import make_optimizer, set_learning_rate  # noqa: E402
+from core.engine.optimizer import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate  # noqa: E402
 from core.plan.parameters import resolve_targets  # noqa: E402
 from core.spec.sections import AdapterSpec  # noqa: E402
 from tests.simulator.facts import facts_of_model  # noqa: E402
@@ -110,3 +110,26 @@ def test_matrices_of_adapters_are_hidden_and_modules_trained_in_full_are_not() -
     }
     assert any("embed_tokens" in name for name in hidden)
     assert any("magnitude" in name for name in hidden)
+
+
+def test_a_paged_state_is_paged_again_when_it_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that the driver may move to RAM exists on GPUs only; here, rooms that one can tell stand for it."""
+    parameter = torch.nn.Parameter(torch.randn(64, 48))
+    rule = make_optimizer("adamw_8bit", [parameter], learning_rate=RATE, weight_decay=0.0)
+    parameter.grad = torch.randn(64, 48)
+    rule.step()
+    tensors, numbers = optimizer_tensors(rule)
+    rooms = []
+
+    def room(asked: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        rooms.append(torch.zeros(asked.shape, dtype=dtype))
+        return rooms[-1]
+
+    monkeypatch.setattr(rule, "is_paged", True)
+    monkeypatch.setattr(rule, "get_state_buffer", room)
+    load_optimizer(rule, tensors, numbers)
+    state = rule.state[parameter]
+    assert state["state1"] is rooms[0]
+    assert state["state2"] is rooms[1]
+    for key in ("state1", "state2"):
+        assert torch.equal(state[key], tensors[f"0.{key}"])
