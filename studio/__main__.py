@@ -41,8 +41,10 @@ def _settle() -> None:
     import multiprocessing
 
     from core import paths
+    from core.runs.child_env import restore_library_paths
 
     multiprocessing.freeze_support()  # a process that a library starts is this program again
+    restore_library_paths(os.environ)  # this process has found its own; file managers and browsers need the system's
     # what libraries keep goes where uninstalling finds it, not into folders of their own in home and temporary files
     for variable, name in (
         ("MPLCONFIGDIR", "matplotlib"), ("TORCHINDUCTOR_CACHE_DIR", "torchinductor"), ("TRITON_CACHE_DIR", "triton"),

@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QApplication
 from core import __version__
 from studio.look.icons import icon
 from studio.look.theme import apply_look, system_scheme
+from studio.shell.announcements import Announcements
 from studio.shell.crashes import FaultFile, install_crash_reports, tell_faults
 from studio.shell.single import become_only, hand_over
 from studio.shell.window import MainWindow
@@ -63,6 +64,7 @@ class Studio(QObject):
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_scheme_changed)
         self._apply()
         self.window = MainWindow(self.desk)
+        self.announcements = Announcements(self.desk, lambda: self.come_forward(()))
 
     def show(self) -> None:
         """Shows the window and begins reading facts once it is painted."""

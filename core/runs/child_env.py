@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 # An engine started here is alone: left-overs of torchrun or Slurm in a shell would make it wait for others for ever.
@@ -55,7 +55,7 @@ def child_env(parent: Mapping[str, str] | None = None) -> dict[str, str]:
     if sys.platform.startswith("linux") and not any(name in env for name in _ALLOCATOR_NAMES):
         env["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     if frozen:
-        _restore_library_paths(env)
+        restore_library_paths(env)
         # The engine unpacks a bundle of its own: the one of this process goes when this process ends.
         env["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
     else:
@@ -63,9 +63,10 @@ def child_env(parent: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
-def _restore_library_paths(env: dict[str, str]) -> None:
+def restore_library_paths(env: MutableMapping[str, str]) -> None:
+    """Where libraries are looked for, as before this packaged program began: a program of the system needs its own."""
     for name in _LIBRARY_PATHS:
-        original = env.pop(f"{name}_ORIG", None)
+        original = env.get(f"{name}_ORIG")  # stays, so that this may be done twice
         env.pop(name, None)
         if original:
             env[name] = original

@@ -41,6 +41,7 @@ class Desk(QObject):
 
     Attributes:
         notified: a `Notice` to show.
+        announced: long work has ended, in a title and a sentence, for somebody who is not looking.
         went: the name of the page to show.
         opened: a path that was dropped or chosen (model folder, data file, spec or run folder).
         restarting: the window is to close, and to open again in a new process.
@@ -48,6 +49,7 @@ class Desk(QObject):
     """
 
     notified = Signal(object)
+    announced = Signal(str, str)
     went = Signal(str)
     opened = Signal(object)
     restarting = Signal()
@@ -92,6 +94,10 @@ class Desk(QObject):
     def complain(self, text: str, advice: str = "", *, actions: tuple[Action, ...] = (), detail: str = "") -> None:
         """A notice that something went wrong; it stays until it is closed."""
         self.notified.emit(Notice(Severity.ERROR, text, advice, actions, detail))
+
+    def announce(self, title: str, text: str = "") -> None:
+        """Tells of the end of long work outside the window, where that is wanted and the window is not in front."""
+        self.announced.emit(title, text)
 
     def restart(self) -> None:
         """Closes the window and opens it again in a new process, as after a move of the data folder."""

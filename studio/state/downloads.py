@@ -14,7 +14,7 @@ from core.runs.outcome import Outcome
 from core.runs.supervisor import Supervisor
 from core.spec.hub_data import HubData, read_hub_data
 from studio.state.desk import Action, Desk
-from studio.words import tr, tr_count
+from studio.words import say, tr, tr_count
 from studio.workers.job_thread import JobThread
 from studio.workers.task import Report, Task, start_task
 
@@ -282,6 +282,10 @@ class Arrivals(QObject):
             self.dismiss(arrival)
         elif arrival.state == "failed":
             self.changed.emit()
+            reason = say(arrival.problems[0].message) if arrival.problems else ""
+            self._desk.announce(tr("{name} did not arrive.", name=arrival.name), reason)
+        if arrival.state == "done":
+            self._desk.announce(tr("{name} is here.", name=arrival.name))
         if arrival.state == "done" and isinstance(arrival, _DataArrival):
             self._add_data(arrival)
         elif arrival.state == "done" and arrival.kind == "pack":

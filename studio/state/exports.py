@@ -352,14 +352,16 @@ class Exports(QObject):
 
     def _took(self, exported: Exported, problems: tuple[Problem, ...]) -> None:
         self.past.insert(0, exported)
-        if not self.watched and not problems:
+        if not problems:
             words = told(exported.kind, exported.run.name)
             checks = exported.verification
             if checks is not None and checks.verdict == "failed":
                 words = tr("{exported} It did not pass its check.", exported=words)
             elif checks is not None and checks.verdict == "not_compared":
                 words = tr("{exported} It could not be compared with what was trained.", exported=words)
-            self._desk.tell(words, str(exported.path), actions=(self._show_action(),))
+            self._desk.announce(words, str(exported.path))
+            if not self.watched:
+                self._desk.tell(words, str(exported.path), actions=(self._show_action(),))
         self._end(problems)
 
     def _show_action(self) -> Action:
@@ -373,9 +375,11 @@ class Exports(QObject):
     def _end(self, problems: tuple[Problem, ...] = ()) -> None:
         self.live = None
         self.problems = problems
-        if problems and not self.watched:
-            advice = say(problems[0].advice)
-            self._desk.complain(say(problems[0].message), advice, actions=(self._show_action(),))
+        if problems:
+            message, advice = say(problems[0].message), say(problems[0].advice)
+            self._desk.announce(message, advice)
+            if not self.watched:
+                self._desk.complain(message, advice, actions=(self._show_action(),))
         self.target = "" if not problems else self.target
         self.ended.emit()
         self.look()

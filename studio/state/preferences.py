@@ -28,6 +28,7 @@ class Choices:
         last_run: the folder of the run that was shown last.
         welcomed: the first-run page has been passed.
         linked_alpha: alpha moves with rank by this factor; 0 when it does not.
+        announce: the desktop tells of the end of long work while the window is not in front.
         more_settings: pages whose “More settings” are open.
     """
 
@@ -45,6 +46,7 @@ class Choices:
     linked_alpha: float = 2.0
     more_settings: tuple[str, ...] = ()
     reduced_motion: bool = False
+    announce: bool = True
 
 
 class Preferences(QObject):

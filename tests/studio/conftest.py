@@ -46,6 +46,14 @@ def _look(qapp: Any) -> Iterator[None]:
     set_language("en")
 
 
+@pytest.fixture(autouse=True)
+def _quiet_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that end in tests are no news on the desktop of whoever tests."""
+    from studio.shell import desktop_message
+
+    monkeypatch.setattr(desktop_message, "speaker", lambda: "")
+
+
 @pytest.fixture
 def starter_home(lowrank_home: Path, starter: Path) -> Path:
     """The data folder of this test, with the real starter model in it under its usual name."""

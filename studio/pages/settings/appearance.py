@@ -1,4 +1,4 @@
-"""Language, theme, text size and motion: what the window looks like; it is made anew at each change."""
+"""Language, theme, text size, motion and notifications: how the window looks and speaks."""
 
 from studio.pages.settings.lines import Line
 from studio.state.desk import Desk
@@ -34,10 +34,16 @@ class AppearanceCard(Card):
         self.motion.setObjectName("reduced-motion")
         self.motion.setChecked(now.reduced_motion)
         self.motion.clicked.connect(self._set_motion)
+        self.announce = Switch(tr("Tell me when work has ended"))
+        self.announce.setObjectName("announce")
+        self.announce.setChecked(now.announce)
+        self.announce.clicked.connect(self._set_announce)
         self.add(Line(tr("Language"), self.language))
         self.add(Line(tr("Theme"), self.theme, tr("“System” follows the light or dark setting of your desktop.")))
         self.add(Line(tr("Text size"), self.text_size))
         self.add(Line(tr("Motion"), self.motion, tr("Panels and notices appear at once instead of sliding in.")))
+        words = tr("Your desktop tells you when training, the queue, an export or a download ends while you are away.")
+        self.add(Line(tr("Notifications"), self.announce, words))
 
     def _set_language(self, code: str) -> None:
         self._desk.preferences.set("language", "" if code == _SYSTEM else code)
@@ -50,3 +56,6 @@ class AppearanceCard(Card):
 
     def _set_motion(self, checked: bool) -> None:
         self._desk.preferences.set("reduced_motion", checked)
+
+    def _set_announce(self, checked: bool) -> None:
+        self._desk.preferences.set("announce", checked)

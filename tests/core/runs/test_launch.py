@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.runs.child_env import child_env
+from core.runs.child_env import child_env, restore_library_paths
 from core.runs.launch import LaunchCommand, engine_command, exit_status, launch
 from core.runs.layout import RunFolder
 
@@ -73,6 +73,14 @@ def test_a_packaged_application_keeps_its_bundle_to_itself(monkeypatch: pytest.M
     assert env["PATH"] == "/bin"
     assert not any("_MEI1" in value for value in env.values())
     assert "PYTHONPATH" not in env
+
+
+def test_programs_of_the_system_get_their_own_libraries_however_often_that_is_seen_to() -> None:
+    env = {"LD_LIBRARY_PATH": "/opt/app:/usr/lib/cuda", "LD_LIBRARY_PATH_ORIG": "/usr/lib/cuda", "LIBPATH": "/opt/app"}
+    for _ in range(2):
+        restore_library_paths(env)
+        assert env["LD_LIBRARY_PATH"] == "/usr/lib/cuda"
+        assert "LIBPATH" not in env
 
 
 def test_the_command_of_a_source_tree_and_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
