@@ -14,6 +14,9 @@ from core.units import MIB
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _TIMEOUT_SECONDS = 15.0
 _FIELDS = ("index", "uuid", "name", "compute_cap", "memory.total", "memory.free", "driver_version")
+_USE_FIELDS = (
+    "index", "uuid", "name", "memory.total", "memory.free", "utilization.gpu", "temperature.gpu", "power.draw",
+)  # fmt: skip
 _LOADED_DRIVER = Path("/proc/driver/nvidia/version")
 _USUAL_PLACES = (
     "/usr/lib/wsl/lib/nvidia-smi",
@@ -67,6 +70,49 @@ def read_gpus(environment: Mapping[str, str] | None = None) -> tuple[tuple[GpuFa
             "CUDA_DEVICE_ORDER=PCI_BUS_ID to make both agree."
         )
     return tuple(facts), (*problems, *more)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuUse:
+    """What a GPU does now; None where the driver does not say.
+
+    Attributes:
+        busy: share of the last moments in which a kernel ran, in percent.
+    """
+
+    name: str
+    used_bytes: int
+    total_bytes: int
+    busy: int | None = None
+    celsius: int | None = None
+    watts: float | None = None
+
+
+def read_use(environment: Mapping[str, str] | None = None) -> tuple[GpuUse, ...]:
+    """What the GPUs that a program would see do now; none where the driver is silent."""
+    environment = os.environ if environment is None else environment
+    program = _program(environment)
+    if program is None:
+        return ()
+    try:
+        text, code = _query(program, _USE_FIELDS)
+        rows = [] if code else [[cell.strip() for cell in row] for row in csv.reader(text.splitlines())]
+        found = {row[1]: row for row in rows if len(row) == len(_USE_FIELDS)}
+        cards = [_Card(row[0], row[1], row[2], "", row[3], row[4], "") for row in found.values()]
+        chosen, _ = _visible(cards, environment.get(VISIBLE))
+    except _Silent:
+        return ()
+    return tuple(_use(card, *found[card.uuid][5:]) for card in chosen)
+
+
+def _use(card: _Card, busy: str, celsius: str, watts: str) -> GpuUse:
+    total, free = _bytes(card.total), _bytes(card.free)
+    power = float(watts) if watts.replace(".", "", 1).isdecimal() else None
+    return GpuUse(card.name, total - min(free, total), total, _number(busy), _number(celsius), power)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 6 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""The status bar: the device and its memory right now, what is going on, and whether the spec is saved."""
+"""The status bar: the device, its memory and its work right now, what is going on, and whether the spec is saved."""
 
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from core.facts.types import HardwareFacts
 from core.units import format_bytes
@@ -20,11 +20,14 @@ _GPU_EVERY = 3  # nvidia-smi takes a while; it is asked at every third sample
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Memory of the device right now, in bytes."""
+    """A device right now: its memory in bytes, and what else its driver says."""
 
     name: str
     used: int
     total: int
+    busy: int | None = None
+    celsius: int | None = None
+    watts: float | None = None
 
 
 class StatusBar(QWidget):
@@ -38,7 +41,8 @@ class StatusBar(QWidget):
         self.setObjectName("statusBar")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setFixedHeight(look().px(tokens.STATUS_HEIGHT))
-        self._device = label("", "muted")
+        self._device = Elided("", "muted")
+        self._device.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         self._device.setObjectName("status-device")
         self._doing = Elided("", "muted")
         self._saved = label("", "muted")
@@ -71,8 +75,12 @@ class StatusBar(QWidget):
         self._count += 1
         if hardware.gpus and self._count % _GPU_EVERY:
             return
+        at_work = self._desk.runs.is_live
         self._task = start_task(
-            lambda _report: read_usage(hardware), on_done=self._show_usage, on_failed=self._not_read, parent=self
+            lambda _report: read_usage(hardware, at_work=at_work),
+            on_done=self._show_usage,
+            on_failed=self._not_read,
+            parent=self,
         )
 
     def _hardware_changed(self, what: str) -> None:
@@ -82,13 +90,21 @@ class StatusBar(QWidget):
 
     def _show_usage(self, usage: Usage) -> None:
         self._task = None
-        text = tr(
-            "{device} · {used} of {total} in use",
-            device=usage.name,
-            used=format_bytes(usage.used),
-            total=format_bytes(usage.total),
-        )
-        self._device.setText(text)
+        words = [
+            tr(
+                "{device} · {used} of {total} in use",
+                device=usage.name,
+                used=format_bytes(usage.used),
+                total=format_bytes(usage.total),
+            )
+        ]
+        if usage.busy is not None:
+            words.append(tr("{n} % busy", n=usage.busy))
+        if usage.celsius is not None:
+            words.append(f"{usage.celsius} °C")
+        if usage.watts is not None:
+            words.append(f"{usage.watts:.0f} W")
+        self._device.set_text(" · ".join(words))
 
     def _not_read(self, failure: Exception) -> None:
         self._task = None
@@ -122,15 +138,23 @@ def usage_of(hardware: HardwareFacts) -> Usage:
     return Usage(tr("Processor"), total - hardware.ram_free_bytes, total)
 
 
-def read_usage(hardware: HardwareFacts) -> Usage:
-    """The same, asked of the system now; runs in a thread."""
+def read_usage(hardware: HardwareFacts, *, at_work: bool) -> Usage:
+    """The same, asked of the system now; runs in a thread.
+
+    Args:
+        hardware: what there is.
+        at_work: a run is going on, so that the fullest GPU is the one that trains; else it would be the emptiest.
+    """
     from dataclasses import replace
 
     if hardware.gpus:
-        from core.facts.nvidia import read_gpus
+        from core.facts.nvidia import read_use
 
-        gpus, _ = read_gpus()
-        return usage_of(replace(hardware, gpus=gpus or hardware.gpus))
+        gpus = read_use()
+        if not gpus:
+            return usage_of(hardware)
+        gpu = max(gpus, key=lambda gpu: gpu.used_bytes if at_work else gpu.total_bytes - gpu.used_bytes)
+        return Usage(gpu.name, gpu.used_bytes, gpu.total_bytes, gpu.busy, gpu.celsius, gpu.watts)
     import psutil
 
     from core.facts.cgroups import read_limits

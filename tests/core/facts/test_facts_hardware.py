@@ -6,7 +6,7 @@ import pytest
 
 from core.facts.cgroups import Limits, read_limits
 from core.facts.hardware import read_cpu, read_hardware
-from core.facts.nvidia import Holder, read_gpus, read_holders
+from core.facts.nvidia import GpuUse, Holder, read_gpus, read_holders, read_use
 from core.units import GIB, MIB
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for nvidia-smi with a shell script")
@@ -245,6 +245,24 @@ def test_programs_on_the_gpus_are_named_with_their_memory(driver):
         "4242, /usr/bin/blender, 2048", r"99, C:\tools\python.exe, [N/A]", "4242, /usr/bin/blender, 1024", "nonsense"
     )
     assert read_holders(driver(script)) == (Holder(4242, "blender", 3072 * MIB), Holder(99, "python.exe", 0))
+
+
+def test_what_gpus_do_now_in_the_order_of_programs(driver):
+    busy = "0, GPU-aa11, NVIDIA GeForce RTX 4090, 24564, 4564, 97, 71, 431.55"
+    idle = "1, GPU-bb22, Tesla T4, 15360, 15000, [N/A], 40, [Not Supported]"
+    environment = driver(lines(busy, idle)) | {"CUDA_VISIBLE_DEVICES": "1,0"}
+    assert read_use(environment) == (
+        GpuUse("Tesla T4", 360 * MIB, 15360 * MIB, None, 40, None),
+        GpuUse("NVIDIA GeForce RTX 4090", 20000 * MIB, 24564 * MIB, 97, 71, 431.55),
+    )
+
+
+@pytest.mark.parametrize(
+    "script", ["echo NVIDIA-SMI has failed; exit 9", "echo 0, GPU-aa11", "echo", "echo No devices were found"]
+)
+def test_a_driver_that_does_not_say_what_gpus_do(driver, script):
+    assert read_use(driver(script)) == ()
+    assert read_use({"PATH": ""}) == ()
 
 
 def test_a_silent_driver_names_nobody(driver):
