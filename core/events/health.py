@@ -302,6 +302,15 @@ def _memory(state: RunState, limit: int) -> Iterator[Note]:
         return
     advice = "Close other programs, or start again with a shorter longest row or fewer tokens a pass."
     used = f"{format_bytes(state.memory_peak)} of {format_bytes(limit)}"
+    if state.memory_peak > limit:  # Windows' driver for NVIDIA's GPUs does that unless it is told not to
+        message = f"The run takes more than the GPU has ({used}), so the driver keeps a part in the computer's RAM."
+        spilled = (
+            "That makes every step many times slower. Take fewer tokens a pass, or set “CUDA – Sysmem Fallback "
+            "Policy” in the NVIDIA Control Panel to “Prefer No Sysmem Fallback”: the run then gets by with smaller "
+            "passes by itself."
+        )
+        yield Note("warning", "memory_spilled", message, spilled)
+        return
     if state.memory_peak >= NEAR_LIMIT * limit:
         yield Note("warning", "memory_tight", f"The memory is nearly used up: {used}.", advice)
         return

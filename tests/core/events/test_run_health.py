@@ -251,6 +251,9 @@ def test_memory_that_runs_out() -> None:
     assert "memory_tight" in codes(full, memory_limit=10 * GIB)
     assert "memory_tight" not in codes(full, memory_limit=20 * GIB)
     assert codes(full) == ["loss_falling"]
+    spilled = codes(full, memory_limit=9 * GIB)
+    assert "memory_spilled" in spilled
+    assert "memory_tight" not in spilled
     growing = state_of(*steps(losses, memory=lambda n: GIB * (2 + n / 100)), planned=2000)
     assert "memory_growing" in codes(growing, memory_limit=10 * GIB)
     settled = state_of(*steps(losses, memory=lambda n: GIB * min(3, 2 + n / 20)), planned=2000)
