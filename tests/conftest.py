@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.short_models import first_layers, short_starter  # noqa: F401 (fixtures for every test)
+from tests.short_models import first_layers, four_layers, short_starter  # noqa: F401 (fixtures for every test)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 LAYERS = 4
+FEWEST_LAYERS = 2
 TOKENS = 8192
 TOKENIZER = "tokenizer.json"
 COMPANIONS = (TOKENIZER, "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
@@ -28,10 +29,10 @@ def save(model: Any, source: Path, folder: Path) -> Path:
     return folder
 
 
-def cut_layers(starter: Path) -> Any:
+def cut_layers(starter: Path, layers: int) -> Any:
     model = load(starter)
-    model.model.layers = model.model.layers[:LAYERS]
-    model.config.num_hidden_layers = LAYERS
+    model.model.layers = model.model.layers[:layers]
+    model.config.num_hidden_layers = layers
     return model
 
 
@@ -49,14 +50,25 @@ def cut_tokenizer(file: Path) -> None:
 @pytest.fixture(scope="session")
 def first_layers(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The starter model cut after its first layers, in float32 so that merging is exact."""
-    return save(cut_layers(starter), starter, tmp_path_factory.mktemp("first") / "first-layers")
+    return save(cut_layers(starter, LAYERS), starter, tmp_path_factory.mktemp("first") / "first-layers")
+
+
+def shorten(starter: Path, folder: Path, layers: int) -> Path:
+    """Few layers and a sixth of the tokens: what a step took was mostly logits, and a start mostly the tokenizer."""
+    model = cut_layers(starter, layers)
+    model.resize_token_embeddings(TOKENS)
+    save(model, starter, folder)
+    cut_tokenizer(folder / TOKENIZER)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def short_starter(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with a sixth of the tokens: what a step took was mostly logits, and a start mostly the tokenizer."""
-    model = cut_layers(starter)
-    model.resize_token_embeddings(TOKENS)
-    folder = save(model, starter, tmp_path_factory.mktemp("short") / "short-starter")
-    cut_tokenizer(folder / TOKENIZER)
-    return folder
+    """As few layers and tokens as make a model of the same kind, for tests to which its size says nothing."""
+    return shorten(starter, tmp_path_factory.mktemp("short") / "short-starter", FEWEST_LAYERS)
+
+
+@pytest.fixture(scope="session")
+def four_layers(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with as many layers as it takes to choose among them."""
+    return shorten(starter, tmp_path_factory.mktemp("four") / "four-layers", LAYERS)

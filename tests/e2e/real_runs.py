@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.engine.context import JobContext
 from core.events.run_state import RunState, fold
 from core.events.tail import EventTail
-from core.events.types import Evaluated, Event, Step
+from core.events.types import Body, Evaluated, Event, Step
 from core.paths import resource
 from core.runs.layout import RunFolder
 from core.runs.outcome import Outcome
@@ -19,6 +20,8 @@ from core.spec.run_spec import RunSpec
 
 DICTIONARY = resource("data", "devils-dictionary.jsonl")
 HELD_BACK = resource("data", "devils-dictionary-held-back.jsonl")
+SHORT = 230
+"""Characters of a row that is shorter than most: what is trained on it takes half as long."""
 
 PLAIN: Mapping[str, Any] = {
     "hardware.device": "cpu",
@@ -99,26 +102,43 @@ def run(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
 
 def run_inside(model: Path, rows: Path = DICTIONARY, **settings: Any) -> Finished:
     """`run` without a process of its own: for tests of numbers, where starting one would take most of the time."""
-    folder = create(make_spec(model, rows, **settings))
-    run_folder(folder)
+    return execute_inside(create(make_spec(model, rows, **settings)))
+
+
+def execute_inside(folder: RunFolder, on_event: Callable[[Body], None] | None = None) -> Finished:
+    """`execute` without a process of its own; a request that ``on_event`` places is obeyed at that very event."""
+    run_folder(folder, on_event)
     return Finished(folder, None, EventTail(folder.events()).read())
 
 
-def run_folder(folder: RunFolder) -> None:
+class _Told(JobContext):
+    """A job that tells of each event when it is written."""
+
+    def __init__(self, folder: RunFolder, on_event: Callable[[Body], None]) -> None:
+        super().__init__(folder)
+        self._on_event = on_event
+
+    def emit(self, body: Body) -> None:
+        super().emit(body)
+        self._on_event(body)
+
+
+def run_folder(folder: RunFolder, on_event: Callable[[Body], None] | None = None) -> None:
     """The engine's work on a run folder, in this process."""
-    from core.engine.context import JobContext
     from core.engine.sft import train
 
-    context = JobContext(folder)
+    context = _Told(folder, on_event) if on_event else JobContext(folder)
     try:
         train(context)
     finally:
         context.close()
 
 
-def write_rows(path: Path, count: int, start: int = 0) -> Path:
-    """The first rows of the sample set, as a file of their own."""
-    lines = DICTIONARY.read_text(encoding="utf-8").splitlines()[start : start + count]
+def write_rows(path: Path, count: int, start: int = 0, longest: int = SHORT) -> Path:
+    """The first rows of the sample set that have so many characters at most, as a file of their own."""
+    lines = [line for line in DICTIONARY.read_text(encoding="utf-8").splitlines() if len(line) <= longest]
+    lines = lines[start : start + count]
+    assert len(lines) == count
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

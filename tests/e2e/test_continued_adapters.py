@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 ROWS = 6
 SHAPES: dict[str, dict[str, Any]] = {
-    "lora": {"adapter__layers": "last 2", "adapter__rank_pattern": {"down_proj": 4}},
+    "lora": {"adapter__layers": "last 1", "adapter__rank_pattern": {"down_proj": 4}},
     "rslora": {"adapter__method": "rslora", "adapter__alpha": 4.0, "adapter__targets": ("q_proj", "v_proj")},
     "dora": {"adapter__method": "dora"},
     "pissa": {"adapter__start": "pissa"},
@@ -60,7 +60,7 @@ def test_the_first_loss_is_that_of_the_finished_adapter(short_starter: Path, tmp
 
 def test_what_does_not_go_with_the_adapter_is_named_and_mended(short_starter: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", ROWS)
-    first = first_run(short_starter, rows, adapter__targets=("q_proj", "v_proj"), adapter__layers="last 2")
+    first = first_run(short_starter, rows, adapter__targets=("q_proj", "v_proj"), adapter__layers="last 1")
     spec = make_spec(short_starter, rows, adapter__rank=4, adapter__start_from=first.folder.path.name)
     prepared = prepare(spec)
     assert prepared.spec.adapter.start_from == str(first.folder.adapter)

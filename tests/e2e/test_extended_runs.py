@@ -58,10 +58,10 @@ def test_an_extension_of_a_run_that_early_stopping_ended_has_all_of_the_patience
 ) -> None:
     """Not the evaluations without progress that ended it: it would end before its first step."""
     rows = write_rows(tmp_path / "rows.jsonl", 12)
-    settings = {"training__early_stopping": 2, "training__evaluate_every": 1, "training__learning_rate": 0.1}
+    settings = {"training__early_stopping": 2, "training__evaluate_every": 1, "training__learning_rate": 1.0}
     first = run(short_starter, rows, training__max_steps=8, data__validation_share=0.3, **settings)
     assert [step.step for step in steps_of(first.folder)] == [1, 2], "the rate is far too high to learn anything"
-    assert main(["extend", str(first.folder.path), "--steps", "6", "--rate", "0.1"]) == 0, capsys.readouterr().err
+    assert main(["extend", str(first.folder.path), "--steps", "6", "--rate", "1.0"]) == 0, capsys.readouterr().err
     assert [step.step for step in steps_of(first.folder)] == [1, 2, 3, 4]
     events = EventTail(first.folder.events()).read()
     assert [event.body.step for event in events if isinstance(event.body, Evaluated)] == [0, 1, 2, 3, 4]

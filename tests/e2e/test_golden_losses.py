@@ -17,7 +17,7 @@ def test_the_losses_of_a_known_run(first_layers: Path, tmp_path: Path) -> None:
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
     finished = run_inside(
         first_layers,
-        write_rows(tmp_path / "rows.jsonl", 40),
+        write_rows(tmp_path / "rows.jsonl", 40, longest=10_000),
         data__validation_share=0.2,
         training__max_steps=8,
         training__evaluate_every=4,

@@ -10,7 +10,7 @@ from core.events.types import Completed, Sampled
 from core.runs.store import create_job
 from core.runs.supervisor import Supervisor
 from tests.e2e.real_runs import Finished, prompts, run_inside, write_rows
-from tests.short_models import LAYERS, TOKENS, load, save
+from tests.short_models import FEWEST_LAYERS, TOKENS, load, save
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -104,7 +104,7 @@ def test_the_change_is_alpha_over_rank_times_b_times_a(tuned: tuple[Finished, Pa
         assert float(wanted.abs().max()) > 0
         assert float((delta - wanted).abs().max()) < 1e-6
         changed += 1
-    assert changed == LAYERS * 7
+    assert changed == FEWEST_LAYERS * 7
     untouched = [key for key in before if "norm" in key or "embed" in key]
     assert all((merged[key] == before[key]).all() for key in untouched)
 
@@ -146,7 +146,7 @@ def test_every_architecture_trains_all_linear_layers_and_merges(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    rows = write_rows(tmp_path / "rows.jsonl", 24)
+    rows = write_rows(tmp_path / "rows.jsonl", 4)  # the same in every step
     finished = run_inside(transplants[name], rows, training__max_steps=4)
     assert finished.losses[-1] < finished.losses[0]
     merged = AutoModelForCausalLM.from_pretrained(merge(finished, transplants[name], tmp_path / "merged")).eval()

@@ -10,6 +10,7 @@ from core.engine import sft
 from core.events.types import Notice
 from core.runs.saved_states import list_checkpoints, read_manifest
 from tests.e2e.real_runs import create, make_spec, run_folder, run_inside, write_rows
+from tests.short_models import FEWEST_LAYERS
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -82,7 +83,7 @@ def test_where_one_row_alone_is_too_much_all_layers_are_recomputed_and_stay_so(
     assert [notice.code for notice in short.of(Notice) if notice.level == "warning"] == ["more_recomputed_layers"]
     assert short.losses == usual.losses
     counters = read_manifest(list_checkpoints(short.folder.checkpoints)[-1]).counters
-    assert counters.recomputed_layers == 4
+    assert counters.recomputed_layers == FEWEST_LAYERS
 
 
 def test_memory_that_is_short_for_good_ends_the_run_with_the_reason(

@@ -70,7 +70,7 @@ def test_questions_and_answers_in_a_table_of_their_own(short_starter: Path, tmp_
         rows,
         training__max_steps=4,
         training__schedule="cosine_restarts",
-        adapter__layers="last 2",
+        adapter__layers="last 1",
         data__train_on="all",
     )
     assert losses_of(run_script(finished.folder), tmp_path) == pytest.approx(finished.losses, abs=2e-3)

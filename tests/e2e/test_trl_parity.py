@@ -7,9 +7,10 @@ import pytest
 
 from core.data.dataset import load_dataset
 from core.data.order import step_rows
+from core.events.types import Step
 from core.facts.model_files import read_model
-from core.runs.store import load_plan
-from tests.e2e.real_runs import create, execute, make_spec, write_rows
+from core.runs.store import load_plan, load_spec
+from tests.e2e.real_runs import run_inside, write_rows
 from tests.short_models import load
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -19,30 +20,30 @@ ROWS_A_STEP = 4
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-def test_twenty_steps_equal_trl(starter: Path, tmp_path: Path) -> None:
+def test_twenty_steps_equal_trl(short_starter: Path, tmp_path: Path) -> None:
     from core.engine import adapters, bootstrap
 
     rows = write_rows(tmp_path / "rows.jsonl", 60)
-    spec = make_spec(
-        starter,
+    ours = run_inside(
+        short_starter,
         rows,
         training__max_steps=STEPS,
         training__effective_batch=ROWS_A_STEP,
         training__schedule="constant",
         training__warmup=0.0,
         training__learning_rate=5e-4,
-        training__micro_batch_tokens=200,  # several packed passes a step, against TRL's padded accumulation
+        training__micro_batch_tokens=150,
     )
-    folder = create(spec)
-    ours = execute(folder)
-    assert ours.outcome.kind == "completed", ours.outcome
+    passes = {step.passes for step in ours.of(Step)}
+    assert 1 < min(passes) < ROWS_A_STEP, "several packed passes a step, against TRL's padded accumulation"
 
-    dataset = load_dataset(spec.data, spec.training.seed, read_model(starter)).train
+    spec = load_spec(ours.folder)
+    dataset = load_dataset(spec.data, spec.training.seed, read_model(short_starter)).train
     order = [index for step in range(STEPS) for index in step_rows(len(dataset), ROWS_A_STEP, 42, step)]
-    model = load(starter)
+    model = load(short_starter)
     bootstrap.seed_everything(42)
-    wrapped = adapters.attach(model, spec.adapter, load_plan(folder).targets)
-    theirs = _train_with_trl(wrapped, [dataset[index] for index in order], tmp_path, str(starter))
+    wrapped = adapters.attach(model, spec.adapter, load_plan(ours.folder).targets)
+    theirs = _train_with_trl(wrapped, [dataset[index] for index in order], tmp_path, str(short_starter))
     assert ours.losses == pytest.approx(theirs, rel=0.01)
     assert ours.losses[-1] < ours.losses[0]
 

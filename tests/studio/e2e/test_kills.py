@@ -52,7 +52,7 @@ def studio(qapp: Any, qtbot: Any, short_home: Path, tmp_path: Path) -> Iterator[
 
     made = Studio(qapp)
     made.show()
-    made.desk.session.set_spec(quick_spec(write_rows(tmp_path / "rows.jsonl", 24), 400))
+    made.desk.session.set_spec(quick_spec(write_rows(tmp_path / "rows.jsonl", 24), 2000))
     qtbot.waitUntil(lambda: made.desk.session.prepared() is not None, timeout=WAIT)
     yield made
     run = made.desk.runs.current
@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_from_its_saved_state(qtbot: Any, qapp: Any, studio
 @pytest.mark.timeout(600)
 def test_a_killed_window_leaves_the_run_going_and_the_next_one_finds_it(person: Person, tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
-    write_spec(quick_spec(write_rows(tmp_path / "rows.jsonl", 24), 400), spec)
+    write_spec(quick_spec(write_rows(tmp_path / "rows.jsonl", 24), 2000), spec)
     person.open_window(spec)
     person.until(lambda: not person.see()["reading"] and person.see()["base"], "the spec was not opened")
     person.press("ctrl+Return")
