@@ -37,7 +37,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def done(tmp_path_factory: pytest.TempPathFactory, short_starter: Path) -> dict[str, dict[str, Any]]:
     """What each case came to."""
     assert COMPILER is not None
     device = tmp_path_factory.mktemp("pretended-gpu") / "device.so"
@@ -47,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     subprocess.run([COMPILER, "-std=c++20", "-shared", "-fPIC", "-O0", *source, *libraries], check=True)
     environment = {**os.environ, "LD_PRELOAD": str(device), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     said = subprocess.run(
-        [sys.executable, "-m", "tests.core.engine.pretended_gpu.work"],
+        [sys.executable, "-m", "tests.core.engine.pretended_gpu.work", str(short_starter)],
         cwd=HERE.parents[3],
         env=environment,
         capture_output=True,
@@ -144,3 +144,14 @@ def test_planted_faults_are_seen(done: dict[str, dict[str, Any]]) -> None:
     assert waits(whole(done["fault: a wait in a pass"])) > {THE_WAIT}
     assert "FakeTensorDeviceMismatchError" in done["fault: a tensor on the host"]["error"]
     assert [what for what, _ in whole(done["fault: pageable memory"])["waits"]] == ["copies to the GPU"] * 2
+
+
+def test_a_whole_run_in_four_bits(done: dict[str, dict[str, Any]]) -> None:
+    events = whole(done["run"])["events"]
+    kinds = [event["type"] for event in events]
+    assert kinds[-1] == "completed", events[-1]
+    assert [kinds.count(kind) for kind in ("step", "evaluated", "sampled", "checkpoint_saved")] == [3, 2, 2, 1]
+    started = next(event for event in events if event["type"] == "started")
+    assert (started["attention"], started["quantization"]) == ("flash attention (varlen)", "nf4")
+    (measured, _) = (event for event in events if event["type"] == "memory_measured")
+    assert measured["device"] == "NVIDIA GeForce RTX 4090"

@@ -15,6 +15,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from core.units import GIB
+
 GPU = torch.device("cuda", 0)
 _aten = torch.ops.aten
 
@@ -90,6 +92,11 @@ def pretend(watch: Watch) -> None:
     cuda.synchronize = lambda *_: watch.note("waits for all kernels")
     cuda.get_rng_state = lambda *_: torch.get_rng_state()
     cuda.set_rng_state = lambda *_: None
+    for name in ("init", "empty_cache", "reset_peak_memory_stats"):
+        setattr(cuda, name, lambda *_: None)
+    for name in ("memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved"):
+        setattr(cuda, name, lambda *_: GIB)
+    cuda.mem_get_info = lambda *_: (22 * GIB, 24 * GIB)
 
 
 def carry_over(fakes: Fakes, model: nn.Module) -> None:

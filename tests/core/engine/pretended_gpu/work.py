@@ -1,7 +1,7 @@
-"""What the engine does on a GPU, done with fakes: `python -m tests.core.engine.pretended_gpu.work`, a JSON line a case.
+"""What the engine does on a GPU, done with fakes: `python -m tests.core.engine.pretended_gpu.work MODEL [CASE …]`.
 
-A process of its own, with the pretended device loaded before PyTorch; `tests/core/engine/test_pretended_gpu.py` reads
-what it says.
+It prints a JSON line for each case; MODEL is the base of a whole run. A process of its own, with the pretended device
+loaded before PyTorch; `tests/core/engine/test_pretended_gpu.py` reads what it says.
 """
 
 import json
@@ -36,6 +36,7 @@ from core.engine.scaling import LossScale
 from core.engine.selfcheck import self_check
 from core.spec.sections import AdapterSpec, Optimizer
 from tests.core.engine import families
+from tests.core.engine.pretended_gpu import whole_run
 from tests.core.engine.pretended_gpu.device import GPU, Fakes, Watch, carry_over, pretend
 from tests.core.engine.test_engine_passes_and_loss import rows
 
@@ -196,6 +197,22 @@ def copy_from_pageable_memory() -> dict[str, Any]:
         return told(watch)
 
 
+def run_whole() -> dict[str, Any]:
+    """From the plan to the adapter's file, in 4 bits, with evaluations and answers."""
+    settings = (
+        ("model.quantization", "nf4"),
+        ("training.optimizer", "paged_adamw_8bit"),
+        ("training.max_steps", 3),
+        ("training.effective_batch", 4),
+        ("training.evaluate_every", 3),
+        ("training.sample_prompts", ("2 and 1?",)),
+        ("training.sample_tokens", 3),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        events, watch = whole_run.train(Path(sys.argv[1]), Path(folder), settings)
+    return told(watch, events=events)
+
+
 def told(watch: Watch, **more: Any) -> dict[str, Any]:
     attended = {name: count for name, count in watch.calls.items() if "attn" in name or "attention" in name}
     return {"waits": watch.waits, "attended": attended, "calls": dict(watch.calls), **more}
@@ -224,7 +241,7 @@ def cases() -> dict[str, Callable[[], dict[str, Any]]]:
     found |= {f"state {kind}": partial(save_and_load, optimizer=kind) for kind in OPTIMIZERS}
     found |= {f"check {name}": partial(check_itself, family=name) for name in ("llama", "gemma2")}
     found |= {f"answer {name}": partial(say, family=name) for name in ("llama", "gemma2", "gpt2")}
-    found |= {"doctor": ask_doctor, "evaluation": measure, "row losses": measure_rows}
+    found |= {"doctor": ask_doctor, "run": run_whole, "evaluation": measure, "row losses": measure_rows}
     return found | {
         "fault: a wait in a pass": wait_in_a_pass,
         "fault: a tensor on the host": forget_a_tensor,
@@ -235,7 +252,7 @@ def cases() -> dict[str, Callable[[], dict[str, Any]]]:
 def main() -> None:
     bootstrap.quiet_libraries()
     warnings.simplefilter("ignore")
-    wanted = sys.argv[1:]
+    wanted = sys.argv[2:]
     for name, do in cases().items():
         if wanted and name not in wanted:
             continue
