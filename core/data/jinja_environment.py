@@ -70,8 +70,12 @@ def render(
     return "".join(watch.pieces)
 
 
+@functools.lru_cache(maxsize=32)
 def compile_template(source: str) -> Any:
-    """A template ready to render.
+    """A template ready to render, which keeps nothing of what it has rendered.
+
+    The last ones are kept: making one takes as long as writing some hundred rows, and a row that cannot be written has
+    the same template tried with tools as text, and “plain” beside it.
 
     Raises:
         jinja2.TemplateSyntaxError: it is not valid Jinja.
