@@ -6,14 +6,23 @@ import pytest
 
 from core.cli.main import main
 from core.events.tail import EventTail
-from core.events.types import Evaluated, Notice, Started, Step
+from core.events.types import Completed, Evaluated, Notice, Started, Step
 from core.plan.schedule import learning_rate
 from core.runs.layout import RunFolder
-from core.runs.outcome import read_outcome
+from core.runs.outcome import Outcome, read_outcome, write_outcome
 from core.runs.store import load_plan, load_spec
-from tests.e2e.real_runs import run, write_rows
+from tests.e2e.real_runs import Finished, run_inside, write_rows
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+def complete(finished: Finished) -> RunFolder:
+    """A run whose engine was this process, with the last word that whoever starts engines writes."""
+    words = finished.events[-1].body
+    assert isinstance(words, Completed)
+    folder, steps = finished.folder, load_spec(finished.folder).training.max_steps
+    write_outcome(folder, Outcome("completed", words.message, step=words.step, steps=steps, result=words.result))
+    return folder
 
 
 def steps_of(folder: RunFolder) -> list[Step]:
@@ -24,7 +33,7 @@ def test_a_finished_run_is_extended_from_its_last_state(
     short_starter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    folder = run(short_starter, rows, training__max_steps=4, data__validation_share=0.2).folder
+    folder = complete(run_inside(short_starter, rows, training__max_steps=4, data__validation_share=0.2))
     before = steps_of(folder)
     assert main(["resume", str(folder.path)]) != 0
     assert "lowrank extend" in capsys.readouterr().err
@@ -59,14 +68,14 @@ def test_an_extension_of_a_run_that_early_stopping_ended_has_all_of_the_patience
     """Not the evaluations without progress that ended it: it would end before its first step."""
     rows = write_rows(tmp_path / "rows.jsonl", 12)
     settings = {"training__early_stopping": 2, "training__evaluate_every": 1, "training__learning_rate": 1.0}
-    first = run(short_starter, rows, training__max_steps=8, data__validation_share=0.3, **settings)
-    assert [step.step for step in steps_of(first.folder)] == [1, 2], "the rate is far too high to learn anything"
-    assert main(["extend", str(first.folder.path), "--steps", "6", "--rate", "1.0"]) == 0, capsys.readouterr().err
-    assert [step.step for step in steps_of(first.folder)] == [1, 2, 3, 4]
-    events = EventTail(first.folder.events()).read()
+    first = complete(run_inside(short_starter, rows, training__max_steps=8, data__validation_share=0.3, **settings))
+    assert [step.step for step in steps_of(first)] == [1, 2], "the rate is far too high to learn anything"
+    assert main(["extend", str(first.path), "--steps", "6", "--rate", "1.0"]) == 0, capsys.readouterr().err
+    assert [step.step for step in steps_of(first)] == [1, 2, 3, 4]
+    events = EventTail(first.events()).read()
     assert [event.body.step for event in events if isinstance(event.body, Evaluated)] == [0, 1, 2, 3, 4]
     assert sum(isinstance(event.body, Notice) and event.body.code == "early_stop" for event in events) == 2
-    outcome = read_outcome(first.folder)
+    outcome = read_outcome(first)
     assert outcome is not None
     assert (outcome.kind, outcome.step) == ("completed", 4)
 
