@@ -321,10 +321,10 @@ def test_no_history_makes_it_stumble(
 def test_a_million_steps_cost_no_more_than_thousands() -> None:
     state = state_of(*steps(noisy(falling, 200_000)))
     health(state)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(10):
         health(state, max_grad_norm=1.0, memory_limit=4 * GIB)
-    assert (time.perf_counter() - began) / 10 < 0.05
+    assert (time.process_time() - began) / 10 < 0.05, "looking at all of them takes a second"
     assert len(blocks(state.history, "loss")) == 60
 
 
