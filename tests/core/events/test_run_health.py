@@ -324,7 +324,7 @@ def test_a_million_steps_cost_no_more_than_thousands() -> None:
     began = time.process_time()
     for _ in range(10):
         health(state, max_grad_norm=1.0, memory_limit=4 * GIB)
-    assert (time.process_time() - began) / 10 < 0.05, "looking at all of them takes a second"
+    assert (time.process_time() - began) / 10 < 0.05
     assert len(blocks(state.history, "loss")) == 60
 
 
