@@ -223,8 +223,13 @@ def _with_adapter(model: Any, adapter: Path, name: str) -> nn.Module:
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    options: dict[str, Any] = {"adapter_name": name, "autocast_adapter_dtype": False, "low_cpu_mem_usage": True}
-    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    dtype, device = next((p.dtype, p.device) for p in model.parameters() if p.is_floating_point())
+    options: dict[str, Any] = {
+        "adapter_name": name,
+        "autocast_adapter_dtype": False,
+        "low_cpu_mem_usage": True,
+        "torch_device": str(device),  # PEFT would go by way of the first GPU, which may be another's and full
+    }
     is_wrapped = isinstance(model, PeftModel)
     try:
         if is_wrapped:

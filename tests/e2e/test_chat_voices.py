@@ -194,3 +194,17 @@ def test_a_name_finds_whom_a_person_means(runs: dict[str, RunFolder], short_star
         find_target(f"{folder.path}@77")
     with pytest.raises(UserError, match="neither a run nor a model called “nobody”"):
         find_target("nobody")
+
+
+def test_adapters_go_to_the_base_and_to_no_gpu_beside_it(
+    runs: dict[str, RunFolder], short_starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat on the processor is what somebody has while a training fills the GPU."""
+    from peft import peft_model
+
+    asked = respondent(find_target(str(short_starter)))
+    monkeypatch.setattr(peft_model, "infer_device", lambda: "cuda")  # as wherever there is one
+    asked.bring(voice_of(tuned_of_run(runs["plain"]), "voice-1"))
+    asked.bring(voice_of(tuned_of_run(runs["pissa"]), "voice-2"))
+    assert {parameter.device.type for parameter in asked.model.parameters()} == {"cpu"}
+    assert not logits(asked, "voice-1").equal(logits(asked, "voice-2"))
