@@ -21,6 +21,7 @@ from core.runs.layout import RunFolder
 from core.runs.lock import FolderBusy, hold_lock
 from core.runs.place import ALONE, LEFT_ALONE, OthersGone, Place, place_from
 
+_WITHOUT_GPU = ("download", "export", "import_gguf")
 _OTHERS_GONE = "Another process of this run has ended or no longer answers, so the others could not go on."
 _RESUME = "Resume goes on from the last saved state; engine.log may tell more."
 
@@ -97,6 +98,8 @@ def _work(folder: RunFolder, place: Place, kind: str, job: dict[str, object]) ->
 
 def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
     """Imports torch only here, after the hello: the first import can take many seconds on a cold disk."""
+    if _is_for_processor(context.folder, kind, job):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # libraries begin to use what they see, of which a run may need all
     try:
         with collecting_later():
             work = _work_of(kind)
@@ -112,6 +115,18 @@ def _dispatch(context: JobContext, kind: str, job: dict[str, object]) -> int:
         context.emit(Failed(failure.kind, failure.message, failure.hint, failure.detail))
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _is_for_processor(folder: RunFolder, kind: str, job: dict[str, object]) -> bool:
+    """Whether no GPU is to be used; where nobody says, one might be."""
+    if kind != "train":
+        return job.get("device", "cpu" if kind in _WITHOUT_GPU else "") == "cpu"
+    from core.runs.store import load_plan
+
+    try:
+        return load_plan(folder).choices.device.value == "cpu"
+    except UserError:
+        return False  # what is wrong with it is said at work
 
 
 def _work_of(kind: str) -> Callable[[JobContext, dict[str, object]], None]:

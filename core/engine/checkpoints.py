@@ -195,7 +195,8 @@ def _random_tensors() -> dict[str, torch.Tensor]:
         "numpy.numbers": torch.tensor([position, has_gauss], dtype=torch.int64),
         "numpy.gauss": torch.tensor([gauss], dtype=torch.float64),
     }
-    for index in range(torch.cuda.device_count()):
+    # Asking a GPU that nobody has used would take half a gigabyte of it, from a training on it perhaps.
+    for index in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
         tensors[f"cuda.{index}"] = torch.cuda.get_rng_state(index)
     return tensors
 

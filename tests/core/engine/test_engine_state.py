@@ -251,6 +251,18 @@ def test_all_sources_of_chance_continue_where_they_were(tmp_path: Path) -> None:
     assert [draw() for _ in range(3)] == after
 
 
+def test_saving_wakes_no_gpu_that_is_not_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wake(_index: int) -> torch.Tensor:
+        raise AssertionError("a GPU was asked for its source of chance")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", wake)
+    save(tmp_path, 1)
+    state, _ = checkpoints.load_newest(tmp_path)
+    assert state is not None
+    assert not [name for name in state.random if name.startswith("cuda")]
+
+
 def test_a_state_of_other_settings_is_refused_by_name_and_taken_with_consent() -> None:
     now = replace(PRINTS, settings={"training.seed": 43}, data="other", files={"rows": "2"})
     found = changes(PRINTS, now)

@@ -85,7 +85,7 @@ def _engine_line() -> str:
 def pretend(watch: Watch) -> None:
     """Has PyTorch's Python part say that there is one GPU, of the Hopper generation."""
     cuda: Any = torch.cuda
-    cuda.is_available = lambda: True
+    cuda.is_available = cuda.is_initialized = lambda: True
     cuda.device_count = lambda: 1
     cuda.current_device = lambda: 0
     cuda.get_device_capability = lambda *_: (9, 0)
