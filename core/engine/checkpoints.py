@@ -195,7 +195,7 @@ def _random_tensors() -> dict[str, torch.Tensor]:
         "numpy.numbers": torch.tensor([position, has_gauss], dtype=torch.int64),
         "numpy.gauss": torch.tensor([gauss], dtype=torch.float64),
     }
-    # Asking a GPU that nobody has used would take half a gigabyte of it, from a training on it perhaps.
+    # Asking a GPU that nobody has used makes a CUDA context there, in memory that a training may need.
     for index in range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0):
         tensors[f"cuda.{index}"] = torch.cuda.get_rng_state(index)
     return tensors
