@@ -39,6 +39,7 @@ def bench_attention(context: JobContext, arguments: dict[str, Any]) -> None:
     bench = AttentionBench(**{**arguments["bench"], "cells": ()})
     lengths = [int(length) for length in arguments["lengths"]]
     path, device = Path(arguments["path"]), torch.device(bench.device)
+    bootstrap.use_device(device)
     bootstrap.use_threads(bench.threads)
     todo = [(length, way) for length in lengths for way in (FUSED, PLAIN)]
     with context.phase("evaluate", "Measuring attention"):

@@ -70,6 +70,12 @@ def use_threads(count: int) -> None:
         torch.set_num_threads(count)
 
 
+def use_device(device: torch.device) -> None:
+    """Makes a GPU the one that is meant where none is named, as when bitsandbytes waits; else that is the first one."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
 def return_freed_memory() -> None:
     """Has glibc give every larger block back to the system as soon as it is freed, until `keep_freed_memory`.
 

@@ -57,7 +57,6 @@ class Group:
         self._dist = dist
         backend = "gloo"
         if device.type == "cuda":
-            torch.cuda.set_device(device)
             backend = "cpu:gloo,cuda:nccl" if dist.is_nccl_available() else "gloo"
         rendezvous = os.environ.get(RENDEZVOUS)
         where = Path(rendezvous).as_uri() if rendezvous else "env://"

@@ -155,6 +155,7 @@ def load_respondent(arguments: dict[str, Any]) -> Respondent:
         UserError: its tokenizer, template or adapter cannot be used.
     """
     folder, device = Path(arguments["model"]), torch.device(arguments.get("device", "cpu"))
+    bootstrap.use_device(device)
     bootstrap.use_threads(int(arguments.get("threads", 0)))
     bootstrap.quiet_libraries()
     facts = read_model(folder)

@@ -125,6 +125,7 @@ def build(context: JobContext) -> Session:
     choices = order.plan.choices
     place = context.place
     device = _device(order, place)
+    bootstrap.use_device(device)
     group = Group(place, device) if place.size > 1 else None
     meter = Meter(device)
     threads = choices.threads.value

@@ -148,6 +148,7 @@ def test_planted_faults_are_seen(done: dict[str, dict[str, Any]]) -> None:
 
 def test_a_whole_run_in_four_bits(done: dict[str, dict[str, Any]]) -> None:
     events = whole(done["run"])["events"]
+    assert done["run"]["used"] == ["cuda:0"]
     kinds = [event["type"] for event in events]
     assert kinds[-1] == "completed", events[-1]
     assert [kinds.count(kind) for kind in ("step", "evaluated", "sampled", "checkpoint_saved")] == [3, 2, 2, 1]

@@ -31,10 +31,11 @@ class Fakes(FakeTensorMode):
 
 @dataclass
 class Watch(TorchDispatchMode):
-    """What the host waits for, as (what, the engine's line), and how often each operation was called."""
+    """What the host waits for, as (what, the engine's line), how often each operation was called, and the GPUs used."""
 
     waits: list[tuple[str, str]] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    used: list[str] = field(default_factory=list)
     _pinned: list[torch.Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,6 +90,7 @@ def pretend(watch: Watch) -> None:
     cuda.device_count = lambda: 1
     cuda.current_device = lambda: 0
     cuda.get_device_capability = lambda *_: (9, 0)
+    cuda.set_device = lambda device: watch.used.append(str(device))
     cuda.synchronize = lambda *_: watch.note("waits for all kernels")
     cuda.get_rng_state = lambda *_: torch.get_rng_state()
     cuda.set_rng_state = lambda *_: None

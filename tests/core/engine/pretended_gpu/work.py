@@ -210,7 +210,7 @@ def run_whole() -> dict[str, Any]:
     )
     with tempfile.TemporaryDirectory() as folder:
         events, watch = whole_run.train(Path(sys.argv[1]), Path(folder), settings)
-    return told(watch, events=events)
+    return told(watch, events=events, used=watch.used)
 
 
 def told(watch: Watch, **more: Any) -> dict[str, Any]:
