@@ -11,6 +11,11 @@ from core.errors import Failure, FailureKind, JobError, UserError
 # “I/O error: No space left on device (os error 28)”, as Rust's standard library words it.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _WINDOWS_DISK_FULL = 112
+# Only PyTorch's allocator for GPUs has an exception of its own. The one for the processor has not, and what is taken
+# without it (pinned memory, cuBLAS' workspace) ends in an error of CUDA or cuBLAS.
+_MEMORY_WORDS = (
+    "DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 
 
 def describe(error: BaseException) -> Failure:
@@ -23,7 +28,7 @@ def describe(error: BaseException) -> Failure:
         first = error.problems[0]
         more = f" ({len(error.problems) - 1} more problems are in engine.log.)" if len(error.problems) > 1 else ""
         return Failure(FailureKind.BAD_DATA, f"{first.path}: {first.message}{more}", first.advice, detail)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or _is_host_out_of_memory(error):
+    if is_out_of_memory(error):
         return Failure(
             FailureKind.OUT_OF_MEMORY,
             "The memory ran out.",
@@ -58,12 +63,9 @@ def is_disk_full(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a smaller pass might have gone through."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or _is_host_out_of_memory(error)
-
-
-def _is_host_out_of_memory(error: BaseException) -> bool:
-    """The CPU allocator has no exception class of its own."""
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
 
 
 def _first_line(error: BaseException) -> str:
