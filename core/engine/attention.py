@@ -128,7 +128,8 @@ def implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
         if kernel == "sdpa":
             return _by_document(query, key, value, scoring), None
         held = _current
-        plain = not scoring.written_out and dropout == 0.0
+        # Values narrower than queries (multi-head latent attention) are for PyTorch's own kernels.
+        plain = not scoring.written_out and dropout == 0.0 and query.shape[3] == value.shape[3]
         if held is not None and plain and _varlen_fits(query, held):
             return _varlen(query, key, value, held, scoring), None
         if held is not None and plain and _blocks_fit(query, key, held, scoring):
@@ -249,8 +250,11 @@ def _visible(asked: int, kept: int, window: int | None, device: torch.device) ->
 
 
 def _varlen_fits(query: torch.Tensor, held: Documents) -> bool:
-    """Ampere or newer and 16 bits; int32 offsets inside the kernel's backward pass bound the size of a pass."""
-    if not query.is_cuda:
+    """Ampere or newer, 16 bits and heads of at most 256, which may be wider in some layers than the plan knows.
+
+    int32 offsets inside the kernel's backward pass bound the size of a pass.
+    """
+    if not query.is_cuda or query.shape[3] > WIDEST_FLASH_HEAD:
         return False
     padded = query.shape[2] + 128 * (len(held.bounds) - 1)
     width = -(-query.shape[3] // 32) * 32

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from core.data.types import Encoded  # noqa: E402
 from core.engine import attention, loss  # noqa: E402
-from core.engine.attention import documents  # noqa: E402
+from core.engine.attention import Documents, documents  # noqa: E402
 from core.engine.loss import LogitShape, make_loss_head  # noqa: E402
 from core.engine.passes import make_pass, make_passes  # noqa: E402
 from tests.core.engine import families  # noqa: E402
@@ -175,3 +175,22 @@ def test_a_pass_is_the_same_on_a_gpu_though_nobody_waits_for_it() -> None:
     for name in ("tokens", "positions", "keep", "targets"):
         assert torch.equal(getattr(here, name), getattr(there, name).cpu())
     assert torch.equal(here.documents.offsets, there.documents.offsets.cpu())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", attention.KERNELS)
+def test_values_may_be_narrower_than_queries(kernel: str, dtype: torch.dtype) -> None:
+    """As in multi-head latent attention (arXiv 2405.04434): 24 to ask with and 16 to tell."""
+    chance = torch.Generator().manual_seed(3)
+    query, key = (torch.randn(1, 4, 20, 24, generator=chance).to(dtype).requires_grad_() for _ in range(2))
+    value = torch.randn(1, 4, 20, 16, generator=chance).to(dtype).requires_grad_()
+    given = torch.randn(1, 20, 4, 16, generator=chance)
+    found = []
+    for name in (kernel, "eager"):
+        with documents(Documents.of_lengths((9, 11), CPU)):
+            attended, _ = attention.implementation(name)(torch.nn.Identity(), query, key, value, None)
+            slopes = torch.autograd.grad((attended.float() * given).sum(), (query, key, value))
+        found.append([tensor.detach().float() for tensor in (attended, *slopes)])
+    limit = 1e-5 if dtype == torch.float32 else 2e-2
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() <= limit * other.norm()

@@ -109,6 +109,15 @@ def test_passes_too_long_for_the_kernels_32_bit_offsets_are_kept_from_it(
     assert attention._varlen_fits(query, held) is fits
 
 
+@pytest.mark.parametrize(("width", "fits"), [(256, True), (512, False)])
+def test_heads_that_are_too_wide_for_the_kernel_in_some_layers_are_kept_from_it(
+    width: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "_flash_knows", lambda _: True)
+    query = SimpleNamespace(is_cuda=True, shape=(1, 8, 64, width))
+    assert attention._varlen_fits(query, Documents((0, 64), torch.zeros(2))) is fits
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 @pytest.mark.filterwarnings("ignore:fan_in_fan_out is set:UserWarning")
 def test_adapters_multiply_in_sixteen_bits_and_learn_in_thirty_two(name: str) -> None:
