@@ -11,7 +11,8 @@ import pytest
 from tests.studio.audit.cut_off import findings
 from tests.studio.audit.whole_window import SIZES, WELCOME, State, WholeWindow, whole_window
 
-LOOKS = [("en", 1.0), ("en", 1.5), ("zh_CN", 1.0), ("zh_CN", 1.5)]
+LOOKS = [("en", 1.0), ("en", 1.5), ("zh_CN", 1.5), ("zh_CN", 1.0)]
+"""One thing changes at a time: each change makes the window anew."""
 ROOT = Path(__file__).parents[3]
 
 
