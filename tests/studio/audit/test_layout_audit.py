@@ -1,5 +1,6 @@
 """No text is cut off, nothing overlaps and nothing lies beyond an edge: on any page, in any language, at any size."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.studio.audit.cut_off import findings
-from tests.studio.audit.whole_window import SIZES, WELCOME, State, WholeWindow, whole_window
+from tests.studio.audit.whole_window import SIZES, TOLD, WELCOME, State, WholeWindow, whole_window
 
 LOOKS = [("en", 1.0), ("en", 1.5), ("zh_CN", 1.5), ("zh_CN", 1.0)]
 """One thing changes at a time: each change makes the window anew."""
@@ -44,12 +45,14 @@ def test_nothing_is_cut_off_anywhere(qapp: Any, state: State, starter_home: Path
 
 
 TWICE_AS_LARGE = """
+import json
 import sys
 from pathlib import Path
 from studio.app import make_application
 from tests.studio.audit.test_layout_audit import look_through
-from tests.studio.audit.whole_window import whole_window
+from tests.studio.audit.whole_window import TOLD, whole_window
 
+TOLD.update((tuple(asked), answer) for asked, answer in json.loads(sys.argv[2]))
 app = make_application(["studio"])
 with whole_window(app, "ready", Path(sys.argv[1])) as whole:
     assert whole.window.devicePixelRatioF() == 2
@@ -61,8 +64,7 @@ sys.stdout.write("\\n".join(found))
 @pytest.mark.slow
 def test_nothing_is_cut_off_on_a_screen_of_twice_the_density(starter_home: Path, starter: Path) -> None:
     environment = {**os.environ, "QT_SCALE_FACTOR": "2", "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", TWICE_AS_LARGE, str(starter)], env=environment, capture_output=True, text=True, cwd=ROOT
-    )
+    words = [TWICE_AS_LARGE, str(starter), json.dumps([*TOLD.items()])]
+    done = subprocess.run([sys.executable, "-c", *words], env=environment, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "", "\n" + done.stdout

@@ -42,7 +42,7 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
 _PATIENCE_SECONDS = 120.0
-_told: dict[tuple[str, ...], dict[str, Any]] = {}
+TOLD: dict[tuple[str, ...], dict[str, Any]] = {}
 """What torch said of this computer, by what it was asked."""
 _LAYERS = 8
 """Layouts within layouts that a changed text may pass through: each one asks the next to be laid out."""
@@ -121,9 +121,9 @@ def _one_checkup() -> Iterator[None]:
     ask = checkup._ask
 
     def remembered(arguments: tuple[str, ...], on_wait: Callable[[], None]) -> dict[str, Any]:
-        if arguments not in _told:
-            _told[arguments] = ask(arguments, on_wait)
-        return deepcopy(_told[arguments])
+        if arguments not in TOLD:
+            TOLD[arguments] = ask(arguments, on_wait)
+        return deepcopy(TOLD[arguments])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkup, "_ask", remembered)
@@ -183,4 +183,4 @@ def _begin_run(whole: WholeWindow) -> None:
     whole.wait_for(lambda: run.state.step > 3)
 
 
-__all__ = ["PAGES", "SIZES", "VIEWS", "WELCOME", "State", "WholeWindow", "whole_window"]
+__all__ = ["PAGES", "SIZES", "TOLD", "VIEWS", "WELCOME", "State", "WholeWindow", "whole_window"]
