@@ -53,6 +53,7 @@ class Documents:
 
 
 _current: Documents | None = None
+_calls = 0
 
 
 @contextmanager
@@ -69,6 +70,11 @@ def documents(held: Documents) -> Iterator[None]:
 def current_documents() -> Documents | None:
     """The documents of the pass that is running; None outside of any."""
     return _current
+
+
+def calls() -> int:
+    """How often attention of ours has been called in this process: a model that has its own never does."""
+    return _calls
 
 
 def register(kernel: str, *, hidden_from_compiler: bool = False) -> str:
@@ -116,6 +122,8 @@ def implementation(kernel: str) -> Callable[..., tuple[torch.Tensor, None]]:
         position_bias: torch.Tensor | None = None,
         **_: object,
     ) -> tuple[torch.Tensor, None]:
+        global _calls  # noqa: PLW0603 (whoever loads a model has no other way to know that it is asked)
+        _calls += 1
         if position_bias is not None:
             raise JobError(
                 FailureKind.UNSUPPORTED,

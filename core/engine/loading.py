@@ -1,5 +1,6 @@
 """The base model in memory: its own precision, 4 or 8 bits, with attention by document; safetensors only."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,18 @@ def load_base(
     if device.type == "cpu":
         return_freed_memory()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map={"": "cpu" if in_files else str(device)},
-            attn_implementation=attention.register(kernel),
-            quantization_config=_quantization_config(quantization, double_quant, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
+        model = _attending(
+            kernel,
+            partial(
+                AutoModelForCausalLM.from_pretrained,
+                folder,
+                dtype=dtype,
+                device_map={"": "cpu" if in_files else str(device)},
+                quantization_config=_quantization_config(quantization, double_quant, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+            ),
         )
     except (torch.OutOfMemoryError, MemoryError):
         raise
@@ -71,6 +75,40 @@ def load_base(
         keep_freed_memory()
     loaded: nn.Module = model
     return loaded
+
+
+def _attending(kernel: str, load: Callable[..., Any]) -> Any:
+    """A model with our attention where it asks for it, else with its own.
+
+    transformers makes masks for what it knows by name. A model of an older kind that takes its attention from elsewhere
+    (Bloom, CodeGen, MPT) would get no mask under our name, and look ahead; some (GPT-J, Falcon) know theirs only.
+    """
+    name = attention.register(kernel)
+    try:
+        model = load(attn_implementation=name)
+    except KeyError as unknown:
+        if unknown.args != (name,):
+            raise
+        return load()
+    if not _asks(model):
+        for module in model.modules():
+            config: Any = getattr(module, "config", None)
+            if getattr(config, "_attn_implementation", None) == name:
+                config._attn_implementation = "eager"  # noqa: SLF001 (what the masks are made for; nothing else reads it)
+    return model
+
+
+@torch.no_grad()
+def _asks(model: Any) -> bool:
+    """Whether a model calls the attention that it was loaded with: it says so, or it is tried on two tokens."""
+    if getattr(model, "_supports_attention_backend", False):
+        return True
+    before = attention.calls()
+    try:
+        model(input_ids=torch.zeros((1, 2), dtype=torch.long, device=model.device), use_cache=False)
+    except (AttributeError, TypeError, ValueError):  # the mask that is not there
+        return False
+    return attention.calls() > before
 
 
 def _quantization_config(quantization: str, double_quant: bool, dtype: torch.dtype) -> Any:

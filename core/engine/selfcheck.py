@@ -1,4 +1,4 @@
-"""Before the first step: proof on the loaded model that packing keeps documents apart and that our loss head is right.
+"""Before the first step: proof on the loaded model that packing and our head are right, and that nothing looks ahead.
 
 The same two short documents go through the model packed with our head, and one by one with the model's own head. What
 the numbers do not confirm is not used. The attention kernel is read from the profiler, not from the settings.
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from core.data.types import Encoded
+from core.engine import attention
 from core.engine.attention import documents
 from core.engine.attention_proof import Proof, observe
 from core.engine.loss import LossHead
@@ -53,7 +54,9 @@ def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device
         with torch.no_grad():
             stock = replace(head, kind="stock")
             alone = [make_pass([row], device) for row in samples]
+            before = attention.calls()
             truth = sum(_loss(stock, one) for one in alone)
+            asks = attention.calls() > before  # else nobody in the model knows where a row ends
             if not math.isfinite(truth):
                 raise JobError(
                     FailureKind.NON_FINITE,
@@ -62,10 +65,13 @@ def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device
                     "again.",
                 )
             tolerance = _TOLERANCE[_dtype_of(head.model)]
+            _require_no_foresight(stock, samples[0], device, tolerance)
             together = make_pass(samples, device)
             attempts = [(head, packing), (stock, packing), (head, False), (stock, False)]
             candidate, packed, difference = stock, False, 0.0
             for candidate, packed in dict.fromkeys(attempts):
+                if packed and not asks:
+                    continue
                 found = _loss(candidate, together) if packed else sum(_loss(candidate, one) for one in alone)
                 difference = abs(found - truth) / max(abs(truth), 1e-6)
                 if difference <= tolerance:
@@ -79,6 +85,26 @@ def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device
 def _loss(head: LossHead, one: Pass) -> float:
     with documents(one.documents):
         return float(head.summed(one))
+
+
+def _require_no_foresight(head: LossHead, row: Encoded, device: torch.device, tolerance: float) -> None:
+    """Proves that what comes later in a row changes nothing before it.
+
+    Raises:
+        JobError: the model looks ahead, so that it would learn to copy what it is to foretell.
+    """
+    marked = [index for index, trained in enumerate(row.trained) if trained]
+    end = marked[(len(marked) - 1) // 2] + 1
+    trained = row.trained[:end]
+    short, long = Encoded(row.tokens[:end], trained), Encoded(row.tokens, (*trained, *[False] * (len(row) - end)))
+    before, after = (_loss(head, make_pass([one], device)) for one in (short, long))
+    if abs(after - before) > tolerance * max(abs(before), 1e-6):
+        raise JobError(
+            FailureKind.UNSUPPORTED,
+            f"This model sees the tokens that it is to foretell: its loss on the first {end} tokens of a row is "
+            f"{before:.3g} alone and {after:.3g} with the rest behind them.",
+            "Please report this with the model's config.json; “hardware.attention: eager” may help meanwhile.",
+        )
 
 
 def _observe(head: LossHead, one: Pass) -> Proof:
