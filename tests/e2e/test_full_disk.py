@@ -35,7 +35,7 @@ def test_a_run_that_fills_its_disk_keeps_what_it_saved_and_goes_on_later(
     settings = {
         "adapter__rank": 2,
         "adapter__alpha": 4.0,
-        "training__max_steps": 6,
+        "training__max_steps": 16,  # enough for the disk to fill up before the last
         "training__checkpoint_minutes": 0.0001,
         "training__keep_checkpoints": 1,
     }

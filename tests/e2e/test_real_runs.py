@@ -16,6 +16,9 @@ from tests.e2e.real_runs import create, execute, execute_inside, make_spec, run,
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
+STEPS = 20
+"""Of a run that is to be interrupted: enough for that to happen before its end on a busy computer."""
+
 
 def adapter_bytes(finished: real_runs.Finished) -> bytes:
     return (finished.folder.adapter / "adapter_model.safetensors").read_bytes()
@@ -62,8 +65,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def usual(short_starter: Path, rows: Path) -> real_runs.Finished:
-    """Eight steps without anything that changes how they are made."""
-    return run_inside(short_starter, rows, training__max_steps=8, training__schedule="constant")
+    """Steps without anything that changes how they are made."""
+    return run_inside(short_starter, rows, training__max_steps=STEPS, training__schedule="constant")
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(short_starter: Path, tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_how_the_work_is_done_does_not_change_the_losses(
 
 def test_killed_and_resumed_is_bit_for_bit_the_uninterrupted_run(short_starter: Path, tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", 24)
-    settings = {"training__max_steps": 8, "adapter__dropout": 0.1, "training__checkpoint_minutes": 0.001}
+    settings = {"training__max_steps": STEPS, "adapter__dropout": 0.1, "training__checkpoint_minutes": 0.001}
     whole = run_inside(short_starter, rows, **settings)
     folder = create(make_spec(short_starter, rows, **settings))
 
@@ -117,7 +120,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_uninterrupted_run(short_starter: 
 def test_asked_to_end_it_saves_and_continues_where_it_was(
     short_starter: Path, rows: Path, usual: real_runs.Finished, request_name: str
 ) -> None:
-    folder = create(make_spec(short_starter, rows, training__max_steps=8, training__schedule="constant"))
+    folder = create(make_spec(short_starter, rows, training__max_steps=STEPS, training__schedule="constant"))
 
     def ask(supervisor: object, event: object) -> None:
         body = getattr(event, "body", None)
