@@ -11,11 +11,6 @@ from core.errors import Failure, FailureKind, JobError, UserError
 # “I/O error: No space left on device (os error 28)”, as Rust's standard library words it.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _WINDOWS_DISK_FULL = 112
-# Only PyTorch's allocator for GPUs has an exception of its own. The one for the processor has not, and what is taken
-# without it (pinned memory, cuBLAS' workspace) ends in an error of CUDA or cuBLAS.
-_MEMORY_WORDS = (
-    "DefaultCPUAllocator: can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
-)  # fmt: skip
 
 
 def describe(error: BaseException) -> Failure:
@@ -65,7 +60,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a smaller pass might have gone through."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
+    if not isinstance(error, RuntimeError):
+        return False
+    # Only PyTorch's allocator for GPUs has an exception of its own. The one for the processor has not, and what is
+    # taken beside it (pinned memory, cuBLAS' workspace) ends in an error of CUDA or cuBLAS.
+    said = str(error)
+    return (
+        "DefaultCPUAllocator: can't allocate memory" in said
+        or "CUDA error: out of memory" in said
+        or "CUBLAS_STATUS_ALLOC_FAILED" in said
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from PySide6.QtCore import QEvent
+from PySide6.QtCore import QEvent, QTimer
 from PySide6.QtWidgets import QAbstractButton, QApplication
 
 from core.runs.child_env import child_env
@@ -42,10 +42,16 @@ VIEWS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Page -> the ways it can be looked at: names of buttons to press, one after the other."""
 _PATIENCE_SECONDS = 120.0
+_SOON_SECONDS = 2.0
 TOLD: dict[tuple[str, ...], dict[str, Any]] = {}
 """What torch said of this computer, by what it was asked."""
 _LAYERS = 8
 """Layouts within layouts that a changed text may pass through: each one asks the next to be laid out."""
+
+
+def _is_soon(timer: QTimer) -> bool:
+    """Whether it runs out once, in no time that anybody is to read something in."""
+    return timer.isActive() and timer.isSingleShot() and timer.interval() < 1000 * _SOON_SECONDS
 
 
 class WholeWindow:
@@ -79,6 +85,14 @@ class WholeWindow:
         # a living run may have changed a text just now: lay that out, widget by widget, without hearing more of the run
         for _ in range(_LAYERS):
             self.app.sendPostedEvents(None, QEvent.Type.LayoutRequest)
+
+    def wait_for_timers(self) -> None:
+        """Waits for what is done a moment after the last change, as a sweep is planned, and for what it begins."""
+        until = time.monotonic() + _SOON_SECONDS
+        while time.monotonic() < until and any(map(_is_soon, self.window.findChildren(QTimer))):
+            self.app.processEvents()
+            time.sleep(0.005)
+        self.settle(0.0)
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         """Lets the application work until something is so."""
