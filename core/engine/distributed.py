@@ -53,7 +53,6 @@ class Group:
         import torch.distributed as dist
 
         self.place = place
-        self._device = device
         self._dist = dist
         backend = "gloo"
         if device.type == "cuda":

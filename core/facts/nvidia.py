@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.facts.types import GpuFacts
+from core.facts.types import DeviceUse, GpuFacts
 from core.units import MIB
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -72,23 +72,7 @@ def read_gpus(environment: Mapping[str, str] | None = None) -> tuple[tuple[GpuFa
     return tuple(facts), (*problems, *more)
 
 
-@dataclass(frozen=True, slots=True)
-class GpuUse:
-    """What a GPU does now; None where the driver does not say.
-
-    Attributes:
-        busy: share of the last moments in which a kernel ran, in percent.
-    """
-
-    name: str
-    used_bytes: int
-    total_bytes: int
-    busy: int | None = None
-    celsius: int | None = None
-    watts: float | None = None
-
-
-def read_use(environment: Mapping[str, str] | None = None) -> tuple[GpuUse, ...]:
+def read_use(environment: Mapping[str, str] | None = None) -> tuple[DeviceUse, ...]:
     """What the GPUs that a program would see do now; none where the driver is silent."""
     environment = os.environ if environment is None else environment
     program = _program(environment)
@@ -105,10 +89,10 @@ def read_use(environment: Mapping[str, str] | None = None) -> tuple[GpuUse, ...]
     return tuple(_use(card, *found[card.uuid][5:]) for card in chosen)
 
 
-def _use(card: _Card, busy: str, celsius: str, watts: str) -> GpuUse:
+def _use(card: _Card, busy: str, celsius: str, watts: str) -> DeviceUse:
     total, free = _bytes(card.total), _bytes(card.free)
     power = float(watts) if watts.replace(".", "", 1).isdecimal() else None
-    return GpuUse(card.name, total - min(free, total), total, _number(busy), _number(celsius), power)
+    return DeviceUse(card.name, total - min(free, total), total, _number(busy), _number(celsius), power)
 
 
 def _number(text: str) -> int | None:

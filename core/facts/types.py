@@ -21,6 +21,22 @@ class GpuFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceUse:
+    """What a device does now; None where its driver does not say.
+
+    Attributes:
+        busy: share of the last moments in which a kernel of a GPU ran, in percent.
+    """
+
+    name: str
+    used_bytes: int
+    total_bytes: int
+    busy: int | None = None
+    celsius: int | None = None
+    watts: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CpuFacts:
     """The processor; the flags decide whether bfloat16 is fast (AVX512-BF16, AMX) and 4-bit kernels exist."""
 

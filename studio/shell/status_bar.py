@@ -1,11 +1,9 @@
 """The status bar: the device, its memory and its work right now, what is going on, and whether the spec is saved."""
 
-from dataclasses import dataclass
-
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
-from core.facts.types import HardwareFacts
+from core.facts.types import DeviceUse, HardwareFacts
 from core.units import format_bytes
 from studio.look import tokens
 from studio.look.theme import look
@@ -16,18 +14,6 @@ from studio.workers.task import Task, start_task
 
 _SAMPLE_MS = 2000
 _GPU_EVERY = 3  # nvidia-smi takes a while; it is asked at every third sample
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """A device right now: its memory in bytes, and what else its driver says."""
-
-    name: str
-    used: int
-    total: int
-    busy: int | None = None
-    celsius: int | None = None
-    watts: float | None = None
 
 
 class StatusBar(QWidget):
@@ -88,14 +74,14 @@ class StatusBar(QWidget):
         if what == "hardware" and hardware is not None:
             self._show_usage(usage_of(hardware))
 
-    def _show_usage(self, usage: Usage) -> None:
+    def _show_usage(self, usage: DeviceUse) -> None:
         self._task = None
         words = [
             tr(
                 "{device} · {used} of {total} in use",
                 device=usage.name,
-                used=format_bytes(usage.used),
-                total=format_bytes(usage.total),
+                used=format_bytes(usage.used_bytes),
+                total=format_bytes(usage.total_bytes),
             )
         ]
         if usage.busy is not None:
@@ -129,16 +115,16 @@ class StatusBar(QWidget):
             self._doing.set_text(tr("idle"))
 
 
-def usage_of(hardware: HardwareFacts) -> Usage:
+def usage_of(hardware: HardwareFacts) -> DeviceUse:
     """The memory of the device that would train, from facts."""
     if hardware.gpus:
         best = max(hardware.gpus, key=lambda gpu: gpu.free_bytes)
-        return Usage(best.name, best.total_bytes - best.free_bytes, best.total_bytes)
+        return DeviceUse(best.name, best.total_bytes - best.free_bytes, best.total_bytes)
     total = hardware.ram_total_bytes
-    return Usage(tr("Processor"), total - hardware.ram_free_bytes, total)
+    return DeviceUse(tr("Processor"), total - hardware.ram_free_bytes, total)
 
 
-def read_usage(hardware: HardwareFacts, *, at_work: bool) -> Usage:
+def read_usage(hardware: HardwareFacts, *, at_work: bool) -> DeviceUse:
     """The same, asked of the system now; runs in a thread.
 
     Args:
@@ -153,8 +139,7 @@ def read_usage(hardware: HardwareFacts, *, at_work: bool) -> Usage:
         gpus = read_use()
         if not gpus:
             return usage_of(hardware)
-        gpu = max(gpus, key=lambda gpu: gpu.used_bytes if at_work else gpu.total_bytes - gpu.used_bytes)
-        return Usage(gpu.name, gpu.used_bytes, gpu.total_bytes, gpu.busy, gpu.celsius, gpu.watts)
+        return max(gpus, key=lambda gpu: gpu.used_bytes if at_work else gpu.total_bytes - gpu.used_bytes)
     import psutil
 
     from core.facts.cgroups import read_limits

@@ -6,7 +6,8 @@ import pytest
 
 from core.facts.cgroups import Limits, read_limits
 from core.facts.hardware import read_cpu, read_hardware
-from core.facts.nvidia import GpuUse, Holder, read_gpus, read_holders, read_use
+from core.facts.nvidia import Holder, read_gpus, read_holders, read_use
+from core.facts.types import DeviceUse
 from core.units import GIB, MIB
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="stands in for nvidia-smi with a shell script")
@@ -252,8 +253,8 @@ def test_what_gpus_do_now_in_the_order_of_programs(driver):
     idle = "1, GPU-bb22, Tesla T4, 15360, 15000, [N/A], 40, [Not Supported]"
     environment = driver(lines(busy, idle)) | {"CUDA_VISIBLE_DEVICES": "1,0"}
     assert read_use(environment) == (
-        GpuUse("Tesla T4", 360 * MIB, 15360 * MIB, None, 40, None),
-        GpuUse("NVIDIA GeForce RTX 4090", 20000 * MIB, 24564 * MIB, 97, 71, 431.55),
+        DeviceUse("Tesla T4", 360 * MIB, 15360 * MIB, None, 40, None),
+        DeviceUse("NVIDIA GeForce RTX 4090", 20000 * MIB, 24564 * MIB, 97, 71, 431.55),
     )
 
 
