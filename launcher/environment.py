@@ -174,6 +174,8 @@ def install(line: LiveLine, test: bool, torch_index: str, new_torch: bool) -> No
         pip_install(line, ["--force-reinstall", "--no-deps", "--index-url", torch_index, "torch"])
     extra = ["--extra-index-url", torch_index] if torch_index else []
     pip_install(line, [*extra, "--no-build-isolation", "-e", f"{ROOT}[test]" if test else str(ROOT)])
+    if (site_packages() / "triton").is_dir():  # came with a PyTorch for CUDA, and is all that fused kernels need
+        pip_install(line, ["--no-deps", "liger-kernel"])
 
 
 def install_packaging_tools() -> None:

@@ -263,6 +263,20 @@ def test_a_full_disk_is_seen_before_it_is_full(
     assert str(tmp_path) in str(caught.value)
 
 
+@pytest.mark.parametrize("cuda", [True, False])
+def test_fused_kernels_come_where_pytorch_is_built_for_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuda: bool
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(environment, "site_packages", lambda: tmp_path)
+    monkeypatch.setattr(environment, "pip_install", lambda _line, words: installed.extend(words))
+    if cuda:
+        (tmp_path / "triton").mkdir()
+    environment.install(SimpleNamespace(), test=False, torch_index="", new_torch=False)
+    assert str(ROOT) in installed
+    assert ("liger-kernel" in installed) is cuda
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Qt's wheels bring everything")
 def test_a_missing_library_is_named_with_its_package() -> None:
     missing = machine.missing_libraries({"libc.so.6": "libc6", "libsurelynot.so.1": "libsurelynot1"})

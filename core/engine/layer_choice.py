@@ -8,12 +8,12 @@ from core.data.order import step_rows
 from core.engine.failures import is_out_of_memory
 from core.engine.kernels.compiled_layers import CompiledLayers
 from core.engine.kernels.liger_layers import LigerLayers
-from core.engine.kernels.lora_linear import fuse_adapters
 from core.engine.layer_forms import Form, Layers, Taken, Tried, take, time_passes, try_form, why
 from core.engine.passes import Pass, make_passes
 from core.engine.session import Session
 from core.engine.shortage import give_back
 from core.events.types import Notice
+from core.plan.kernels import WORTH_COMPILING
 from core.units import format_duration
 
 MOST_PASSES = 3
@@ -30,6 +30,10 @@ def choose_layers(session: Session) -> None:
         return
     open_choice = planned == "measured"
     forms = [form for form in _forms(session) if open_choice or form.name == planned]
+    if open_choice and session.group is None and all(form.obstacle() for form in forms):
+        _, message = _best([Tried(form, form.obstacle()) for form in forms], 0.0)
+        session.context.emit(Notice("info", "layer_form", message))
+        return
     with session.context.phase("adapt", "Trying faster layers on the first rows"):
         passes = _first_passes(session)
         session.model.train()
@@ -44,8 +48,6 @@ def choose_layers(session: Session) -> None:
             taken.form.on()
             taken.form.settle()
             session.layers = Layers(taken.form, seconds / taken.seconds if taken.seconds else 0.0)
-        else:
-            _stay_plain(session)
     as_asked = taken is not None or open_choice
     session.context.emit(Notice("info" if as_asked else "warning", "layer_form", message))
 
@@ -86,22 +88,20 @@ def fall_back(session: Session, failure: BaseException | None = None) -> bool:
         return False
     form.off()
     session.layers = Layers()
-    _stay_plain(session)
     again = " The step is taken again with them." if failure is not None else ""
     message = f"{_TITLES[form.name]} are given up for plain ones: {reason}{again} Nothing of what is learned changes."
     session.context.emit(Notice("warning", "layer_form", message))
     return True
 
 
-def _stay_plain(session: Session) -> None:
-    """Fuses adapters as a run that never meant anything else has them; a compiler could not have seen through it."""
-    if session.device.type == "cpu":
-        fuse_adapters(session.model)
-
-
 def _forms(session: Session) -> list[Form]:
-    base = session.head.model
-    return [CompiledLayers(base, session.order.plan.choices.attention.value), LigerLayers(base)]
+    """Every form; where the run may choose and is too short for a compiler, those that are ready at once."""
+    base, plan = session.head.model, session.order.plan
+    at_once: list[Form] = [LigerLayers(base)]
+    lasts = plan.duration.seconds if plan.duration is not None else 0.0
+    if plan.choices.kernels.value == "measured" and lasts < WORTH_COMPILING:
+        return at_once
+    return [CompiledLayers(base, plan.choices.attention.value), *at_once]
 
 
 def _first_passes(session: Session) -> list[Pass]:

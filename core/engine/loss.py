@@ -105,16 +105,18 @@ def _at_once(
     """All positions of a chunk in each operation; slopes in float32."""
     chunk = max(SMALLEST_CHUNK, CHUNK_BYTES // (weight.shape[0] * 4))
     for part, aim in zip(hidden.split(chunk), aims.split(chunk), strict=True):
-        slope = functional.linear(part, weight, bias).float()
+        scores = functional.linear(part, weight, bias).float()
         if shape.scale != 1.0:
-            slope.mul_(shape.scale)
+            scores.mul_(shape.scale)
         damping = None
         if shape.softcap is not None:
-            slope.div_(shape.softcap).tanh_()
-            damping = 1.0 - slope.square()
-            slope.mul_(shape.softcap)
-        lost = (torch.logsumexp(slope, dim=-1) - slope.gather(1, aim)[:, 0]).sum()
-        slope = torch.softmax(slope, dim=-1)
+            scores.div_(shape.softcap).tanh_()
+            damping = 1.0 - scores.square()
+            scores.mul_(shape.softcap)
+        slope = torch.log_softmax(scores, dim=-1)
+        del scores
+        lost = -slope.gather(1, aim).sum()
+        slope.exp_()  # where the logarithms lay: of everything as large there are two at most, and few kernels
         slope.scatter_add_(1, aim, torch.full_like(aim, -1, dtype=slope.dtype))
         if damping is not None:
             slope.mul_(damping)

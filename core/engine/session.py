@@ -14,6 +14,7 @@ from core.data.templates import ChatTemplate, choose_template
 from core.data.tokenizer import Tokenizer
 from core.engine import adapters, bootstrap
 from core.engine.attention_proof import why_not_flash
+from core.engine.collecting import keep_for_good
 from core.engine.context import JobContext
 from core.engine.distributed import Group
 from core.engine.kernels.lora_linear import fuse_adapters
@@ -150,7 +151,10 @@ def build(context: JobContext) -> Session:
             in_files=group is not None and choices.sharding.value == "base",
         )
     with context.phase("adapt", "Adding the adapters and checking the setup"):
-        return _assemble(context, order, device, group, meter, tokenizer, template, dataset, model)
+        session = _assemble(context, order, device, group, meter, tokenizer, template, dataset, model)
+    if context.owns_process:
+        keep_for_good()
+    return session
 
 
 def _device(order: Order, place: Place) -> torch.device:
@@ -241,9 +245,9 @@ def _assemble(
     if changes_base(order.spec.adapter):
         bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
     add_noise(model, training.embedding_noise)
-    if device.type == "cpu" and choices.kernels.value == "plain":
-        fuse_adapters(model)  # by where it computes: weights to be spread over GPUs may still lie in RAM
     spreads = _spread(context, order, base, group, device)
+    if not spreads:  # weights that are gathered for each layer's pass are others in every pass
+        fuse_adapters(model)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
     if order.spec.adapter.start_from and order.spec.adapter.method != "full":

@@ -11,8 +11,10 @@ from core.plan.types import Choices, Chosen, Duration
 from core.spec.run_spec import RunSpec
 from core.units import format_duration
 
-WORTH_SECONDS = 900.0
-"""A run has to last so long for a trial: compiling takes up to some minutes."""
+WORTH_SECONDS = 120.0
+"""A run has to last so long for a trial, which takes some passes of it for each form that can be had."""
+WORTH_COMPILING = 900.0
+"""And so long for one of compiled layers: compiling takes up to some minutes."""
 _NAMES = {"compiled": "compiled layers", "liger": "Liger's fused kernels"}
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from launcher.environment import ROOT
@@ -27,11 +28,11 @@ UNUSED_MODULES = (
 # Found by names that are put together while the program runs, so that no import statement tells of them.
 WHOLE_PACKAGES = (
     "core", "studio", "accelerate", "bitsandbytes", "gguf", "keyring", "peft", "safetensors", "transformers",
-    "truststore",
+    "truststore", *(("liger_kernel.ops",) if find_spec("liger_kernel") else ()),
 )  # fmt: skip
 
 # Modules whose source belongs to the package: they look at their own source, or read their folder to find their parts.
-WITH_SOURCE = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "triton")
+WITH_SOURCE = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "triton", "liger_kernel")
 
 # Files that libraries carry for those who build on them or test them; matched against the place in the package.
 UNUSED_FILES = re.compile(
@@ -102,7 +103,7 @@ def distributions() -> tuple[Distribution, ...]:
     from packaging.requirements import Requirement
 
     found: dict[str, Distribution] = {}
-    waiting = [DISTRIBUTION]
+    waiting = ["liger-kernel", DISTRIBUTION]  # the former where PyTorch is built for CUDA
     while waiting:
         name = _plain(waiting.pop())
         if name in found or name in UNUSED_DISTRIBUTIONS:

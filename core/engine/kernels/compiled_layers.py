@@ -21,6 +21,7 @@ from torch import nn
 
 from core import paths
 from core.engine import attention
+from core.engine.kernels.lora_linear import fuse_adapters, release_adapters
 
 NAME = "compiled"
 MOST_FORMS = 16
@@ -53,6 +54,7 @@ class CompiledLayers:
         self._kernel = kernel
         self._backend = backend
         self._at_first = 0
+        self._released = False
         self._compiled: dict[type[nn.Module], Callable[..., Any]] = {}
 
     def obstacle(self) -> str:
@@ -76,6 +78,7 @@ class CompiledLayers:
         compiling.compile_threads = min(compiling.compile_threads or 1, MOST_COMPILERS)
         compiling.fallback_random = True  # dropout draws what it would draw in plain layers
         attention.register(self._kernel, hidden_from_compiler=True)
+        self._released = release_adapters(self._base) > 0  # the compiler fuses what it can see, and sees PEFT's own
         compiled = self._compiled
         for layer in _layers(self._base):
             kind = type(layer)
@@ -88,6 +91,8 @@ class CompiledLayers:
         for layer in _layers(self._base):
             layer.__dict__.pop("forward", None)
         attention.register(self._kernel)
+        if self._released:
+            fuse_adapters(self._base)
         _dismiss_compilers()
 
     def settle(self) -> None:

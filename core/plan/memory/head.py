@@ -80,8 +80,6 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
                 square = tape.buffer(rows, "words", FP32)
                 damping = tape.buffer(rows, "words", FP32)
                 del square
-            scratch = tape.buffer(rows, "words", FP32)
-            del scratch
             slope = tape.buffer(rows, "words", FP32)
             narrow = tape.buffer(rows, "words", size) if size != FP32 else slope
         if learns:

@@ -33,6 +33,7 @@ class Setting:
     kernel: str
     double_quant: bool = True
     kind: DeviceKind = "cuda"
+    fused: bool = False
 
     @property
     def bytes(self) -> int:
@@ -136,6 +137,7 @@ class StepMemory:
             learns_input=learns_input,
             grouped=model.num_heads != model.num_kv_heads,
             residual_dropout=model.residual_dropout > 0,
+            fused=self.setting.fused,
         )
 
     def _rebuilding(self, size: Size) -> dict[str, int]:

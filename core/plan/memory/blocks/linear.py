@@ -12,6 +12,8 @@ FP16 = 2
 
 def linear(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tensor:
     """The layer's output; see LoRA's `Linear.forward`."""
+    if name in form.adapted and _is_fused(form, name):
+        return _fused(tape, form, x, name, out)
     bias = name in form.biased
     result = _base(tape, form, x, name, out, bias=bias)
     if name not in form.adapted:
@@ -27,6 +29,42 @@ def linear(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tenso
     del low
     high = scaled(tape, high)
     return added(tape, result, high)
+
+
+def _is_fused(form: Structure, name: str) -> bool:
+    """Whether `core.engine.kernels.lora_linear` takes this layer."""
+    packed = form.quantization == "int8" and _is_packed(form, name)
+    known = form.block != "gpt2" or name == "lm_head"  # GPT-2's layers are convolutions by name
+    return form.fused and known and not (packed or form.dora or form.dropout or form.full or name in form.learned)
+
+
+def _fused(tape: Tape, form: Structure, x: Tensor, name: str, out: str) -> Tensor:
+    """`core.engine.kernels.lora_linear._LoraLinear`: of everything wide there is one, in both directions."""
+    rows, inner, size = x.rows, x.width, x.bytes
+    wants, packed = x.node is not None, _is_packed(form, name)
+    y = tape.tensor(rows, out, size)
+    if packed:
+        scratch = [tape.buffer("decoded", f"s:{name}", FP32), tape.buffer("decoded", f"s:{name}", FP32)]
+        scratch.append(tape.buffer("rebuilt", f"w:{name}", size))
+        scratch.clear()
+    narrow = tape.buffer(rows, f"r:{name}", size)
+
+    def gradient(_: Grads) -> Grads:
+        small = tape.buffer(rows, f"r:{name}", size)
+        for_second = tape.buffer("one", f"B:{name}", size)
+        for_first = tape.buffer("one", f"A:{name}", size)
+        given = None
+        if wants:
+            weight = rebuilt(tape, form, name, size) if packed else None
+            given = tape.buffer(rows, inner, size)
+            given.is_view = True  # as in `product`
+            del weight
+        del small
+        return [given, for_first, for_second]
+
+    learned = leaf(tape, f"A:{name}", size), leaf(tape, f"B:{name}", size)
+    y.node = tape.node(gradient, x, *learned, saved=(x.buffer, narrow))
+    return y
 
 
 def _is_packed(form: Structure, name: str) -> bool:

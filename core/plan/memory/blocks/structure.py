@@ -21,6 +21,7 @@ class Structure:
         learns_input: the layer's input wants a gradient.
         grouped: fewer key heads than query heads.
         residual_dropout: the model drops some of what each layer adds.
+        fused: a layer and its adapter are one operation where they can be.
     """
 
     block: str
@@ -40,6 +41,7 @@ class Structure:
     learns_input: bool = True
     grouped: bool = False
     residual_dropout: bool = False
+    fused: bool = False
 
     @property
     def size(self) -> int:
