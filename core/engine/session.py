@@ -17,7 +17,7 @@ from core.engine.attention_proof import why_not_flash
 from core.engine.collecting import keep_for_good
 from core.engine.context import JobContext
 from core.engine.distributed import Group
-from core.engine.kernels.lora_linear import fuse_adapters
+from core.engine.kernels.fused_layers import fuse_layers
 from core.engine.layer_forms import Layers
 from core.engine.loading import checkpoint_layers, load_base
 from core.engine.loss import LossHead, make_loss_head
@@ -247,7 +247,7 @@ def _assemble(
     add_noise(model, training.embedding_noise)
     spreads = _spread(context, order, base, group, device)
     if not spreads:  # weights that are gathered for each layer's pass are others in every pass
-        fuse_adapters(model)
+        fuse_layers(model)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
     if order.spec.adapter.start_from and order.spec.adapter.method != "full":

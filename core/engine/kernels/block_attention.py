@@ -2,8 +2,10 @@
 
 PyTorch's flash kernel for the CPU multiplies small tiles one at a time; its backward pass reaches a tenth of what the
 same products reach as batches. Here a block of queries meets all keys it may see in one batched product. As in flash
-attention (arXiv 2205.14135) no scores are kept: the backward pass makes them again, block by block. All documents of a
-pass are one node of the graph, so that no gradient is padded to the length of the pass for each of them.
+attention (arXiv 2205.14135) the scores of long documents are not kept: the backward pass makes them again, block by
+block. Those of a document's first block are, which a token has at most `BLOCK_ROWS` of for each head; making them again
+took a thirtieth of a step. All documents of a pass are one node of the graph, so that no gradient is padded to the
+length of the pass for each of them.
 """
 
 import math
@@ -51,20 +53,24 @@ class _BlockAttention(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         with torch.profiler.record_function(NAME):
-            groups, mask = key.shape[1], _mask(query, scale)
+            groups, mask, learns = key.shape[1], _mask(query, scale), any(ctx.needs_input_grad)
+            kept = []
             attended = query.new_empty(query.shape[0], query.shape[2], query.shape[1], query.shape[3])
             for start, first, last in _blocks(bounds):
                 asked = _grouped(query, first, last, groups)
                 weights = _weights(asked, key[0, :, start:last], scale, mask[: last - first, : last - first])
+                if learns and first == start:
+                    kept.append(weights)
                 given = torch.bmm(weights, value[0, :, start:last])
                 attended[0, first:last] = given.view(query.shape[1], last - first, -1).transpose(0, 1)
-        ctx.save_for_backward(query, key, value)
+        ctx.save_for_backward(query, key, value, *kept)
         ctx.bounds, ctx.scale = bounds, scale
         return attended
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value = ctx.saved_tensors
+        query, key, value, *kept = ctx.saved_tensors
+        known = iter(kept)
         given, mask = grads[0].transpose(1, 2), _mask(query, ctx.scale)
         groups, heads, width = key.shape[1], query.shape[1], query.shape[3]
         grad_query = torch.empty_like(query, memory_format=torch.contiguous_format)
@@ -73,7 +79,10 @@ class _BlockAttention(torch.autograd.Function):
         for start, first, last in _blocks(ctx.bounds):
             keys, values = key[0, :, start:last], value[0, :, start:last]
             asked, slope = _grouped(query, first, last, groups), _grouped(given, first, last, groups)
-            weights = _weights(asked, keys, ctx.scale, mask[: last - first, : last - first])
+            if first == start:
+                weights = next(known)
+            else:
+                weights = _weights(asked, keys, ctx.scale, mask[: last - first, : last - first])
             for_values = torch.bmm(weights.transpose(1, 2), slope)
             slope = torch.bmm(slope, values.transpose(1, 2))
             slope = torch._softmax_backward_data(slope, weights, -1, slope.dtype)  # noqa: SLF001

@@ -21,7 +21,7 @@ from torch import nn
 
 from core import paths
 from core.engine import attention
-from core.engine.kernels.lora_linear import fuse_adapters, release_adapters
+from core.engine.kernels.fused_layers import fuse_layers, release_layers
 
 NAME = "compiled"
 MOST_FORMS = 16
@@ -78,7 +78,7 @@ class CompiledLayers:
         compiling.compile_threads = min(compiling.compile_threads or 1, MOST_COMPILERS)
         compiling.fallback_random = True  # dropout draws what it would draw in plain layers
         attention.register(self._kernel, hidden_from_compiler=True)
-        self._released = release_adapters(self._base) > 0  # the compiler fuses what it can see, and sees PEFT's own
+        self._released = release_layers(self._base) > 0  # the compiler fuses what it can see, and sees PEFT's own
         compiled = self._compiled
         for layer in _layers(self._base):
             kind = type(layer)
@@ -92,7 +92,7 @@ class CompiledLayers:
             layer.__dict__.pop("forward", None)
         attention.register(self._kernel)
         if self._released:
-            fuse_adapters(self._base)
+            fuse_layers(self._base)
         _dismiss_compilers()
 
     def settle(self) -> None:

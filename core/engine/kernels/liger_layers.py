@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
+
+from core.engine.kernels.agreement import TOLERANCE, agree
 
 NAME = "liger"
-_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 _SAMPLE_ROWS = 8
 _ROTARY = "apply_rotary_pos_emb"
 _NORMS = ((0.0, "llama"), (1.0, "gemma"), (0.0, "gemma"))
@@ -125,10 +125,10 @@ def _agreeing(module: nn.Module) -> Callable[..., Any] | None:
         return None
     parts: Any = module
     width = first.shape[0] if "RMSNorm" in type(module).__name__ else parts.down_proj.out_features
-    dtype = first.dtype if first.dtype in _TOLERANCE else torch.float32
+    dtype = first.dtype if first.dtype in TOLERANCE else torch.float32
     sample = torch.randn(1, _SAMPLE_ROWS, width, device=first.device).to(dtype)
     for fused in _candidates(module):
-        if _agree(module.forward, partial(fused, module), sample):
+        if agree(module.forward, partial(fused, module), sample):
             return fused
     return None
 
@@ -173,7 +173,7 @@ def _same_rotation(plain: Callable[..., Any], base: Any) -> bool:
     heads = config.num_attention_heads
     shared = getattr(config, "num_key_value_heads", None) or heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    first = next(parameter for parameter in base.parameters() if parameter.dtype in _TOLERANCE)
+    first = next(parameter for parameter in base.parameters() if parameter.dtype in TOLERANCE)
     angles = torch.rand(1, _SAMPLE_ROWS, width // 2, device=first.device).repeat(1, 1, 2)
     cos, sin = angles.cos().to(first.dtype), angles.sin().to(first.dtype)
     drawn = torch.randn(1, _SAMPLE_ROWS, heads + shared, width, device=first.device).to(first.dtype)
@@ -182,21 +182,4 @@ def _same_rotation(plain: Callable[..., Any], base: Any) -> bool:
         query, key = (part.transpose(1, 2) for part in (states * 1.0).split((heads, shared), dim=2))
         return torch.cat(rotate(query, key, cos, sin), dim=1)
 
-    return _agree(partial(rotated, plain), partial(rotated, LigerRopeFunction.apply), drawn)
-
-
-def _agree(plain: Callable[..., Any], fused: Callable[..., Any], sample: torch.Tensor) -> bool:
-    """Whether two ways give the same values and gradients, but for rounding."""
-    found = []
-    for way in (plain, fused):
-        given = sample.clone().requires_grad_()
-        with torch.enable_grad(), torch.random.fork_rng(devices=[sample.device] if sample.is_cuda else []):
-            torch.manual_seed(0)
-            try:
-                result = way(given)
-            except (TypeError, ValueError, AttributeError, AssertionError):
-                return False  # made for something else than what this module is given
-            (gradient,) = torch.autograd.grad(functional.gelu(result.float()).sum(), [given])
-        found.append((result.detach().float(), gradient.float()))
-    limit = _TOLERANCE[sample.dtype]
-    return all(bool((a - b).norm() <= limit * b.norm()) for a, b in zip(found[1], found[0], strict=True))
+    return agree(partial(rotated, plain), partial(rotated, LigerRopeFunction.apply), drawn)

@@ -106,8 +106,7 @@ class Footprint:
         self.update = update_bytes(setup.optimizer, trained)
         self.context = context_bytes(setup.kind, setup.capability, setup.quantization)
         self.libraries = library_bytes(setup.kind, setup.capability)
-        # On a processor it is fused as well; what that saves there is in what was measured (`outside.py`).
-        fused = setup.kind == "cuda" and setup.sharers == 1
+        fused = setup.sharers == 1
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind, fused)
         self._step = StepMemory(setting, trained, model, self.gradients)
         self._passes: dict[int, tuple[Size, PassMemory, int]] = {}

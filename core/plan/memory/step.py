@@ -19,6 +19,7 @@ from core.plan.parameters import head_of
 
 CHUNK_BYTES, CACHED_BYTES = 128 * 1024**2, 4 * 1024**2  # core.engine.loss
 SMALLEST_CHUNK, CACHED_CHUNK = 64, 256
+BLOCK_ROWS = 256  # core.engine.kernels.block_attention
 _NONE: frozenset[str] = frozenset()
 _HEAD = frozenset(("lm_head",))
 LARGEST_FUSED_4BIT = 4  # bitsandbytes/backends/cuda/ops.py, _GEMM_4BIT_CUSTOM_FLOOR_M
@@ -137,7 +138,8 @@ class StepMemory:
             learns_input=learns_input,
             grouped=model.num_heads != model.num_kv_heads,
             residual_dropout=model.residual_dropout > 0,
-            fused=self.setting.fused,
+            fused=self.setting.fused and (self.setting.kind == "cuda" or self.setting.quantization == "none"),
+            fused_norms=self.setting.kind == "cpu" and not trained.full,
         )
 
     def _rebuilding(self, size: Size) -> dict[str, int]:
@@ -217,6 +219,9 @@ def rows_of(size: Size, model: ModelFacts, *, by_rows: bool) -> dict[str, int]:
         "longest": size.longest,
         "longest_padded": -(-size.longest // 128) * 128,
         "longest_pairs": size.longest**2,
+        "longest_first_pairs": min(size.longest, BLOCK_ROWS) ** 2,
+        "before_first_pairs": size.before * min(before, BLOCK_ROWS),
+        "after_first_pairs": size.after * min(after, BLOCK_ROWS),
         "before": size.before,
         "before_once": before,
         "before_once_padded": -(-before // 128) * 128,

@@ -75,13 +75,15 @@ def _slice(tape: Tape, x: Tensor, part: Part, documents: int) -> Tensor:
 def _fused(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Tensor, rows: str, padded: str) -> Tensor:
     """Flash attention: sums of exponentials are kept; its backward pass takes fp32 scratch of the query's size.
 
-    The memory-efficient kernel and the processor's take no more than a number a row.
+    The memory-efficient kernel and the processor's take no more than a number a row, but for the weights that ours for
+    processors keeps.
     """
     size = query.bytes
     once = rows if rows in ("tokens", "longest") else f"{rows}_once"
     result = tape.tensor(rows, "query", size)
     sums = tape.buffer(rows, "heads", FP32)
     state = tape.buffer("one", "two", 8)
+    weights = (tape.buffer(f"{rows}_first_pairs", "heads", size),) if form.keeps_scores else ()
     grouped, flash = form.grouped, form.kernel in ("varlen", "flash")
     key_width, value_width = key.width, value.width
 
@@ -97,7 +99,7 @@ def _fused(tape: Tape, form: Structure, query: Tensor, key: Tensor, value: Tenso
         scratch.clear()
         return [dq, dk, dv]
 
-    saved = (query.buffer, key.buffer, value.buffer, result.buffer, sums, state)
+    saved = (query.buffer, key.buffer, value.buffer, result.buffer, sums, state, *weights)
     result.node = tape.node(gradient, query, key, value, saved=saved)
     return result
 

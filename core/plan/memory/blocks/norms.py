@@ -7,6 +7,8 @@ from core.plan.memory.operations import FP32, ROW, averaged, convert, copied, ov
 
 def gemma_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
     """``(normal * (1.0 + weight.float())).type_as(x)`` (modeling_gemma.py, GemmaRMSNorm)."""
+    if layer.form.fused_norms:
+        return layer.fused_norm(x, rows)
     tape, size = layer.tape, x.bytes
     output = layer.normalised(x, rows)
     weight = Tensor("one", width, layer.form.size, tape.constant, layer.parameter(width))
@@ -16,6 +18,8 @@ def gemma_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) 
 
 def olmo_norm(layer: Layer, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
     """``(weight * normal).to(dtype)`` (modeling_olmo2.py, Olmo2RMSNorm)."""
+    if layer.form.fused_norms:
+        return layer.fused_norm(x, rows)
     tape, size = layer.tape, x.bytes
     normal = layer.normalised(x, rows)
     weight = Tensor("one", width, layer.form.size, tape.constant, layer.parameter(width))

@@ -53,12 +53,32 @@ class Layer:
 
     def rms_norm(self, x: Tensor, width: str = "hidden", rows: str = ROW) -> Tensor:
         """Llama's norm: the input and its normalised copy in fp32 (modeling_llama.py, LlamaRMSNorm)."""
+        if self.form.fused_norms:
+            return self.fused_norm(x, rows)
         size = x.bytes
         normal = self.normalised(x, rows)
         narrow = convert(self.tape, normal, size)
         result = self.times_weight(narrow, width)
         del normal
         return result
+
+    def fused_norm(self, x: Tensor, rows: str) -> Tensor:
+        """`core.engine.kernels.rms_norm`: keeps its input and a number a mean; both directions work in fp32."""
+        tape, size = self.tape, x.bytes
+        over, width = x.rows, x.width
+        factor = tape.buffer(over, rows, FP32)
+        wide = tape.buffer(over, width, FP32)
+        y = tape.tensor(over, width, size)
+        del wide
+
+        def gradient(_: Grads) -> Grads:
+            both = [tape.buffer(over, width, FP32), tape.buffer(over, width, FP32)]
+            given = tape.buffer(over, width, size)
+            both.clear()
+            return [given]
+
+        y.node = tape.node(gradient, x, saved=(x.buffer, factor))
+        return y
 
     def normalised(self, x: Tensor, rows: str) -> Tensor:
         """``x * rsqrt(mean(x**2) + eps)`` in fp32; ``rows`` is how many means there are for each token."""

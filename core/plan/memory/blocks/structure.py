@@ -22,6 +22,7 @@ class Structure:
         grouped: fewer key heads than query heads.
         residual_dropout: the model drops some of what each layer adds.
         fused: a layer and its adapter are one operation where they can be.
+        fused_norms: norms are one node (`core.engine.kernels.rms_norm`).
     """
 
     block: str
@@ -42,6 +43,12 @@ class Structure:
     grouped: bool = False
     residual_dropout: bool = False
     fused: bool = False
+    fused_norms: bool = False
+
+    @property
+    def keeps_scores(self) -> bool:
+        """Attention keeps the weights of each document's first block (`core.engine.kernels.block_attention`)."""
+        return self.kernel == "processor" and self.number == "bf16"
 
     @property
     def size(self) -> int:
