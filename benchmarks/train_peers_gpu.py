@@ -137,7 +137,6 @@ def ours(name: str, model: Path, rows: Path, home: Path, steps: int) -> dict[str
         "tokens_per_second": sum(one.tokens for one in taken) / seconds,
         "supervised_per_second": sum(one.supervised_tokens for one in taken) / seconds,
         "peak_bytes": measured.peak_bytes if measured else 0,
-        "planned_bytes": measured.predicted_bytes if measured else 0,
         "step_tokens": sum(one.tokens for one in taken) / len(taken),
         "loss": finished.losses[-1],
         "attention": started.attention,
@@ -172,13 +171,10 @@ def line(found: dict[str, Any]) -> str:
     """One row of the table."""
     if "problem" in found:
         return f"{found['name']:22} {found['problem']}"
-    memory = f"{found['peak_bytes'] / MIB:8,.0f} MiB"
-    if found.get("planned_bytes"):
-        memory += f" ({found['peak_bytes'] / found['planned_bytes']:.4f} of the plan)"
     return (
         f"{found['name']:22} {found['tokens_per_second']:9,.0f} tokens/s {found['supervised_per_second']:9,.0f}"
-        f" supervised/s {memory}  {found['step_tokens']:7,.0f} a step, loss {found['loss']}"
-        f"  {' | '.join(found.get('notices', []))}"
+        f" supervised/s {found['peak_bytes'] / MIB:8,.0f} MiB  {found['step_tokens']:7,.0f} a step,"
+        f" loss {found['loss']}  {' | '.join(found.get('notices', []))}"
     )
 
 

@@ -44,7 +44,7 @@ def remember_run(session: Session, measured: MemoryMeasured) -> None:
         speed = measured.token_seconds * duration.tokens_per_second
     outside = measured.shown_bytes - measured.peak_bytes if session.device.type == "cuda" else None
     residual = measured.residual if measured.counted_bytes else None
-    if session.order.plan.choices.kernels.value != "plain":  # plans count plain layers, in time and in memory
+    if session.layers.name != "plain":  # plans count plain layers, in time and in memory
         residual = None
         speed = speed * session.layers.ratio if speed is not None and session.layers.ratio else None
     try:

@@ -13,6 +13,7 @@ from core.engine.kernels.compiled_layers import CompiledLayers
 from core.events.tail import EventTail
 from core.events.types import Notice, Started
 from core.plan.types import Chosen
+from core.runs.device_records import read_records
 from core.runs.prepare import prepare
 from core.runs.store import create_run
 from tests.e2e.real_runs import Finished, make_spec, run_folder, run_inside, write_rows
@@ -130,3 +131,17 @@ def test_a_run_that_may_choose_measures_and_says_what_it_found(
     (notice,) = said(found)
     assert "times as fast as plain layers" in notice.message
     assert "the kernel is gone" in notice.message
+
+
+def test_where_no_form_can_be_had_layers_stay_plain_and_what_they_took_is_remembered(
+    plain: Finished, short_starter: Path, rows: Path
+) -> None:
+    """A processor has none that is ready at once, and the run is too short for a compiler."""
+    found = run_measured(short_starter, rows)
+    assert used(found) == "plain"
+    assert found.losses == plain.losses
+    (notice,) = said(found)
+    assert notice.level == "info"
+    assert "The layers stay plain. Liger's fused kernels: " in notice.message
+    (record,) = read_records().records
+    assert record.residuals
