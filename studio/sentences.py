@@ -96,6 +96,9 @@ class Sentences:
         if whole is None and len(sentences) > 1:
             apart = self._apart(sentences, depth)
             whole = apart if apart is not None else self._match(bare, depth, clean=False)
+        if whole is None and bare[0].isupper():  # a phrase that begins a sentence here
+            phrase = bare[0].lower() + bare[1:]
+            whole = self._catalogue.get(phrase) or self._match(phrase, depth, clean=len(sentences) > 1)
         if whole is None and bare.endswith(".") and not bare.endswith(".."):  # a phrase that was made a sentence
             phrase = self._say(bare[:-1], depth + 1)
             whole = f"{phrase}。" if phrase != bare[:-1] else None

@@ -25,6 +25,33 @@ _BINS = 12
 _LANGUAGES = 6
 
 
+_ANSWERS = ("chosen", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDocument:
+    """What stands alone in a row, as tokens.
+
+    Attributes:
+        parts: runs of text that carry loss, or do not; those behind the length limit are None.
+        tokens, supervised: how many there are, and how many carry loss.
+    """
+
+    parts: tuple[tuple[bool | None, str], ...]
+    tokens: int
+    supervised: int
+
+    @property
+    def counts(self) -> str:
+        """How many tokens there are, in words."""
+        return f"{self.tokens:,} tokens, {self.supervised:,} of them carry loss"
+
+    def plain(self) -> dict[str, Any]:
+        """The same for programs."""
+        parts = [{"trained": trained, "text": text} for trained, text in self.parts]
+        return {"tokens": self.tokens, "supervised_tokens": self.supervised, "parts": parts}
+
+
 @dataclass(frozen=True, slots=True)
 class FirstSample:
     """The first row that can be used, as tokens.
@@ -33,24 +60,22 @@ class FirstSample:
         place: where it stands.
         shape: what the rows of its file are, and why.
         template: what writes conversations.
-        parts: runs of text that carry loss, or do not; those behind the length limit are None.
-        tokens, supervised: how many there are, and how many carry loss.
+        documents: what it becomes: one document, or two with the chosen and the rejected answer.
         notes: what everybody should know about rows like these, and what the template does to them of its own.
     """
 
     place: str
     shape: str
     template: str
-    parts: tuple[tuple[bool | None, str], ...]
-    tokens: int
-    supervised: int
+    documents: tuple[FirstDocument, ...]
     notes: tuple[Problem, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """The same for programs."""
-        parts = [{"trained": trained, "text": text} for trained, text in self.parts]
-        counts = {"tokens": self.tokens, "supervised_tokens": self.supervised}
-        return {"place": self.place, **counts, "parts": parts, "notes": to_plain(self.notes)}
+        """The same for programs: a pair has “chosen” and “rejected” where any other row has its parts."""
+        found = self.documents[0].plain()
+        if len(self.documents) > 1:
+            found = {name: document.plain() for name, document in zip(_ANSWERS, self.documents, strict=True)}
+        return {"place": self.place, **found, "notes": to_plain(self.notes)}
 
 
 def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
@@ -61,7 +86,7 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
     """
     from core.data.preview import open_preview
     from core.data.templates import choose_template
-    from core.data.token_preview import TokenPreview, preview_tokens
+    from core.data.token_preview import TokenPreview, preview_documents
     from core.data.tokenizer import Tokenizer
     from core.errors import UserError
 
@@ -80,12 +105,14 @@ def first_sample(spec: DataSpec, model: ModelFacts) -> FirstSample | None:
         if row.sample is None:
             continue
         try:
-            tokens = preview_tokens(row.sample, tokenizer, template, spec)
+            found = preview_documents(row.sample, tokenizer, template, spec)
         except UserError:  # the report counts such rows and says why
             continue
-        notes = (*(preview.shape.notes if preview.shape is not None else ()), *tokens.notes)
-        counts = len(tokens.ids), tokens.supervised
-        return FirstSample(row.sample.place, shape, template.name, tuple(parts(tokens)), *counts, notes)
+        shown = list(preview.shape.notes if preview.shape is not None else ())
+        shown += [note for note in found[0].notes if note not in shown]
+        shown += [note for tokens in found[1:] for note in tokens.notes if note not in shown]
+        documents = (FirstDocument(tuple(parts(tokens)), len(tokens.ids), tokens.supervised) for tokens in found)
+        return FirstSample(row.sample.place, shape, template.name, tuple(documents), tuple(shown))
     return None
 
 
@@ -98,20 +125,42 @@ def print_sample(console: Console, spec: DataSpec, model: ModelFacts, sample: Fi
     console.item("Rows", sample.shape)
     own = sample.template == "model"
     console.item("Template", f"the own one of {Path(model.path).name}" if own else sample.template)
-    counts = f"{sample.tokens:,} tokens, {sample.supervised:,} of them carry loss"
-    console.item("First row", f"{Path(sample.place).name}, {counts}")
+    place, documents = Path(sample.place).name, sample.documents
+    if len(documents) == 1:
+        console.item("First row", f"{place}, {documents[0].counts}")
+        console.line()
+        _print_parts(console, documents[0].parts)
+    else:
+        console.item("First row", f"{place}, two answers to one prompt")
+        shared = _shared(documents)
+        for name, document in zip(_ANSWERS, documents, strict=True):
+            console.line()
+            console.item(name.capitalize(), document.counts)
+            skipped = shared if document is not documents[0] else 0
+            if skipped:
+                _print_part(console, "masked", "dim", "(as above)")
+            _print_parts(console, document.parts[skipped:])
     console.line()
+    if sample.notes:
+        console.problems(sample.notes, to_errors=False)
+        console.line()
+
+
+def _shared(documents: tuple[FirstDocument, ...]) -> int:
+    """How many parts both begin with that carry no loss: what stands before the answers, which is read once."""
+    pairs = itertools.takewhile(lambda both: both[0] == both[1], zip(*(item.parts for item in documents), strict=False))
+    return sum(1 for _ in itertools.takewhile(lambda both: both[0][0] is False, pairs))
+
+
+def _print_parts(console: Console, parts: tuple[tuple[bool | None, str], ...]) -> None:
+    """A document, with the word for what training does with each run of its text."""
     room = _MOST_PIECES
-    for trained, text in sample.parts:
+    for trained, text in parts:
         word, colour = {True: ("trained", "green"), False: ("masked", "dim"), None: ("cut off", "red")}[trained]
         _print_part(console, word, colour, text if len(text) <= room else f"{text[:room]}…")
         room -= len(text)
         if room <= 0:
             break
-    console.line()
-    if sample.notes:
-        console.problems(sample.notes, to_errors=False)
-        console.line()
 
 
 def _print_part(console: Console, word: str, colour: str, text: str) -> None:
@@ -138,10 +187,12 @@ def print_report(console: Console, report: Report) -> None:
     console.item("Tokens", f"{format_count(report.tokens)}, {carry}")
     lengths = report.lengths
     cut = lengths.cut(report.max_length)
-    lost = f"{cut.rows:,} rows are cut at {report.max_length:,}, {cut.tokens:,} tokens are lost"
+    what = "answers" if report.documents > 1 else "rows"
+    lost = f"{cut.rows:,} {what} are cut at {report.max_length:,}, {cut.tokens:,} tokens are lost"
     middle, most = lengths.percentile(50), lengths.percentile(95)
     spread = f"{middle:,} tokens at the median, {most:,} at 95 %, {lengths.longest:,} at most"
-    console.item("Lengths", spread, lost if cut.rows else f"none is cut at {report.max_length:,}")
+    apart = ["of each answer with its prompt, by itself"] if report.documents > 1 else []
+    console.item("Lengths", spread, *apart, lost if cut.rows else f"none is cut at {report.max_length:,}")
     for line in _bars(report):
         console.line(f"{'':{LABEL}}{line}")
     named = report.languages[:_LANGUAGES]

@@ -8,6 +8,7 @@ from core.errors import ExitCode
 from core.facts.types import DataFacts, Facts, ModelFacts
 from core.plan.types import WHOLE_BASE, Choices, Curve, Duration, Memory, Plan
 from core.spec.run_spec import RunSpec
+from core.spec.sections import TrainingSpec
 from core.spec.template_choice import TOOLS
 from core.units import format_bytes, format_count, format_duration, format_energy, format_share
 
@@ -49,7 +50,8 @@ def print_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) -> Non
     if facts.model is not None:
         report.model(facts.model)
     if facts.data is not None:
-        report.data(facts.data, facts.model.template_origin if facts.model else "")
+        pairs = spec.data.train_on == "preferences"
+        report.data(facts.data, facts.model.template_origin if facts.model else "", pairs=pairs)
     report.training(spec, plan)
     report.schedule(plan)
     report.time_and_disk(plan)
@@ -65,7 +67,8 @@ def print_short_plan(console: Console, spec: RunSpec, facts: Facts, plan: Plan) 
         console.item("Model", f"{model_name(facts.model)}, {format_count(facts.model.parameters)} parameters")
     if facts.data is not None:
         train, validation = facts.data.train, facts.data.validation
-        console.item("Data", f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with")
+        what = "pairs of answers" if spec.data.train_on == "preferences" else "rows"
+        console.item("Data", f"{train.rows:,} {what} to learn from, {validation.rows:,} to measure with")
     report.training(spec, plan, modules=False)
     choices = plan.choices
     weights = {"nf4": "4 bits (NF4)", "int8": "8 bits", "none": "full precision"}[choices.quantization.value]
@@ -112,16 +115,18 @@ class _Report:
             *(f"Assumed: {sentence}" for sentence in model.assumptions),
         )
 
-    def data(self, data: DataFacts, origin: str) -> None:
+    def data(self, data: DataFacts, origin: str, *, pairs: bool) -> None:
         train, validation = data.train, data.validation
-        rows = f"{train.rows:,} rows to learn from, {validation.rows:,} to measure with"
+        what, each = ("pairs of answers", "both answers together have") if pairs else ("rows", "a row has")
+        rows = f"{train.rows:,} {what} to learn from, {validation.rows:,} to measure with"
         tokens = f"{format_count(train.tokens)} tokens, {format_count(train.supervised_tokens)} of them carry loss"
         texts = [
             f"{rows}; {data.shape}: {data.shape_reason}",
-            f"{tokens}; a row has {train.median:,} at the median, {train.longest:,} at most",
+            f"{tokens}; {each} {train.median:,} at the median, {train.longest:,} at most",
         ]
         if train.truncated_rows:
-            texts.append(f"{train.truncated_rows:,} rows are cut, {train.lost_tokens:,} tokens are lost")
+            cut = "pairs" if pairs else "rows"
+            texts.append(f"{train.truncated_rows:,} {cut} are cut, {train.lost_tokens:,} tokens are lost")
         if data.skipped_rows:
             texts.append(f"{data.skipped_rows:,} rows could not be read and are skipped")
         if data.repaired:
@@ -142,6 +147,8 @@ class _Report:
             if modules:
                 names = list(dict.fromkeys(target.module.rpartition(".")[2] for target in plan.targets))
                 texts.append(f"{len(plan.targets):,} modules: {', '.join(names)}")
+        if spec.data.train_on == "preferences":
+            texts.append(_preference_words(spec.training))
         self._console.item("Trains", *texts)
 
     def schedule(self, plan: Plan) -> None:
@@ -200,6 +207,15 @@ def _template_words(name: str, origin: str) -> str:
     own = f"the model's own, from {origin}" if origin else "the model's own"
     words = {"model": own, "edited": "edited in the settings", "none": "none"}.get(base, Path(base).name)
     return f"{words}, with tools written as text" if base != name else words
+
+
+def _preference_words(training: TrainingSpec) -> str:
+    """How pairs of answers are learned from."""
+    beta = f"beta {training.preference_beta:g}"
+    if training.preference_loss == "orpo":
+        return f"Learns the chosen answers and prefers them to the rejected ones: ORPO, {beta}"
+    beside = f", the chosen answers' own loss counts {training.chosen_weight:g} beside it"
+    return f"Prefers the chosen answers to the rejected ones: DPO, {beta}{beside if training.chosen_weight else ''}"
 
 
 def _time_words(time: Duration) -> Iterator[str]:

@@ -14,6 +14,7 @@ _PHASES = {
     "load": "Loading",
     "data": "Reading data",
     "adapt": "Adding adapters",
+    "reference": "Measuring answers",
     "train": "Training",
     "evaluate": "Evaluating",
     "sample": "Sampling",
@@ -77,6 +78,10 @@ def _numbers(state: RunState) -> list[str]:
         parts.append(f"loss {state.loss:.3f}")
     if state.validation_loss is not None:
         parts.append(f"val {state.validation_loss:.3f}")
+    if state.preferred is not None:
+        parts.append(f"preferred {state.preferred:.0%}")
+    if state.margin is not None:
+        parts.append(f"margin {state.margin:.2f}")
     if state.seconds_left is not None and state.step < state.steps:
         parts.append(f"{format_duration(state.seconds_left)} left")
     if state.speed:
@@ -102,7 +107,9 @@ class EventLines:
             console.paragraph(f"{word}{body.message}", "  ", "")
         elif isinstance(body, Evaluated):
             best = ", the best so far" if body.best and body.step else ""
-            console.line(f"Step {body.step:,}: validation loss {body.loss:.4f}{best}")
+            pairs = "" if body.preferred is None else f", {body.preferred:.0%} preferred"
+            pairs += "" if body.margin is None else f", margin {body.margin:.3f}"
+            console.line(f"Step {body.step:,}: validation loss {body.loss:.4f}{pairs}{best}")
         elif isinstance(body, Sampled) and self._answers:
             when = "Before training" if body.variant == "base" else f"Step {body.step:,}"
             console.paragraph(f"{when}: {body.prompt}", "  ", "")

@@ -1,5 +1,6 @@
 """What there is to say about a run: how it ended, where its files are, and what can be done next."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def print_losses(console: Console, state: RunState) -> None:
-    """Training and validation loss, first to last, with the fall in percent."""
+    """Training and validation loss, first to last, with the fall in percent, and what pairs of answers have come to."""
     losses = list(state.history.column("loss"))
     if len(losses) > 1:
         console.line(f"Training loss    {losses[0]:.3f} → {losses[-1]:.3f}  {sparkline(losses)}")
@@ -44,6 +45,21 @@ def print_losses(console: Console, state: RunState) -> None:
         first, last = state.evaluations[0].loss, state.evaluations[-1].loss
         share = f"{abs(fall):.0%} {'lower' if fall >= 0 else 'higher'}"
         console.line(f"Validation loss  {first:.3f} → {last:.3f}  {share}")
+    _print_preferences(console, state)
+
+
+def _print_preferences(console: Console, state: RunState) -> None:
+    """Of pairs of answers how many are preferred rightly, and by how much; the same of the validation pairs."""
+    shares = [share for share in state.history.column("preferred") if math.isfinite(share)]
+    margins = [margin for margin in state.history.column("margin") if math.isfinite(margin)]
+    if not shares or not margins:
+        return
+    newest = state.evaluations[-1] if state.evaluations else None
+    told = ("", "")
+    if newest is not None and newest.preferred is not None and newest.margin is not None:
+        told = (f", {newest.preferred:.0%} of the validation pairs", f", {newest.margin:.3f} for the validation pairs")
+    console.line(f"Preferred        {shares[0]:.0%} → {shares[-1]:.0%} of a step's pairs{told[0]}")
+    console.line(f"Margin           {margins[0]:.3f} → {margins[-1]:.3f}{told[1]}")
 
 
 def print_memory(console: Console, state: RunState) -> None:
@@ -125,6 +141,8 @@ def run_record(folder: RunFolder, state: RunState, outcome: Outcome | None) -> d
         "steps": state.steps,
         "epoch": state.epoch,
         "loss": to_plain(state.loss),
+        "preferred": to_plain(state.preferred),
+        "margin": to_plain(state.margin),
         "validation_loss": to_plain(state.validation_loss),
         "best_validation_loss": to_plain(state.best_validation_loss),
         "tokens_per_second": to_plain(state.speed),

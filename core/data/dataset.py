@@ -20,7 +20,7 @@ from core.data.templates import NONE, ChatTemplate, choose_template
 from core.data.text_rows import TextCut
 from core.data.token_cache import TokenCache, tokens_folder
 from core.data.tokenizer import Tokenizer
-from core.data.types import Encoded, Sample
+from core.data.types import EncodedRow, Sample
 from core.errors import Edit, Fix, Problem, UserError, error, warning
 from core.facts.types import DataFacts, FileFacts, ModelFacts
 from core.spec.hub_data import short_name
@@ -53,8 +53,8 @@ class Dataset:
         problems: warnings; what would block a run is raised instead.
     """
 
-    train: tuple[Encoded, ...]
-    validation: tuple[Encoded, ...]
+    train: tuple[EncodedRow, ...]
+    validation: tuple[EncodedRow, ...]
     facts: DataFacts
     problems: tuple[Problem, ...]
 
@@ -108,7 +108,7 @@ def _load(spec: DataSpec, seed: int, encoder: Encoder, progress: Progress) -> Da
     problems = [problem for item in (*train_files, *held_files) for problem in item.problems]
     problems += [*encoder.problems(), *_advice(spec, tokenizer, template, held_rows, sides, pool)]
     if not train:
-        raise UserError(*_nothing_left(encoder, problems))
+        raise UserError(*_nothing_left(encoder, spec, problems))
     files = (*train_files, *held_files)
     first = train_files[0].shape
     facts = DataFacts(
@@ -197,15 +197,20 @@ def _counted(files: Sequence[FileSamples], samples: Sequence[Sample], spec: Data
     return tuple(found)
 
 
-def _nothing_left(encoder: Encoder, problems: Sequence[Problem]) -> list[Problem]:
+def _nothing_left(encoder: Encoder, spec: DataSpec, problems: Sequence[Problem]) -> list[Problem]:
+    pairs = spec.train_on == "preferences"
     message = "No row is left to train."
-    if encoder.masked:
+    if encoder.masked and pairs:
+        message = "No row is left to train: every pair has an answer without a token that carries loss."
+    elif encoder.masked:
         message = f"No row is left to train: none of the {encoder.masked} rows has a token that carries loss."
     if encoder.hidden:
         wanted = math.ceil(encoder.hidden / _LENGTH_STEP) * _LENGTH_STEP
         raised = Fix(f"Allow {wanted:,} tokens", (Edit("data.max_length", wanted),))
         return [error("data.train", message, "The answers begin behind data.max_length; raise it.", raised), *problems]
     advice = "Check the row format and the column mapping, or set data.train_on to “all”."
+    if pairs:
+        advice = "Check the column mapping and the chat template: both answers of a pair have to be written by it."
     return [error("data.train", message, advice), *problems]
 
 
@@ -213,7 +218,7 @@ def _advice(
     spec: DataSpec,
     tokenizer: Tokenizer,
     template: ChatTemplate,
-    held: Sequence[Encoded],
+    held: Sequence[EncodedRow],
     sides: _Sides,
     pool: Sequence[Sample],
 ) -> list[Problem]:

@@ -5,10 +5,11 @@ from typing import Self
 
 from core.data.batches import Done, TokenBatches
 from core.data.reading import Progress, as_warnings, capped
+from core.data.sides import sides_of
 from core.data.templates import ChatTemplate
 from core.data.token_cache import TokenCache
 from core.data.tokenizer import Tokenizer
-from core.data.types import Encoded, Sample
+from core.data.types import Encoded, EncodedRow, Pair, Sample
 from core.errors import Edit, Fix, Problem, UserError, warning
 from core.spec.sections import DataSpec
 
@@ -29,6 +30,9 @@ class Encoder:
         self._batches = TokenBatches(tokenizer, template, spec.train_on, alive=progress.alive, cache=cache)
         # With the sample itself, whose identity may only mean this one as long as it is there.
         self._known: dict[int, Done] = {}
+        # The two halves of each pair, by the identity of its sample: they have to stay what they are as well.
+        self._sides: dict[int, tuple[Sample, ...]] = {}
+        self._halves = 0
         self._failures: list[Problem] = []
         self._masked: list[Encoded] = []
 
@@ -50,33 +54,56 @@ class Encoder:
 
     def offer(self, sample: Sample) -> None:
         """A row that will be asked for; it is tokenised while others are still being read."""
-        self._keep(self._batches.add(sample))
+        for side in self._sides_of(sample):
+            self._keep(self._batches.add(side))
 
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+    def _sides_of(self, sample: Sample) -> tuple[Sample, ...]:
+        """The documents that a row is made of, the same objects whenever it is asked for."""
+        if not sample.rejected:
+            return (sample,)
+        if id(sample) not in self._sides:
+            # With the sample in front, so that it stays as long as its identity is remembered.
+            self._sides[id(sample)] = (sample, *sides_of(sample))
+        return self._sides[id(sample)][1:]
+
+    def encode(self, samples: Sequence[Sample]) -> list[EncodedRow]:
         """The rows that can be learned from; one that is there several times is tokenised once."""
         self._keep(self._batches.flush())
         fresh = {id(sample): sample for sample in samples}
-        for number, sample in fresh.items():
-            if number not in self._known:
-                self._keep(self._batches.add(sample))
+        for sample in fresh.values():
+            for side in self._sides_of(sample):
+                if id(side) not in self._known:
+                    self._keep(self._batches.add(side))
         self._keep(self._batches.flush())
-        found: dict[int, Encoded] = {}
+        found: dict[int, EncodedRow] = {}
         for number, sample in fresh.items():
-            row = self._known[number][1]
-            if isinstance(row, Problem):
-                self._failures.append(row)
-            elif row.supervised:
+            row = self._row([self._known[id(side)][1] for side in self._sides_of(sample)])
+            if row is not None:
                 found[number] = row
-            else:
-                self._masked.append(Encoded((), (), sample.place, row.lost_tokens))
         return [found[id(sample)] for sample in samples if id(sample) in found]
+
+    def _row(self, documents: Sequence[Encoded | Problem]) -> EncodedRow | None:
+        """The row that is made of these; None, and remembered, where either of them came to nothing."""
+        whole: list[Encoded] = []
+        for document in documents:
+            if isinstance(document, Problem):
+                self._failures.append(document)
+                return None
+            whole.append(document)
+        for document in whole:
+            if not document.supervised:
+                self._masked.append(Encoded((), (), document.place, document.lost_tokens))
+                return None
+        return whole[0] if len(whole) == 1 else Pair(whole[0], whole[1])
 
     def _keep(self, batches: Iterable[Sequence[Done]]) -> None:
         limit = self._spec.max_length
         for batch in batches:
             for sample, row in batch:
                 self._known[id(sample)] = sample, row if isinstance(row, Problem) else row.cut(limit)
-            self._progress.encoded(len(batch))
+            self._halves += len(batch)
+            done, self._halves = divmod(self._halves, 2 if self._spec.train_on == "preferences" else 1)
+            self._progress.encoded(done)
 
     def problems(self) -> list[Problem]:
         """What is to be said about the rows that were left out.
@@ -102,7 +129,7 @@ class Encoder:
         message += f" ({cut} because the answer begins after the length limit)." if cut else "."
         advice = "Raise data.max_length." if cut else "Add an answer to these rows, or remove them."
         learn_all = Fix("Train on everything", (Edit("data.train_on", "all"),))
-        fixes = (learn_all,) if self._spec.train_on != "all" else ()
+        fixes = (learn_all,) if self._spec.train_on not in ("all", "preferences") else ()
         return warning(self._masked[0].place, message, advice, *fixes)
 
     def close(self) -> None:

@@ -4,15 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from core.data.report.types import Lengths
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.facts.types import LengthFacts
 
 _MOST_BINS = 20
 
 
-def measure(rows: Sequence[Encoded]) -> LengthFacts:
+def measure(rows: Sequence[EncodedRow]) -> LengthFacts:
     """Token counts of a set of rows; all zero for an empty set. Percentiles are lengths that really occur."""
     lengths = sorted(len(row) for row in rows)
+    documents = [document for row in rows for document in row.documents]
     return LengthFacts(
         rows=len(rows),
         tokens=sum(lengths),
@@ -23,13 +24,18 @@ def measure(rows: Sequence[Encoded]) -> LengthFacts:
         truncated_rows=sum(1 for row in rows if row.lost_tokens),
         lost_tokens=sum(row.lost_tokens for row in rows),
         histogram=_histogram(lengths),
-        longest_uncut=max((len(row) + row.lost_tokens for row in rows), default=0),
+        longest_uncut=max((len(item) + item.lost_tokens for item in documents), default=0),
+        longest_document=max(map(len, documents), default=0),
     )
 
 
-def count_lengths(rows: Sequence[Encoded]) -> Lengths:
-    """How many rows have which length before they are cut, exactly."""
-    counts = sorted(Counter(len(row) + row.lost_tokens for row in rows).items())
+def count_lengths(rows: Sequence[EncodedRow]) -> Lengths:
+    """How many rows have which length before they are cut, exactly; of pairs how many answers, with their prompts.
+
+    A limit cuts each answer by itself.
+    """
+    documents = (document for row in rows for document in row.documents)
+    counts = sorted(Counter(len(item) + item.lost_tokens for item in documents).items())
     return Lengths(tuple(length for length, _ in counts), tuple(number for _, number in counts))
 
 

@@ -197,7 +197,7 @@ def _shape(file: DataFile, rows: Sequence[Row], spec: DataSpec, problems: list[P
         problems.append(error(file.name, message, "Mend the file or choose another one."))
         return None
     try:
-        return recognise(rows, spec.format, spec.mapping)
+        return recognise(rows, spec.format, spec.mapping, pairs=spec.train_on == "preferences")
     except UserError as failure:
         problems.extend(failure.problems)
         return None

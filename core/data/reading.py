@@ -217,7 +217,7 @@ def _understand(
     if not first:
         message = "No row of the file can be used." if bad.count else "The file has no rows."
         raise UserError(error(file.name, message, "Mend the file or choose another one."))
-    shape = recognise(first, spec.format, spec.mapping)
+    shape = recognise(first, spec.format, spec.mapping, pairs=spec.train_on == "preferences")
     samples: list[Sample] = []
     stops = spec.bad_rows == "stop"
     for row in itertools.chain(first, rows):

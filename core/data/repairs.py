@@ -5,14 +5,15 @@ those that compare rows; and splitting last, when it is clear which rows are tra
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from core.data import flaws
 from core.data.mojibake import mend_mojibake
 from core.data.near import Alive, near_groups
-from core.data.split import content_key
+from core.data.sides import sides_of
+from core.data.split import content_key, worse_key
 from core.data.turn_order import begins_with_answer, find_disorder, merge_turns, trim_turns
 from core.data.types import Message, Sample
 from core.spec.repairs import REPAIRS
@@ -74,13 +75,45 @@ def drop_repeated(
         rows = fresh
     if "drop_near_duplicates" in names:
         groups = near_groups([sample for _, sample in rows], alive=alive)
-        repeated = {index for group in groups for index in group[1:]}
+        repeated = {index for group in groups for index in _later([sample for _, sample in rows], group)}
         counts["drop_near_duplicates"] = len(repeated)
         rows = [row for index, row in enumerate(rows) if index not in repeated]
     kept: list[list[Sample]] = [[] for _ in files]
     for place, sample in rows:
         kept[place].append(sample)
     return kept, +counts
+
+
+def _later(samples: Sequence[Sample], group: Sequence[int]) -> list[int]:
+    """The rows of a group but the first; of pairs that differ in their worse answers, but the first with each."""
+    return later_of([(index, worse_key(samples[index])) for index in group])
+
+
+def later_of(group: Iterable[tuple[int, bytes]]) -> list[int]:
+    """Those of rows that say almost the same which teach nothing new, given with their `worse_key`."""
+    known: set[bytes] = set()
+    found = []
+    for row, worse in group:
+        if worse in known:
+            found.append(row)
+        known.add(worse)
+    return found
+
+
+def _on_both(step: _Mend) -> _Mend:
+    """A repair that looks at both answers of a pair; a row that loses either of them is left out."""
+
+    def mend(sample: Sample) -> Sample | None:
+        if not sample.rejected:
+            return step(sample)
+        sides = sides_of(sample)
+        better, worse = map(step, sides)
+        if better is None or worse is None:
+            return None
+        unchanged = better is sides[0] and worse is sides[1]
+        return sample if unchanged else replace(better, rejected=worse.messages)
+
+    return mend
 
 
 def _fix_encoding(sample: Sample) -> Sample:
@@ -112,11 +145,11 @@ def _drop_if(*finders: Callable[[Sample], object]) -> _Mend:
 
 
 _ROW_REPAIRS: Mapping[str, _Mend] = {
-    "fix_encoding": _fix_encoding,
-    "merge_turns": merge_turns,
-    "trim_turns": trim_turns,
-    "drop_wrong_order": _drop_if(begins_with_answer, find_disorder),
-    "drop_damaged": _drop_if(flaws.find_lost_letters, flaws.find_mistaken_encoding),
+    "fix_encoding": _on_both(_fix_encoding),
+    "merge_turns": _on_both(merge_turns),
+    "trim_turns": _on_both(trim_turns),
+    "drop_wrong_order": _on_both(_drop_if(begins_with_answer, find_disorder)),
+    "drop_damaged": _on_both(_drop_if(flaws.find_lost_letters, flaws.find_mistaken_encoding)),
     "drop_placeholders": _drop_if(flaws.find_placeholder),
     "drop_loops": _drop_if(flaws.find_loop),
     "drop_refusals": _drop_if(flaws.find_refusal),

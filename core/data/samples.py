@@ -5,6 +5,7 @@ from typing import Any
 
 from core.data.cells import answer_cell, cell, is_template, optional_text, text_cell
 from core.data.messages import MisfitError, plain_messages, to_messages, to_text, to_tools
+from core.data.sides import answer_place
 from core.data.source import elide
 from core.data.templates import WEIGHT
 from core.data.transcripts import split_transcript
@@ -118,31 +119,57 @@ def _without_loss(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def _only_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The turns; those up to the last thing that a user says carry no loss."""
-    last = max((place for place, turn in enumerate(messages) if turn.role == "user"), default=-1)
-    return (*_without_loss(messages[: last + 1]), *messages[last + 1 :])
+    start = answer_place(messages)
+    return (*_without_loss(messages[:start]), *messages[start:])
 
 
 def _read_preference(row: Row, shape: Shape) -> Sample:
-    """The chosen answer behind what was asked; of the turns before it none carries loss, and the rejected is unused."""
-    column = shape.columns["chosen"]
-    chosen, system = cell(row, column), _system(row, shape)
-    answer, asked = _turns(chosen), _asked(row, shape)
+    """Both answers behind what was asked, or the chosen alone; of the turns before them none carries loss."""
+    tools = _tools(row, shape)
+    better = _answered(row, shape, "chosen")
+    if not shape.pairs:
+        return Sample(row.place, better, tools=tools)
+    worse = _answered(row, shape, "rejected")
+    chosen, rejected = shape.columns["chosen"], shape.columns["rejected"]
+    if better[: answer_place(better)] != worse[: answer_place(worse)]:
+        raise MisfitError(
+            f"the answers in “{chosen}” and “{rejected}” are not to the same: what stands before them differs."
+        )
+    if _said(better[answer_place(better) :]) == _said(worse[answer_place(worse) :]):
+        raise MisfitError(f"the answers in “{chosen}” and “{rejected}” are the same, so there is nothing to prefer.")
+    return Sample(row.place, better, tools=tools, rejected=worse)
+
+
+def _answered(row: Row, shape: Shape, part: str) -> tuple[Message, ...]:
+    """What was asked, without loss, with one of the two answers behind it."""
+    column = shape.columns[part]
+    value, system = cell(row, column), _system(row, shape)
+    answer, asked = _turns(value), _asked(row, shape)
     if answer is None:
         text = answer_cell(row, column)
         answer = split_transcript(text) if not asked else None
         answer = answer or (Message("assistant", text),)
-    if answer[0].role != "assistant":  # the whole conversation stands in “chosen”, and again in “rejected”
+    if answer[0].role != "assistant":  # the whole conversation stands with its answer, once for each of the two
         asked, system = (), (() if answer[0].role == "system" else system)
     if answer[-1].role != "assistant":
         raise MisfitError(f"the conversation in “{column}” does not end with an answer.")
     if not asked and answer[0].role == "assistant":
         raise MisfitError(f"nothing is asked: there is only the answer in “{column}”.")
-    return Sample(row.place, (*system, *_only_last_answer((*asked, *answer))), tools=_tools(row, shape))
+    return (*system, *_only_last_answer((*asked, *answer)))
+
+
+def _said(messages: tuple[Message, ...]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Turns by what they say; spaces around do not matter, for templates cut them off."""
+    return [(turn.role, turn.content.strip(), turn.extra) for turn in messages]
 
 
 def _asked(row: Row, shape: Shape) -> tuple[Message, ...]:
     """What stands before the two answers of a preference pair."""
-    turns = _turns(cell(row, shape.columns.get("messages"))) or _turns(cell(row, shape.columns.get("prompt")))
+    talk = _turns(cell(row, shape.columns.get("messages")))
+    if talk and shape.pairs:  # UltraFeedback's “messages” end with the chosen answer, which is a column, too
+        while talk and talk[-1].role == "assistant":
+            talk = talk[:-1]
+    turns = talk or _turns(cell(row, shape.columns.get("prompt")))
     if turns is not None:
         return turns
     parts = [optional_text(row, shape.columns.get(part)) for part in ("prompt", "input")]

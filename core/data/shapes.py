@@ -15,6 +15,8 @@ from core.spec.sections import RecordFormat
 
 ROWS_JUDGED = 200
 PARTS = ("prompt", "completion", "system", "messages", "text")
+ANSWERS_OF_PAIR = ("chosen", "rejected")
+_MAPPED_PARTS = (*PARTS, *ANSWERS_OF_PAIR)
 MAPPING = "data.mapping"
 FORMAT = "data.format"
 
@@ -46,21 +48,26 @@ _DOUBTFUL = 0.5
 """Below this share of rows that make sense a recognised format is doubtful and said to be."""
 
 
-def recognise(rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, str]) -> Shape:
+def recognise(rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, str], *, pairs: bool = False) -> Shape:
     """Finds out what the rows of one file are.
 
     Args:
         rows: the first rows of the file, up to `ROWS_JUDGED`; at least one.
         wanted: the format that the spec states, or "auto".
         mapping: part -> column or template of columns, as the spec states it.
+        pairs: whether both answers of preference pairs are wanted, and nothing else will do.
 
     Raises:
-        UserError: the rows fit no format, or not the one that is wanted.
+        UserError: the rows fit no format, or not the one that is wanted, or are no pairs though such are wanted.
     """
     columns = list(dict.fromkeys(str(name) for row in rows for name in row.value))
     chosen = mapped_columns(rows[0].path, columns, mapping)
     is_guess = False
-    if wanted == "auto" and set(chosen) - {"system"}:
+    if pairs and not _has_both(columns, chosen):
+        raise UserError(_no_pairs_problem(rows, wanted, mapping, columns))
+    if pairs or (wanted == "auto" and {*ANSWERS_OF_PAIR} & set(chosen)):
+        wanted, reason = "preference", _pair_reason(wanted, columns, chosen)
+    elif wanted == "auto" and set(chosen) - {"system"}:
         wanted = "text" if "text" in chosen else "messages" if "messages" in chosen else "prompt_completion"
         reason = "The column mapping says so."
     elif wanted == "auto":
@@ -74,12 +81,41 @@ def recognise(rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, s
         wanted = _dialect(rows, found["messages"] or "")
     optional = {**_OPTIONAL, **_OWN_OPTIONAL.get(wanted, {})}
     found.update({part: chosen.get(part) or find_column(columns, names) for part, names in optional.items()})
+    if wanted == "preference" and "prompt" in chosen and "messages" not in chosen:
+        del found["messages"]  # a list of turns that was only recognised would take the place of what is mapped
     if wanted == "feedback":
         _check_feedback(rows[0].path, found, columns)
-    shape = Shape(wanted, {part: column for part, column in found.items() if column}, reason)
+    shape = Shape(wanted, {part: column for part, column in found.items() if column}, reason, pairs=pairs)
     understood = sum(isinstance(to_sample(row, shape), Sample) for row in rows)
     shape = replace(shape, confidence=understood / len(rows))
     return replace(shape, notes=tuple(_notes(rows, shape, columns, is_guess=is_guess)))
+
+
+def _has_both(columns: Sequence[str], mapped: Mapping[str, str]) -> bool:
+    return all(part in mapped or find_column(columns, _NAMES["preference"][part]) for part in ANSWERS_OF_PAIR)
+
+
+def _pair_reason(wanted: RecordFormat, columns: Sequence[str], mapped: Mapping[str, str]) -> str:
+    if {*ANSWERS_OF_PAIR} & set(mapped):
+        return "The column mapping says so."
+    if wanted == "preference":
+        return "The setting data.format says so."
+    return f"Recognised because the rows have {_evidence('preference', columns)}."
+
+
+def _no_pairs_problem(
+    rows: Sequence[Row], wanted: RecordFormat, mapping: Mapping[str, str], columns: Sequence[str]
+) -> Problem:
+    """What the rows are instead of pairs, and the way back where they can be trained as that."""
+    path = rows[0].path
+    needed = "Learning preferences needs two answers to each prompt, in columns like “chosen” and “rejected”"
+    advice = f"Name their columns with {MAPPING}, or choose a file of preference pairs."
+    try:
+        name = recognise(rows, wanted, mapping).name
+    except UserError:
+        return error(path, f"{needed}, but the columns are {_listed(columns)}.", advice)
+    fix = Fix("Learn from answers without comparing them", (Edit("data.train_on", "completions"),))
+    return error(path, f"{needed}, but these rows are “{name}”.", advice, fix)
 
 
 def mapped_columns(path: str, columns: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -91,8 +127,9 @@ def mapped_columns(path: str, columns: Sequence[str], mapping: Mapping[str, str]
     problems: list[Problem] = []
     chosen = {}
     for part, name in mapping.items():
-        if part not in PARTS:
-            hint = f"Write “{name}: {part}” instead." if name in PARTS else f"The parts are {', '.join(PARTS)}."
+        if part not in _MAPPED_PARTS:
+            hint = f"The parts are {', '.join(_MAPPED_PARTS)}."
+            hint = f"Write “{name}: {part}” instead." if name in _MAPPED_PARTS else hint
             problems.append(error(MAPPING, f"“{part}” is no part that a column can play.", hint))
             continue
         column = name if name in columns else find_column(columns, (name,))
@@ -209,7 +246,7 @@ def _check_complete(path: str, wanted: str, found: Mapping[str, str | None], col
         message = f"The format “{wanted}” needs a column {names}, but the columns are {_listed(columns)}."
         parts = ", ".join(f"{part}: <column>" for part in missing)
         advice = f"Set {MAPPING} to {{{parts}}}, or another {FORMAT}."
-        if not set(missing) <= set(PARTS):
+        if not set(missing) <= set(_MAPPED_PARTS):
             advice = f"Choose another {FORMAT}."
         raise UserError(error(path, message, advice))
 
@@ -226,12 +263,14 @@ def _check_feedback(path: str, found: Mapping[str, str | None], columns: Sequenc
 def _notes(rows: Sequence[Row], shape: Shape, columns: Sequence[str], *, is_guess: bool) -> list[Problem]:
     """What is to be known about rows of this shape."""
     path, notes = rows[0].path, []
-    if shape.name == "preference":
+    if shape.name == "preference" and not shape.pairs:
         message = (
-            f"These are preference pairs. The answers in “{shape.columns['chosen']}” are trained; those in "
-            f"“{shape.columns['rejected']}” are not used, for this program does not train by preferences."
+            f"These are preference pairs. Only the answers in “{shape.columns['chosen']}” are trained; those in "
+            f"“{shape.columns['rejected']}” are not used."
         )
-        notes.append(Problem(Severity.INFO, path, message, "Nothing has to be done if that is what you want."))
+        fix = Fix("Learn from both answers", (Edit("data.train_on", "preferences"),))
+        advice = "Nothing has to be done if that is what you want."
+        notes.append(Problem(Severity.INFO, path, message, advice, (fix,)))
     if shape.name == "feedback":
         message = (
             f"These answers are labelled. Where “{shape.columns['label']}” is true the last answer is trained; where "

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from core.data.near import near_groups
+from core.data.sides import answers_of
 from core.data.types import Sample
 from core.spec.sections import ValidationGroups
 
@@ -17,6 +19,9 @@ _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=True, default=str)
 
 def content_key(sample: Sample) -> bytes:
     """A hash of what a row says (not of where it stands): equal for exact duplicates only."""
+    if sample.rejected:
+        own = [[turn.role, turn.content, dict(turn.extra)] for turn in sample.rejected]
+        return _hashed(_ENCODER.encode([side_key(sample).hex(), own]))
     if sample.messages and not sample.tools and not any(message.extra for message in sample.messages):
         turns = ", ".join([f"[{_quoted(turn.role)}, {_quoted(turn.content)}, {{}}]" for turn in sample.messages])
         return _hashed(f"[[{turns}], {_quoted(sample.prompt)}, {_quoted(sample.completion)}, []]")
@@ -29,6 +34,18 @@ def content_key(sample: Sample) -> bytes:
     return _hashed(_ENCODER.encode(content))
 
 
+def side_key(sample: Sample) -> bytes:
+    """The same without the worse answer of a pair: rows that agree in it have to be on the same side."""
+    return content_key(replace(sample, rejected=()) if sample.rejected else sample)
+
+
+def worse_key(sample: Sample) -> bytes:
+    """A hash of the worse answer of a pair alone, whatever it answers; empty for any other row."""
+    if not sample.rejected:
+        return b""
+    return _hashed(_ENCODER.encode([[turn.role, turn.content, dict(turn.extra)] for turn in answers_of(sample)[1]]))
+
+
 def _hashed(blob: str) -> bytes:
     return hashlib.sha256(blob.encode("ascii")).digest()[:16]
 
@@ -38,15 +55,15 @@ def group_keys(
 ) -> list[bytes]:
     """A key for each row that is the same for all rows that have to be on the same side, and only for those.
 
-    It hangs on what the rows say and not on their order: the smallest `content_key` of all rows that belong together,
-    be it directly or through others.
+    It hangs on what the rows say and not on their order: the smallest `side_key` of all rows that belong together, be
+    it directly or through others. Pairs with the same prompt and the same better answer count as equal.
 
     Args:
         samples: the rows, repeated ones included.
         groups: what belongs together besides equal rows, as the spec says it.
         alive: called now and then; what it raises ends the work.
     """
-    keys = [content_key(sample) for sample in samples]
+    keys = [side_key(sample) for sample in samples]
     if groups == "equal":
         return keys
     by_key = dict(zip(keys, samples, strict=True))

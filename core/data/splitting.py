@@ -49,6 +49,8 @@ class Splitter:
 
     def split(self, sample: Sample) -> tuple[Sample, ...]:
         """The parts of a row; the row alone where it is short enough or cannot be cut."""
+        if sample.rejected:
+            return (sample,)  # what is said before the answers is what both of them answer
         parts = self._parts(sample)
         self.count += len(parts) > 1
         return parts if len(parts) > 1 else (sample,)
@@ -117,6 +119,8 @@ class Splitter:
 
 def can_split(sample: Sample) -> bool:
     """Whether a row is of a kind that can be cut: running text, or a chat of more than one question."""
+    if sample.rejected:
+        return False
     return len(_exchanges(sample.messages)) > 2 if sample.messages else not sample.prompt
 
 

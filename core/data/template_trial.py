@@ -5,7 +5,7 @@ from types import TracebackType
 
 from core.data.jinja_limits import at_most
 from core.data.templates import builtin_templates, choose_template
-from core.data.token_preview import TokenPreview, preview_tokens
+from core.data.token_preview import TokenPreview, preview_documents
 from core.data.tokenizer import Tokenizer
 from core.data.types import Message, Sample
 from core.errors import Problem, UserError, error
@@ -35,6 +35,7 @@ class Trial:
 
     Attributes:
         preview: the row as tokens; None where the template could not write it.
+        rejected: of a preference pair, the row with its rejected answer.
         problem: why not.
         line: the line of the template where that was noticed, counted from 1; 0 where nobody knows.
         is_valid: it is a template, even if this row cannot be written by it.
@@ -44,6 +45,7 @@ class Trial:
     problem: Problem | None = None
     line: int = 0
     is_valid: bool = True
+    rejected: TokenPreview | None = None
 
 
 def try_template(text: str, sample: Sample, model: ModelFacts, tokenizer: Tokenizer, spec: DataSpec) -> Trial:
@@ -69,7 +71,8 @@ def try_template(text: str, sample: Sample, model: ModelFacts, tokenizer: Tokeni
         except UserError as failure:
             return Trial(None, failure.problems[0], line_of(failure), is_valid=False)
         try:
-            return Trial(preview_tokens(sample, tokenizer, template, spec))
+            found = preview_documents(sample, tokenizer, template, spec)
+            return Trial(found[0], rejected=found[1] if len(found) > 1 else None)
         except UserError as failure:
             # What the row's problem was made of may be gone; writing the row alone says where it happened.
             line = line_of(failure) or _line_of_rendering(text, sample, model, tokenizer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from core.data.drafts import conversation
 from core.data.labels import write_sample
 from core.data.pieces import Offsets
+from core.data.sides import sides_of
 from core.data.template_traits import added_system_text
 from core.data.templates import SETTING, ChatTemplate
 from core.data.tokenizer import Tokenizer
@@ -42,8 +43,18 @@ class TokenPreview:
         return sum(self.trained)
 
 
+def preview_documents(
+    sample: Sample, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec
+) -> tuple[TokenPreview, ...]:
+    """All that a row becomes: one document, or the two of a preference pair, the better answer first.
+
+    Arguments and errors are those of `preview_tokens`.
+    """
+    return tuple(preview_tokens(side, tokenizer, template, spec) for side in sides_of(sample))
+
+
 def preview_tokens(sample: Sample, tokenizer: Tokenizer, template: ChatTemplate, spec: DataSpec) -> TokenPreview:
-    """A row as the engine trains it, with what the length limit will cut off behind it.
+    """A row as the engine trains it, with what the length limit will cut off behind it; of a pair the better answer.
 
     Args:
         sample: the row, as `core.data.preview.PreviewRow.sample` holds it.

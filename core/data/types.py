@@ -43,6 +43,8 @@ class Sample:
         messages: the conversation; empty for the other two.
         tools: tool descriptions for the template.
         place: where the row came from, ``file:line``.
+        rejected: of a preference pair, the conversation that ends in the worse answer; ``messages`` end in the better
+            one. Empty for any other row, and where only the better answer is learned.
     """
 
     place: str
@@ -50,6 +52,7 @@ class Sample:
     prompt: str = ""
     completion: str = ""
     tools: tuple[Mapping[str, Any], ...] = ()
+    rejected: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -99,6 +102,11 @@ class Encoded:
         """Number of tokens that carry loss."""
         return self.marks.count(1)
 
+    @property
+    def documents(self) -> tuple["Encoded", ...]:
+        """What stands alone within the row: all of it."""
+        return (self,)
+
     def cut(self, max_length: int) -> "Encoded":
         """The document with at most so many tokens."""
         lost = len(self) - max_length
@@ -114,6 +122,58 @@ def _fill(row: Encoded, ids: bytes, marks: bytes, place: str, lost_tokens: int) 
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one prompt as tokens, of which the first is to be preferred: one row that is two documents.
+
+    Attributes:
+        chosen: the prompt and the better answer; only the answer carries loss.
+        rejected: the prompt and the worse answer, likewise.
+        reference: the log-probability of each answer before the training; None until it is measured.
+    """
+
+    chosen: Encoded
+    rejected: Encoded
+    reference: tuple[float, float] | None = None
+
+    def __len__(self) -> int:
+        return len(self.chosen) + len(self.rejected)
+
+    @property
+    def documents(self) -> tuple[Encoded, ...]:
+        """What stands alone within the row: the better one first."""
+        return self.chosen, self.rejected
+
+    @property
+    def ids(self) -> bytes:
+        """Token ids of both, as `Encoded.ids`."""
+        return self.chosen.ids + self.rejected.ids
+
+    @property
+    def marks(self) -> bytes:
+        """Marks of both, as `Encoded.marks`."""
+        return self.chosen.marks + self.rejected.marks
+
+    @property
+    def place(self) -> str:
+        """Where the row came from, ``file:line``."""
+        return self.chosen.place
+
+    @property
+    def supervised(self) -> int:
+        """Number of tokens that carry loss."""
+        return self.chosen.supervised + self.rejected.supervised
+
+    @property
+    def lost_tokens(self) -> int:
+        """How many were cut off at the length limit."""
+        return self.chosen.lost_tokens + self.rejected.lost_tokens
+
+
+EncodedRow = Encoded | Pair
+"""What counts as one row of a step, whatever it is made of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What the rows of a file are.
 
@@ -123,6 +183,7 @@ class Shape:
         reason: why it was recognised, one sentence.
         confidence: the share of the first rows that it makes sense of, 0 to 1.
         notes: what everybody should know about rows like these.
+        pairs: whether both answers of a preference pair are wanted, and not only the better one.
     """
 
     name: RecordFormat
@@ -130,3 +191,4 @@ class Shape:
     reason: str
     confidence: float = 1.0
     notes: tuple[Problem, ...] = ()
+    pairs: bool = False

@@ -132,7 +132,7 @@ def _is_for_processor(folder: RunFolder, kind: str, job: dict[str, object]) -> b
 def _work_of(kind: str) -> Callable[[JobContext, dict[str, object]], None]:
     match kind:
         case "train":
-            from core.engine.sft import train
+            from core.engine.training import train
 
             return lambda context, _: train(context)
         case "import_gguf":

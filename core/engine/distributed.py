@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from core.data.shares import shares
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.engine.masters import Masters
 from core.errors import FailureKind, JobError
 from core.runs.place import RENDEZVOUS, OthersGone, Place
@@ -71,7 +71,7 @@ class Group:
         """Waits until all processes are here."""
         self.sums([0.0])
 
-    def share(self, rows: Sequence[Encoded]) -> list[Encoded]:
+    def share(self, rows: Sequence[EncodedRow]) -> list[EncodedRow]:
         """The part of ``rows`` that this process takes."""
         taken = shares([len(row) for row in rows], self.place.size)[self.place.rank]
         return [rows[index] for index in taken]
@@ -106,7 +106,7 @@ class Group:
 
         Args:
             masters: with this process's gradients.
-            total: this process's part of the loss.
+            total: this process's part of the loss, and of what is told beside it.
             passes: how many passes this process has made.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The validation loss: token-weighted mean over rows that are never trained."""
+"""The validation loss: the mean that is learned by, over rows that are never trained."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,26 +6,34 @@ from dataclasses import dataclass
 
 import torch
 
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.engine.attention import documents
 from core.engine.distributed import Group
 from core.engine.loss import LossHead
+from core.engine.objective import BY_TOKENS, Objective
 from core.engine.passes import make_passes
 from core.engine.spread import company
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Mean loss per supervised token, the number of those tokens, and the time it took."""
+    """What was measured.
+
+    Attributes:
+        loss: the mean of what is learned by: per supervised token, or per pair.
+        tokens: how many tokens carry loss.
+        told: what the objective tells beside the loss, divided as the loss is.
+    """
 
     loss: float
     tokens: int
     seconds: float
+    told: tuple[float, ...] = ()
 
 
 def evaluate(
     head: LossHead,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     *,
     budget: int,
     packing: bool,
@@ -33,6 +41,7 @@ def evaluate(
     on_pass: Callable[[int, int], bool] | None = None,
     group: Group | None = None,
     spread: bool = False,
+    objective: Objective = BY_TOKENS,
 ) -> Evaluation | None:
     """Measures the loss without touching the model's state or any source of chance.
 
@@ -45,18 +54,18 @@ def evaluate(
         on_pass: called with (passes done, passes in all); returning False gives up and the result is None.
         group: the processes that share the rows; where one gives up, all do.
         spread: whether they share the base as well, and so have to make equally many passes.
+        objective: what is learned by.
     """
     began = time.monotonic()
     was_training = head.model.training
     head.model.eval()
-    total = torch.zeros((), dtype=torch.float32, device=device)
-    tokens = 0
+    total = torch.zeros(objective.numbers, dtype=torch.float32, device=device)
     given_up = False
     own = rows if group is None else group.share(rows)
     try:
         with torch.no_grad():
             passes = list(make_passes(own, budget, packing, device))
-            others = company(group, passes, rows, device) if group is not None and spread else []
+            others = company(group, len(passes), rows, device) if group is not None and spread else []
             for index, one in enumerate((*passes, *others)):
                 given_up = on_pass is not None and not on_pass(min(index, len(passes)), len(passes))
                 if group is not None and spread:
@@ -64,15 +73,18 @@ def evaluate(
                 if given_up:
                     break
                 with documents(one.documents):
-                    summed_here = head.summed(one)
-                if index < len(passes):
-                    total += summed_here
-                    tokens += one.num_supervised
+                    if index < len(passes):
+                        total += objective.of_pass(head, one)
+                    else:
+                        head.summed(one)
     finally:
         head.model.train(was_training)
-    summed, counted, interrupted = float(total), float(tokens), float(given_up)
+    numbers = [*total.tolist(), float(given_up)]
     if group is not None:
-        summed, counted, interrupted = group.sums([summed, counted, interrupted])
+        numbers = group.sums(numbers)
+    *sums, interrupted = numbers
     if interrupted:
         return None
-    return Evaluation(summed / max(counted, 1), int(counted), time.monotonic() - began)
+    loss, *told = (number / max(objective.weight(rows), 1) for number in sums)
+    tokens = sum(row.supervised for row in rows)
+    return Evaluation(loss, tokens, time.monotonic() - began, tuple(told))

@@ -109,9 +109,8 @@ def _first_passes(session: Session) -> list[Pass]:
     order, rows = session.order, session.dataset.train
     step = min(session.counters.step, order.batch.steps - 1)
     chosen = step_rows(len(rows), order.batch.effective_batch, order.spec.training.seed, step)
-    own = [rows[index] for index in chosen]
-    if session.group is not None:
-        own = session.group.share(own)
+    taken = [rows[index] for index in chosen]
+    own = taken if session.group is None else session.group.share(taken)
     made = make_passes(own, session.counters.micro_batch_tokens, session.packing, session.device)
     return list(islice(made, MOST_PASSES))
 

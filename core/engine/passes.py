@@ -7,9 +7,25 @@ import numpy as np
 import torch
 
 from core.data.packing import pack
-from core.data.types import Encoded
+from core.data.types import EncodedRow, Pair
 from core.engine.attention import Documents
 from core.engine.placing import to_device
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which tokens of a pass belong to which of two answers, for P pairs: 2P documents, the chosen of each pair first.
+
+    Attributes:
+        owners: (K,) the document of each supervised token, ascending.
+        lengths: (2P,) supervised tokens of each document.
+        reference: (P, 2) float64, log-probabilities of the chosen and the rejected answer before the training; None
+            where one of them has not been measured.
+    """
+
+    owners: torch.Tensor
+    lengths: torch.Tensor
+    reference: torch.Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +38,7 @@ class Pass:
         documents: where the documents begin and end.
         keep: (K,) indices of the positions whose next token carries loss.
         targets: (K,) those next tokens; labels are shifted here and nowhere else.
+        answers: what is known of the answers where the rows are pairs of them.
     """
 
     tokens: torch.Tensor
@@ -29,6 +46,7 @@ class Pass:
     documents: Documents
     keep: torch.Tensor
     targets: torch.Tensor
+    answers: Answers | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -41,27 +59,45 @@ class Pass:
         return self.keep.shape[0]
 
 
-def make_pass(rows: Sequence[Encoded], device: torch.device) -> Pass:
-    """Lays rows one after another. The first token of a row is never a target, so no row predicts its neighbour."""
-    marks = np.frombuffer(b"".join(row.marks for row in rows), np.uint8)
-    lengths = np.array([len(row) for row in rows], np.int64)
+def make_pass(rows: Sequence[EncodedRow], device: torch.device) -> Pass:
+    """Lays rows one after another; the two answers of a pair are documents of their own.
+
+    The first token of a document is never a target, so none predicts its neighbour.
+    """
+    texts = [text for row in rows for text in row.documents]
+    marks = np.frombuffer(b"".join(text.marks for text in texts), np.uint8)
+    lengths = np.array([len(text) for text in texts], np.int64)
     firsts = np.cumsum(lengths) - lengths
     learned = marks.astype(bool)
     learned[firsts[lengths > 0]] = False
-    ids = torch.from_numpy(np.frombuffer(b"".join(row.ids for row in rows), np.int32).astype(np.int64))
+    ids = torch.from_numpy(np.frombuffer(b"".join(text.ids for text in texts), np.int32).astype(np.int64))
     chosen = torch.from_numpy(np.flatnonzero(learned) - 1)
     positions = torch.from_numpy(np.arange(len(marks)) - np.repeat(firsts, lengths))
+    pairs = [row for row in rows if isinstance(row, Pair)]
     return Pass(
         tokens=to_device(ids[None], device),
         positions=to_device(positions[None], device),
-        documents=Documents.of_lengths(tuple(len(row) for row in rows), device),
+        documents=Documents.of_lengths(tuple(len(text) for text in texts), device),
         keep=to_device(chosen, device),
         targets=to_device(ids[chosen + 1], device),
+        answers=_answers(pairs, np.repeat(np.arange(len(texts)), lengths)[learned], device) if pairs else None,
     )
 
 
-def make_passes(rows: Sequence[Encoded], budget: int, packing: bool, device: torch.device) -> Iterator[Pass]:
-    """The rows of a step (or of a validation set) as passes of at most ``budget`` tokens each.
+def _answers(
+    pairs: Sequence[Pair], owners: "np.ndarray[tuple[int], np.dtype[np.int64]]", device: torch.device
+) -> Answers:
+    measured = [pair.reference for pair in pairs if pair.reference is not None]
+    whole = len(measured) == len(pairs)
+    return Answers(
+        owners=to_device(torch.from_numpy(owners), device),
+        lengths=to_device(torch.from_numpy(np.bincount(owners, minlength=2 * len(pairs))), device),
+        reference=to_device(torch.tensor(measured, dtype=torch.float64), device) if whole else None,
+    )
+
+
+def make_passes(rows: Sequence[EncodedRow], budget: int, packing: bool, device: torch.device) -> Iterator[Pass]:
+    """The rows of a step (or of a validation set) as passes of at most ``budget`` tokens each; no row is split.
 
     Passes without a supervised token are left out: they would cost time and teach nothing.
     """

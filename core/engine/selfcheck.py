@@ -5,13 +5,13 @@ the numbers do not confirm is not used. The attention kernel is read from the pr
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from core.data.types import Encoded
+from core.data.types import Encoded, EncodedRow
 from core.engine import attention
 from core.engine.attention import documents
 from core.engine.attention_proof import Proof, observe
@@ -45,8 +45,8 @@ class SelfCheck:
         return self.proof.words
 
 
-def self_check(head: LossHead, rows: Sequence[Encoded], *, packing: bool, device: torch.device) -> SelfCheck:
-    """Runs the check on (the beginnings of) two rows that carry loss."""
+def self_check(head: LossHead, rows: Sequence[EncodedRow], *, packing: bool, device: torch.device) -> SelfCheck:
+    """Runs the check on pieces of two documents that carry loss."""
     samples = _two_short(rows)
     was_training = head.model.training
     head.model.eval()
@@ -125,31 +125,36 @@ def _observe(head: LossHead, one: Pass) -> Proof:
         head.model.train(was_training)
 
 
-def _beyond_window(model: nn.Module, rows: Sequence[Encoded]) -> list[Encoded]:
-    """A row that a sliding window does not cover, where there is one: another kernel may run for it."""
+def _beyond_window(model: nn.Module, rows: Sequence[EncodedRow]) -> list[Encoded]:
+    """A document that a sliding window does not cover, where there is one: another kernel may run for it."""
     window = getattr(getattr(model, "config", None), "sliding_window", None)
     if not window:
         return []
-    for row in rows:
-        if len(row) > window:
-            end = min(len(row), window + SAMPLE_TOKENS)
-            return [Encoded(row.tokens[:end], (False, *row.trained[1:end]), row.place)]
+    for text in _documents(rows):
+        if len(text) > window:
+            end = min(len(text), window + SAMPLE_TOKENS)
+            return [Encoded(text.tokens[:end], (False, *text.trained[1:end]), text.place)]
     return []
 
 
-def _two_short(rows: Sequence[Encoded]) -> list[Encoded]:
+def _two_short(rows: Sequence[EncodedRow]) -> list[Encoded]:
     """Two windows of at most `SAMPLE_TOKENS` tokens that end in supervised ones."""
     chosen = []
-    for row in rows:
-        last = max((index for index, trained in enumerate(row.trained) if trained), default=0)
+    for text in _documents(rows):
+        last = max((index for index, trained in enumerate(text.trained) if trained), default=0)
         if last == 0:
             continue
-        end = min(last + 1, len(row.tokens))
+        end = min(last + 1, len(text.tokens))
         start = max(0, end - SAMPLE_TOKENS)
-        chosen.append(Encoded(row.tokens[start:end], (False, *row.trained[start + 1 : end]), row.place))
+        chosen.append(Encoded(text.tokens[start:end], (False, *text.trained[start + 1 : end]), text.place))
         if len(chosen) == 2:
             break
     return chosen if len(chosen) == 2 else chosen * 2
+
+
+def _documents(rows: Sequence[EncodedRow]) -> Iterator[Encoded]:
+    for row in rows:
+        yield from row.documents
 
 
 def _dtype_of(model: nn.Module) -> torch.dtype:

@@ -24,8 +24,10 @@ from core.engine.loss import LossHead, make_loss_head
 from core.engine.masters import Masters
 from core.engine.memory import Meter
 from core.engine.noise import add_noise
+from core.engine.objective import BY_TOKENS, Objective
 from core.engine.optimizer import make_optimizer
 from core.engine.pace import Pace
+from core.engine.preference import objective_of
 from core.engine.scaling import LossScale
 from core.engine.selfcheck import SelfCheck, self_check
 from core.engine.spread import spread
@@ -71,6 +73,7 @@ class Session:
         group: the processes that share the work; None when this one is alone.
         spread: whether they share the base as well, so that each pass is work of all of them.
         layers: the form in which the layers compute.
+        objective: what is learned by.
     """
 
     context: JobContext
@@ -94,6 +97,7 @@ class Session:
     group: Group | None = None
     spread: bool = False
     layers: Layers = field(default_factory=Layers)
+    objective: Objective = BY_TOKENS
 
     @property
     def leads(self) -> bool:
@@ -245,19 +249,16 @@ def _assemble(
     if changes_base(order.spec.adapter):
         bootstrap.seed_everything(training.seed)  # a start that is read draws nothing, one that is made does
     add_noise(model, training.embedding_noise)
+    if device.type == "cpu" or group is None or choices.sharding.value != "base":
+        fuse_layers(model)  # with weights that are spread over GPUs it was never seen, and PEFT's own passes are used
     spreads = _spread(context, order, base, group, device)
-    if not spreads:  # weights that are gathered for each layer's pass are others in every pass
-        fuse_layers(model)
     masters = Masters(model, bootstrap.torch_dtype(choices.compute_dtype.value))
     adapters.check_counts(masters.count, order.parameters.trainable)
     if order.spec.adapter.start_from and order.spec.adapter.method != "full":
         source = Path(order.spec.adapter.start_from)
         adapters.take_over(model, masters, source, context.folder.start, keep=leads)
     _recompute(context, order, base)
-    checked = self_check(make_loss_head(base), dataset.train, packing=choices.packing.value, device=device)
-    if choices.packing.value and not checked.packing:
-        message = "Rows would see each other in a shared pass of this model, so each row gets a pass of its own."
-        context.emit(Notice("warning", "packing_off", message))
+    checked = _checked(context, order, base, dataset, device)
     if checked.head.kind == "stock" and make_loss_head(base).kind == "chunked":
         message = "This model's loss head does more than a projection, so its own head is used; it needs more memory."
         context.emit(Notice("info", "stock_head", message))
@@ -290,13 +291,36 @@ def _assemble(
         ),
         scale=LossScale(enabled=choices.compute_dtype.value == "fp16"),
         identity=_identity(order, tokenizer, masters),
-        packing=checked.packing,
+        packing=choices.packing.value and checked.packing,
         attention=checked.attention,
         meter=meter,
         counters=Counters(micro_batch_tokens=choices.micro_batch_tokens.value),
         group=group,
         spread=spreads,
+        objective=objective_of(order.spec),
     )
+
+
+def _checked(context: JobContext, order: Order, base: nn.Module, dataset: Dataset, device: torch.device) -> SelfCheck:
+    """What the self-check has found out, and a word about rows that would see each other.
+
+    Raises:
+        JobError: the two answers of a pair would see each other: they share a pass, whatever was chosen.
+    """
+    pairs = order.spec.data.train_on == "preferences"
+    packs = order.plan.choices.packing.value or pairs
+    checked = self_check(make_loss_head(base), dataset.train, packing=packs, device=device)
+    if pairs and not checked.packing:
+        raise JobError(
+            FailureKind.UNSUPPORTED,
+            "The two answers of a pair would see each other in this model: its attention is its own, or it carries "
+            "state along a pass.",
+            "Learn from the chosen answers alone with “data.train_on: completions”, or take another base model.",
+        )
+    if packs and not checked.packing:
+        message = "Rows would see each other in a shared pass of this model, so each row gets a pass of its own."
+        context.emit(Notice("warning", "packing_off", message))
+    return checked
 
 
 def _spread(context: JobContext, order: Order, base: nn.Module, group: Group | None, device: torch.device) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.engine.distributed import ShortElsewhere
 from core.engine.failures import is_out_of_memory
 from core.engine.loading import checkpoint_layers
@@ -17,7 +17,7 @@ SMALLEST_PASS = 64
 """Tokens; passes of fewer save next to nothing."""
 
 
-def make_do(session: Session, failure: BaseException, rows: Sequence[Encoded], *, learns: bool) -> bool:
+def make_do(session: Session, failure: BaseException, rows: Sequence[EncodedRow], *, learns: bool) -> bool:
     """Gets by with less memory after a failure; returns whether the same work may be tried again.
 
     Passes become half as large, in tokens. Where they cannot, because one row alone is too much, all layers are

@@ -10,12 +10,12 @@ Gathering is work that all processes do together, layer by layer. So each of the
 others: whoever has fewer keeps them company with passes whose results nobody looks at (`company`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from core.data.types import Encoded
+from core.data.types import Encoded, EncodedRow
 from core.engine.distributed import Group
 from core.engine.passes import Pass, make_pass
 from core.errors import FailureKind, JobError
@@ -61,17 +61,17 @@ def spread(base: Any, group: Group, device: torch.device) -> int:
     return len(layers)
 
 
-def company(group: Group, passes: Sequence[Pass], rows: Iterable[Encoded], device: torch.device) -> list[Pass]:
+def company(group: Group, passes: int, rows: Iterable[EncodedRow], device: torch.device) -> list[Pass]:
     """Passes to make beside one's own so that all processes make equally many.
 
     Args:
         group: all processes of the run; each has to ask.
-        passes: this process's own.
+        passes: how many are this process's own.
         rows: where the beginning of one can be taken from.
         device: where the passes go.
     """
-    missing = group.most(len(passes)) - len(passes)
+    missing = group.most(passes) - passes
     if not missing:
         return []
-    row = next(row for row in rows if len(row) > 1)
-    return [make_pass([Encoded(row.tokens[:2], (False, True), row.place)], device)] * missing
+    text = next(text for row in rows for text in row.documents if len(text) > 1)
+    return [make_pass([Encoded(text.tokens[:2], (False, True), text.place)], device)] * missing

@@ -10,11 +10,12 @@ from typing import Protocol
 
 import torch
 
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.engine.attention import documents
 from core.engine.distributed import Group
 from core.engine.loss import LossHead
 from core.engine.masters import Masters
+from core.engine.objective import BY_TOKENS, Objective
 from core.engine.passes import Pass
 from core.engine.scaling import LossScale
 
@@ -32,13 +33,18 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the gradients of one step came to."""
+    """What the gradients of one step came to.
+
+    Attributes:
+        told: what the objective tells beside the loss, divided as the loss is.
+    """
 
     loss: float
     grad_norm: float
     tokens: int
     supervised: int
     passes: int
+    told: tuple[float, ...] = ()
 
     @property
     def finite(self) -> bool:
@@ -48,12 +54,13 @@ class Outcome:
 
 def accumulate(
     learner: Learner,
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedRow],
     passes: Iterable[Pass],
     max_grad_norm: float,
     company: Sequence[Pass] = (),
+    objective: Objective = BY_TOKENS,
 ) -> Outcome:
-    """Gradients of the mean loss over all supervised tokens of ``rows``, in the masters and clipped.
+    """Gradients of the mean loss over all of ``rows``, in the masters and clipped.
 
     Args:
         learner: what learns.
@@ -62,16 +69,16 @@ def accumulate(
             time needed.
         max_grad_norm: the norm that gradients are cut to; 0 leaves them.
         company: passes that are made only because other processes have more (`core.engine.spread`).
+        objective: what is learned by; it says what the mean is over.
     """
-    supervised = sum(row.supervised for row in rows)
-    weight = learner.scale.factor / max(supervised, 1)
-    total = torch.zeros((), dtype=torch.float32, device=learner.device)
+    weight = learner.scale.factor / max(objective.weight(rows), 1)
+    total = torch.zeros(objective.numbers, dtype=torch.float32, device=learner.device)
     count = 0
     for one in passes:
         with documents(one.documents):  # the backward pass too: recomputed layers ask for the documents again
-            loss = learner.head.summed(one) * weight
-            loss.backward()
-        total += loss.detach()
+            sums = objective.of_pass(learner.head, one) * weight
+            sums[0].backward()
+        total += sums.detach()
         count += 1
     if company:
         _keep_company(learner, company)
@@ -81,8 +88,10 @@ def accumulate(
         learner.masters.scale_gradients(1.0 / learner.scale.factor)
     limit = max_grad_norm if max_grad_norm > 0 else math.inf
     norm = torch.nn.utils.clip_grad_norm_(learner.masters.masters, limit)
-    loss_value, norm_value = torch.stack([total / learner.scale.factor, norm.float()]).tolist()  # the step's one wait
-    return Outcome(loss_value, norm_value, sum(len(row) for row in rows), supervised, count)
+    numbers = torch.cat([norm.float().reshape(1), total / learner.scale.factor])
+    norm_value, loss_value, *told = numbers.tolist()  # the step's one wait
+    tokens, supervised = sum(len(row) for row in rows), sum(row.supervised for row in rows)
+    return Outcome(loss_value, norm_value, tokens, supervised, count, tuple(told))
 
 
 def _keep_company(learner: Learner, passes: Sequence[Pass]) -> None:

@@ -32,6 +32,10 @@ GROWN_NORM = 10.0
 ALWAYS_CLIPPED = 0.9
 FEWEST_NORMS = 20
 
+# Margins are what a sigmoid is taken of: at 5 a pair has 0.7 % of the gradient left, at 0.05 nearly all of it.
+SURELY_PREFERRED, LARGE_MARGIN = 0.99, 5.0
+LIKE_CHANCE, SMALL_MARGIN = 0.05, 0.05
+
 WORSE_VALIDATION = 0.01
 WIDE_GAP = 0.3
 GROWN_GAP = 0.2
@@ -71,7 +75,7 @@ def health(
     """
     found = [*_silence(state, idle_seconds), *_validation(state), *_memory(state, memory_limit), *_speed(state)]
     if len(state.history):
-        found += [*_skipped(state), *_gradients(state, max_grad_norm), *_loss(state)]
+        found += [*_skipped(state), *_gradients(state, max_grad_norm), *_loss(state), *_preferences(state)]
     return tuple(sorted(found, key=lambda note: _ORDER[note.level]))
 
 
@@ -160,6 +164,28 @@ def warmup_rows(state: RunState) -> int:
         else:
             high = middle
     return low + 1 if low and low == len(history) - 1 else low
+
+
+# -------------------------------------------------------------------------------------------------------- preferences
+
+
+def _preferences(state: RunState) -> Iterator[Note]:
+    """Of pairs of answers: preferred beyond doubt, or as if by a coin's fall."""
+    shares, margins = _recent(state, "preferred", RECENT_STEPS), _recent(state, "margin", RECENT_STEPS)
+    if len(shares) < PATIENCE_STEPS or not margins:
+        return
+    share, margin = sum(shares) / len(shares), median(margins)
+    if share >= SURELY_PREFERRED and margin > LARGE_MARGIN:
+        message = (
+            f"{100 * share:.0f} % of the pairs of the last {len(shares)} steps are preferred rightly, by a margin of "
+            f"{_number(margin)}: there is hardly anything left to learn from them."
+        )
+        advice = "Compare with the validation rows; fewer steps, a lower rate or a higher beta keep the model closer."
+        yield Note("info", "preferred_beyond_doubt", message, advice)
+    elif abs(share - 0.5) < LIKE_CHANCE and abs(margin) < SMALL_MARGIN:
+        message = f"{100 * share:.0f} % of the pairs of the last {len(shares)} steps are preferred rightly, by chance."
+        advice = "Raise the learning rate two- to fivefold, or check that the two answers of a pair differ in quality."
+        yield Note("warning", "preferred_by_chance", message, advice)
 
 
 # ---------------------------------------------------------------------------------------------------------- gradients

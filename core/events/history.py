@@ -4,6 +4,7 @@ A view is a shared buffer and a length. Appending to the newest view extends the
 older ones still see their own length. Appending to an older view copies first, which happens once per resume.
 """
 
+import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ Column = Literal[
     "memory_bytes",
     "passes",
     "applied",
+    "preferred",
+    "margin",
 ]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 
@@ -44,7 +47,13 @@ def _row(time: float, step: Step) -> tuple[float, ...]:
         step.memory_bytes,
         step.passes,
         step.applied,
+        _or_nan(step.preferred),
+        _or_nan(step.margin),
     )
+
+
+def _or_nan(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 class Log(Sequence[T], Generic[T]):

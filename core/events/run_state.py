@@ -1,11 +1,12 @@
 """What a run looks like now: a pure fold over its events. Pages, commands and charts hold no other state of a run."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from core.events.history import Log, StepTable
+from core.events.history import Column, Log, StepTable
 from core.events.types import (
     ChatAnswer,
     ChatPiece,
@@ -105,6 +106,16 @@ class RunState:
         return self.history.last("loss") if len(self.history) else None
 
     @property
+    def preferred(self) -> float | None:
+        """Of the newest step's pairs, the share whose chosen answer is preferred; None for other rows."""
+        return self._told("preferred")
+
+    @property
+    def margin(self) -> float | None:
+        """By how much on average; None for other rows."""
+        return self._told("margin")
+
+    @property
     def validation_loss(self) -> float | None:
         """The newest validation loss."""
         return self.evaluations[-1].loss if self.evaluations else None
@@ -141,6 +152,10 @@ class RunState:
         first_seconds = self.history.column("seconds", start, start + 1)[0]
         pace = max(0.0, times[-1] - times[0] + first_seconds) / len(times)
         return pace * max(0, self.steps - self.step)
+
+    def _told(self, column: Column) -> float | None:
+        value = self.history.last(column) if len(self.history) else math.nan
+        return None if math.isnan(value) else value
 
     def _rate(self, column: Any) -> float | None:
         start = max(self.attempt_row, len(self.history) - SPEED_STEPS)

@@ -9,8 +9,9 @@ PROTOCOL_VERSION = 1
 Variant = Literal["base", "tuned"]
 ChatEnd = Literal["end", "length", "context", "cancelled", "failed"]
 Phase = Literal[
-    "load", "data", "adapt", "train", "evaluate", "sample", "save", "resume", "export", "verify", "import", "download"
-]
+    "load", "data", "adapt", "reference", "train", "evaluate", "sample", "save", "resume", "export", "verify", "import",
+    "download",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,14 @@ class Step:
     """One optimizer step is done.
 
     Attributes:
-        loss: sum of token losses over supervised tokens of the whole step, all ranks.
+        loss: sum of token losses over supervised tokens of the whole step, all ranks; with pairs of answers the mean
+            of what is learned by over the pairs.
         applied: False when the step was skipped because something was not finite.
         seconds: wall time of this step.
         memory_bytes: peak so far on the device that trains (allocated on CUDA, resident on the CPU).
+        preferred: of pairs of answers, the share whose chosen one is preferred; a tie counts half. None for other rows.
+        margin: the mean of how much: with DPO β times how much more likely the chosen answer has become against the
+            rejected one, with ORPO the logarithm of the ratio of their odds. None for other rows.
     """
 
     step: int
@@ -95,6 +100,8 @@ class Step:
     memory_bytes: int
     passes: int = 1
     applied: bool = True
+    preferred: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +142,15 @@ class MemoryMeasured:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The validation loss (token-weighted mean) after ``step`` steps."""
+    """The validation loss (token-weighted mean, or the mean over pairs) after ``step`` steps; the rest as in `Step`."""
 
     step: int
     loss: float
     tokens: int
     seconds: float
     best: bool = False
+    preferred: float | None = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

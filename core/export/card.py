@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.events.run_state import RunState
+from core.events.types import Evaluated
 from core.export.adapter import last_name, public_name
 from core.export.usage import adapter_usage, model_usage
 from core.facts.types import DataFacts, Facts, HardwareFacts
@@ -45,7 +46,7 @@ def model_card(
     base = base_name(spec.model.base)
     name = one_line(spec.output.name) or f"{base}, tuned with {_METHODS[spec.adapter.method]}"
     parts = [
-        _front_matter(base, facts.model.licence if facts.model else "", spec.adapter.method),
+        _front_matter(base, facts.model.licence if facts.model else "", spec),
         f"# {name}",
         _summary(spec, facts, plan, base),
         _data(facts.data),
@@ -143,9 +144,15 @@ def _some(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _front_matter(base: str, licence: str, method: str) -> str:
-    library, kind = ("transformers", "full") if method == "full" else ("peft", method)
-    tags = ("text-generation", *dict.fromkeys(("lora", kind) if method != "full" else ("sft",)), "lowrank-studio")
+def _front_matter(base: str, licence: str, spec: RunSpec) -> str:
+    method = spec.adapter.method
+    library = "transformers" if method == "full" else "peft"
+    kinds: list[str] = [] if method == "full" else list(dict.fromkeys(("lora", method)))
+    if spec.data.train_on == "preferences":
+        kinds.append(spec.training.preference_loss)
+    elif method == "full":
+        kinds.append("sft")
+    tags = ("text-generation", *kinds, "lowrank-studio")
     return _front(library, base, licence, tags)
 
 
@@ -163,6 +170,12 @@ def _yaml(text: str) -> str:
 
 def _summary(spec: RunSpec, facts: Facts, plan: Plan, base: str) -> str:
     sentences = [f"**{base}** was tuned with {_METHODS[spec.adapter.method]}."]
+    if spec.data.train_on == "preferences":
+        training = spec.training
+        paper = {"dpo": "DPO (arXiv 2305.18290)", "orpo": "ORPO (arXiv 2403.07691)"}[training.preference_loss]
+        sentences.append(f"It learned from pairs of answers by {paper} with beta {training.preference_beta:g}.")
+        if training.preference_loss == "dpo" and training.chosen_weight:
+            sentences.append(f"The loss of the chosen answer counted {training.chosen_weight:g} beside it.")
     if facts.model:
         sentences.append(
             f"The base model has {format_count(facts.model.parameters)} parameters ({facts.model.family})."
@@ -240,11 +253,24 @@ def _result(plan: Plan, state: RunState) -> str:
     if not measured:
         return text + " The validation loss was not measured."
     best = min(measured, key=lambda item: item.loss)
+    # The loss of pairs of answers is that of no token, so it has no perplexity.
+    pairs = any(item.preferred is not None for item in measured)
+    heads = ("Preferred", "Margin") if pairs else ("Perplexity",)
     rows = [
-        (f"{item.step:,}", f"{item.loss:.4f}", f"{_perplexity(item.loss)}", "best" if item is best else "")
+        (
+            f"{item.step:,}",
+            f"{item.loss:.4f}",
+            *(_preference(item) if pairs else (_perplexity(item.loss),)),
+            "best" if item is best else "",
+        )
         for item in measured
     ]
-    return text + "\n\n" + _table(("Step", "Validation loss", "Perplexity", ""), rows)
+    return text + "\n\n" + _table(("Step", "Validation loss", *heads, ""), rows)
+
+
+def _preference(item: Evaluated) -> tuple[str, str]:
+    preferred = "" if item.preferred is None else f"{item.preferred:.0%}"
+    return preferred, "" if item.margin is None else f"{item.margin:.3f}"
 
 
 def _perplexity(loss: float) -> str:

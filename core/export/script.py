@@ -59,6 +59,10 @@ def training_script(spec: RunSpec, facts: Facts, plan: Plan, *, template: str = 
     if facts.model is None or facts.data is None or plan.batch is None or plan.curve is None:
         message = "The run was never planned to the end, so there is nothing to write a script of."
         raise UserError(error("", message, "Choose a run whose model and data were found."))
+    if spec.data.train_on == "preferences":
+        message = "The run learned from pairs of answers, and scripts are written for the loss of tokens only."
+        advice = "Take TRL's DPOTrainer or ORPOTrainer with the settings of the run; its spec.yaml names them."
+        raise UserError(error("data.train_on", message, advice))
     if facts.data.shape not in _SHAPES:
         message = f"Rows of the format “{facts.data.shape}” have no plain reader yet."
         raise UserError(error("data.format", message, "Write the rows as “messages” and plan the run again."))

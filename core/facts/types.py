@@ -181,7 +181,9 @@ class LengthFacts:
 
     Attributes:
         histogram: upper edge of each length bin -> rows in it.
-        longest_uncut: tokens of the longest row before it was cut; 0 where nobody counted.
+        longest_uncut: tokens of the longest row before it was cut, of a pair of answers those of the longer one with
+            its prompt, for each is cut by itself; 0 where nobody counted.
+        longest_document: the same after the cut.
     """
 
     rows: int
@@ -194,6 +196,7 @@ class LengthFacts:
     lost_tokens: int
     histogram: Mapping[str, int]
     longest_uncut: int = 0
+    longest_document: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What a run and its exports take on disk: every tensor to the byte, texts and headers to within a small allowance."""
 
-from core.facts.types import ModelFacts
+from core.facts.types import DataFacts, ModelFacts
 from core.plan.gguf_sizes import gguf_sizes
 from core.plan.memory import Matrix, Trained
 from core.plan.parameters import embedding_elements, touches_tie
@@ -16,6 +16,8 @@ CHECKPOINT_TEXTS = 64 * 1024
 HEADER_LINE = 192
 # Event log, samples and engine.log: small, but never nothing.
 RUN_EXTRAS = 8 * MIB
+REFERENCE_ROW = 16
+"""Bytes of the two log-probabilities of a pair, in 64 bits each."""
 # What lies beside merged or tuned weights. A tokenizer.json of 49,152 tokens has 72 bytes for each; files that write
 # their merges as pairs have nearly twice as many.
 COMPANIONS = 4 * MIB
@@ -33,7 +35,15 @@ WRITTEN_PER_SECOND = 500e6
 _STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
-def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained, optimizer: str, free: int) -> Disk:
+def disk_of(
+    spec: RunSpec,
+    model: ModelFacts,
+    targets: Targets,
+    trained: Trained,
+    optimizer: str,
+    free: int,
+    data: DataFacts | None = None,
+) -> Disk:
     """Sizes of one checkpoint, the adapter, a merged model, a GGUF file of each type, and of the run at its fullest.
 
     A checkpoint holds the 32-bit masters and the optimizer's states. One more than asked lies on disk for a moment:
@@ -53,6 +63,8 @@ def disk_of(spec: RunSpec, model: ModelFacts, targets: Targets, trained: Trained
     adapter += begun
     if not full and spec.adapter.start_from:  # what it goes on from is kept as well
         begun = 4 * trained.parameters
+    if spec.data.train_on == "preferences" and spec.training.preference_loss == "dpo" and data is not None:
+        begun += REFERENCE_ROW * (data.train.rows + data.validation.rows)
     kept = max(1, spec.training.keep_checkpoints) + 1 + keeps_best(spec)
     return Disk(
         checkpoint_bytes=checkpoint,

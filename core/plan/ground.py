@@ -224,6 +224,16 @@ def _flash_obstacle(gpu: GpuFacts | None, dtype: str, model: ModelFacts | None) 
 def _packing(spec: RunSpec, model: ModelFacts | None, problems: list[Problem]) -> Chosen[bool]:
     asked = spec.data.packing
     leaks = model is not None and model.state_leaks
+    if leaks and model is not None and spec.data.train_on == "preferences":
+        problems.append(
+            error(
+                "data.train_on",
+                f"Preferences are to be learned, but {model.architecture} carries state along a pass, so the 2 answers "
+                "of a pair would mix.",
+                "Learn from the chosen answers alone, or take another base model.",
+                Fix("Learn the chosen answers alone", (Edit("data.train_on", "completions"),)),
+            )
+        )
     if asked == "off":
         return Chosen(value=False, reason="You chose 1 row a pass.", by_user=True)
     if leaks and model is not None:

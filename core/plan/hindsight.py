@@ -10,7 +10,7 @@ from core.plan.planner import plan
 from core.plan.types import Choices, Memory, Plan
 from core.spec.run_spec import RunSpec
 
-FORMULA = 9
+FORMULA = 10
 """Which way of counting the residuals and speeds of records belong to; raise it whenever the planner's memory or time
 comes out otherwise than before, because a correction of one formula is wrong for another."""
 

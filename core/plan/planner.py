@@ -37,7 +37,7 @@ def plan(spec: RunSpec, facts: Facts) -> Plan:
         batch = batch_of(spec.training, data.train, choices.micro_batch_tokens.value, packing=choices.packing.value)
     if model is not None and training is not None:
         free = facts.hardware.disk_free_bytes
-        disk = disk_of(spec, model, training.targets, training.trained, decision.choices.optimizer.value, free)
+        disk = disk_of(spec, model, training.targets, training.trained, decision.choices.optimizer.value, free, data)
         if batch is not None:
             duration = duration_of(spec, facts, decision, batch)
     curve = curve_of(spec.training, batch.steps) if batch else None

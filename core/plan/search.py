@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.facts.types import Facts, ModelFacts
+from core.facts.types import Facts, LengthFacts, ModelFacts
 from core.plan.ground import Ground
 from core.plan.memory import FITS_SHARE, Experience, Footprint, Setup, Trained, experience_of, footprint
 from core.spec.rules_adapter import changes_base
@@ -52,12 +52,26 @@ class Settings:
 
 def longest_row(spec: RunSpec, facts: Facts) -> int:
     """Tokens of the longest row that training will see; the limit itself while the data is unknown or was cut lower."""
-    limit = max(1, spec.data.max_length)
+    limit = row_limit(spec)
     if facts.data is None:
         return limit
     rows = facts.data.train
-    was_cut_lower = rows.truncated_rows > 0 and rows.longest < limit
-    return limit if was_cut_lower else max(1, min(limit, rows.longest))
+    return limit if was_cut_lower(spec, rows) else max(1, min(limit, rows.longest))
+
+
+def was_cut_lower(spec: RunSpec, rows: LengthFacts) -> bool:
+    """Whether rows were cut at a lower limit than the spec's, so that nobody knows how long they would be."""
+    return rows.truncated_rows > 0 and (rows.longest_document or rows.longest) < max(1, spec.data.max_length)
+
+
+def row_limit(spec: RunSpec) -> int:
+    """The most tokens that a row can have; the two answers of a pair are cut each by itself."""
+    return max(1, spec.data.max_length) * documents_of_row(spec)
+
+
+def documents_of_row(spec: RunSpec) -> int:
+    """How many documents of its own a row is."""
+    return 2 if spec.data.train_on == "preferences" else 1
 
 
 def largest_pass(spec: RunSpec, budget: int, longest: int, *, packing: bool) -> int:

@@ -30,6 +30,7 @@ from core.plan.usual import (
     Task,
     holds,
     is_lion,
+    objective_share,
     scale_of,
     task_of,
     usual_alpha,
@@ -312,8 +313,10 @@ def _warmup(spec: RunSpec, case: _Wish) -> Step:
 def _learning_rate(spec: RunSpec, case: _Wish) -> Step:
     full, model = spec.adapter.method == "full", case.facts.model
     optimizer = spec.training.optimizer
-    rate = usual_rate(model, full=full, optimizer=optimizer)
+    part = objective_share(spec)
+    rate = usual_rate(model, full=full, optimizer=optimizer, share=part)
     what = "training every weight" if full else "adapters"
+    what += " with preference pairs" if part != 1.0 else ""
     whose = f" on a model of {format_count(model.parameters)} parameters" if model else ""
     reason = f"{rate:g} suits {what}{whose}"
     if model is not None and model.parameters < TINY_MODEL:
@@ -323,7 +326,7 @@ def _learning_rate(spec: RunSpec, case: _Wish) -> Step:
     if is_lion(optimizer):
         reason += ", and Lion wants a fifth of AdamW's rate"
     share = USUAL[case.task].rate_share
-    if share != 1.0:
+    if share != 1.0 and part == 1.0:
         rate *= share
         why = "forgets less of the rest while it reads running text" if case.task == "text" else "suits short answers"
         reason += f"; half of it, {rate:g}, {why}"

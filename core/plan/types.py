@@ -189,7 +189,8 @@ class Duration:
         watt_hours: energy of the device that trains, 0 where its power is not known.
         measured_runs: how many earlier runs on this device the speed was learned from.
         raw_step_seconds: a mean step as it is counted, before any correction by earlier runs.
-        parts: seconds of "loading", "steps", "evaluation", "sampling" and "saving"; their sum is `seconds`.
+        parts: seconds of "loading", "steps", "evaluation", "sampling" and "saving", and DPO's "reference" where it
+            has one; their sum is `seconds`.
     """
 
     seconds: float

@@ -49,6 +49,10 @@ LION_SHARE, BOLD_LION_SHARE = 0.2, 0.5
 RATE_BAND = (1 / 50, 5.0)
 """The rates that pass without a word, as shares of the usual one: trainers in use lie between 1/20 and 2.5 of it."""
 
+PREFERENCE_SHARES = {"dpo": 1 / 20, "orpo": 1 / 4}
+"""Of the usual rate, where preferences are learned: the papers take 1e-6 (DPO, arXiv 2305.18290, appendix B) and 5e-6
+(ORPO, arXiv 2403.07691, appendix) for every weight, and adapters want ten times that."""
+
 USUAL_RANK = 16
 LEAST_RANK = 8
 USUAL_SCALE = 2.0
@@ -133,13 +137,19 @@ def by_size(model: ModelFacts | None, values: tuple[float, float, float]) -> flo
     return values[0] if model.parameters < TINY_MODEL else values[2] if model.parameters >= HUGE_MODEL else values[1]
 
 
-def usual_rate(model: ModelFacts | None, *, full: bool, optimizer: str = "adamw") -> float:
-    """The learning rate for training every weight, or adapters, of a model of this size.
+def objective_share(spec: RunSpec) -> float:
+    """Of the usual learning rate, for what is learned by."""
+    return PREFERENCE_SHARES[spec.training.preference_loss] if spec.data.train_on == "preferences" else 1.0
+
+
+def usual_rate(model: ModelFacts | None, *, full: bool, optimizer: str = "adamw", share: float = 1.0) -> float:
+    """The learning rate for training every weight, or adapters, of a model of this size; a share of it.
 
     Muon and Adafactor are set up to take steps as long as AdamW's, so only Lion wants another one.
     """
     rate = by_size(model, FULL_RATES if full else ADAPTER_RATES)
-    return float(f"{rate * LION_SHARE:.2g}") if is_lion(optimizer) else rate
+    share *= LION_SHARE if is_lion(optimizer) else 1.0
+    return rate if share == 1.0 else float(f"{rate * share:.2g}")
 
 
 def is_lion(optimizer: str) -> bool:

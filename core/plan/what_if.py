@@ -9,6 +9,7 @@ from core.plan.batch import batch_of
 from core.plan.cards import CARDS, Card
 from core.plan.choices import Decision, decide
 from core.plan.planner import plan
+from core.plan.search import row_limit
 from core.plan.time import duration_of
 from core.plan.types import Duration, Plan, Verdict
 from core.spec.run_spec import RunSpec
@@ -75,7 +76,7 @@ def on_any_gpu(spec: RunSpec) -> RunSpec:
 
 def assumed_data(spec: RunSpec) -> DataFacts:
     """Rows to plan with while no data is known; the longest fills the limit, so memory is not made small by them."""
-    limit = max(1, spec.data.max_length)
+    limit = row_limit(spec)
     mean = max(1, limit // ASSUMED_SHARE)
     rows = LengthFacts(
         rows=ASSUMED_ROWS,

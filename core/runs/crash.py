@@ -14,7 +14,7 @@ from core.events.run_state import RunState
 from core.events.tail import EventTail
 from core.events.types import PROTOCOL_VERSION, Failed, Hello
 from core.runs.layout import RunFolder
-from core.runs.outcome import Outcome, step_of, summed_up
+from core.runs.outcome import KEPT_MEASUREMENTS, Outcome, step_of, summed_up
 from core.units import MIB, format_duration
 
 LOG_LINES = 20
@@ -75,12 +75,12 @@ def crashed(folder: RunFolder, state: RunState, exit_: Exit, *, log_start: int, 
     return summed_up(
         "crashed",
         _with_place(message, state),
-        _with_resume(hint, state),
+        _with_resume(hint, state, measured=folder.reference.exists()),
         state,
         exit_status=exit_.code,
         signal=exit_.signal,
         detail=detail,
-        resumable=bool(state.checkpoints),
+        resumable=bool(state.checkpoints) or folder.reference.exists(),
     )
 
 
@@ -99,24 +99,33 @@ def lost(folder: RunFolder, state: RunState, *, log_start: int, rebooted: bool) 
     return summed_up(
         "lost",
         _with_place(message, state),
-        _with_resume(hint, state),
+        _with_resume(hint, state, measured=folder.reference.exists()),
         state,
         detail=detail,
-        resumable=bool(state.checkpoints),
+        resumable=bool(state.checkpoints) or folder.reference.exists(),
     )
 
 
-def forced(state: RunState, exit_: Exit | None, *, asked: bool) -> Outcome:
-    """The outcome of a process that was ended by force on purpose; ``asked`` when it had been asked to stop first."""
+def forced(state: RunState, exit_: Exit | None, *, asked: bool, measured: bool = False) -> Outcome:
+    """The outcome of a process that was ended by force on purpose.
+
+    Args:
+        state: what it had told.
+        exit_: how it ended.
+        asked: it had been asked to stop first.
+        measured: its folder keeps what was measured before the first step (`RunFolder.reference`).
+    """
     message = "It did not answer the request to stop in time, so it" if asked else "The engine"
     return summed_up(
         "stopped",
         _with_place(f"{message} was ended by force.", state),
-        _with_resume("What came after the last saved state is lost." if state.checkpoints else "", state),
+        _with_resume(
+            "What came after the last saved state is lost." if state.checkpoints else "", state, measured=measured
+        ),
         state,
         exit_status=exit_.code if exit_ else None,
         signal=exit_.signal if exit_ else "",
-        resumable=bool(state.checkpoints),
+        resumable=bool(state.checkpoints) or measured,
     )
 
 
@@ -172,12 +181,16 @@ def _words(exit_: Exit, *, memory_ran_out: bool, said_something: bool) -> tuple[
 
 
 def _with_place(message: str, state: RunState) -> str:
-    return f"{message} It had done {step_of(state.step, state.steps)}." if state.step else message
+    if state.step:
+        return f"{message} It had done {step_of(state.step, state.steps)}."
+    if state.phase == "reference":
+        return f"{message} It was measuring how likely both answers were before training."
+    return message
 
 
-def _with_resume(hint: str, state: RunState) -> str:
+def _with_resume(hint: str, state: RunState, *, measured: bool) -> str:
     if not state.checkpoints:
-        return hint
+        return f"{hint} {KEPT_MEASUREMENTS}".lstrip() if measured else hint
     return f"{hint} Resume goes on from the state saved after step {state.checkpoints[-1].step}.".lstrip()
 
 

@@ -158,7 +158,8 @@ def _held_back(
 ) -> Rows:
     _require_validation(folder)
     dataset = _of_run(folder, spec, model, on_progress)
-    rows = _some(dataset.validation, asked.rows)
+    # Of a pair the better answer is measured: it is what the model is to say.
+    rows = tuple(row.documents[0] for row in _some(dataset.validation, asked.rows))
     return Rows(VALIDATION, rows, _texts(rows, tokenizer), seen=0)
 
 
@@ -188,6 +189,8 @@ def _rows_of_file(
     notes: list[str],
 ) -> Rows:
     own = data_of_file(spec.data, asked.data)
+    if own.train_on == "preferences":  # the file need not hold pairs; of one that does, the better answers are measured
+        own = replace(own, train_on="completions")
     try:
         dataset = load_dataset(own, 0, model, on_progress=on_progress)
     except UserError:
@@ -195,10 +198,10 @@ def _rows_of_file(
             raise
         dataset = load_dataset(replace(own, format="auto", mapping={}), 0, model, on_progress=on_progress)
     notes += [str(problem) for problem in dataset.problems]
-    rows = _some(dataset.train, asked.rows)
+    rows = tuple(row.documents[0] for row in _some(dataset.train, asked.rows))
     seen: int | None = None
     try:
-        trained = {row.ids for row in _of_run(folder, spec, model, on_progress).train}
+        trained = {row.documents[0].ids for row in _of_run(folder, spec, model, on_progress).train}
     except UserError as failure:
         notes.append(f"Whether rows of the file were trained is not known. {failure.problems[0].message}")
     else:

@@ -96,6 +96,11 @@ class RunFolder:
         return self.path / "start.safetensors"
 
     @property
+    def reference(self) -> Path:
+        """How likely the model held both answers of each pair to be before it was trained to prefer one."""
+        return self.path / "reference.safetensors"
+
+    @property
     def consent(self) -> Path:
         """What has changed since a state was saved, and the user has agreed to all the same."""
         return self.path / "consent.json"

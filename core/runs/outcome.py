@@ -38,6 +38,9 @@ _FAILURE_TITLES: Mapping[str, str] = {
     FailureKind.NON_FINITE: "The training diverged",
     FailureKind.INTERNAL: "An error in Lowrank Studio",
 }
+KEPT_MEASUREMENTS = "Resume keeps what was measured of the answers before the first step."
+"""What to say where no state was saved yet, but what was measured before the first step (`RunFolder.reference`)."""
+
 _EXIT_CODES: Mapping[OutcomeKind, ExitCode] = {
     "completed": ExitCode.DONE,
     "stopped": ExitCode.STOPPED,
@@ -60,7 +63,7 @@ class Outcome:
         exit_status: exit code of the process where that was seen; None after a signal.
         signal: name of the signal that ended the process, such as "SIGKILL".
         paused: stopped in order to go on later.
-        resumable: a saved state is there to go on from.
+        resumable: a saved state is there to go on from, or what was measured before the first step.
         detail: traceback or the last lines of ``engine.log``.
         result: what the kind of job promises, such as the path it wrote.
         ended: Unix time.
@@ -118,10 +121,11 @@ def outcome_of(terminal: Terminal, state: RunState, *, exit_status: int | None =
             exit_status=exit_status,
             resumable=bool(state.checkpoints),
         )
+    hint = "Resume goes on from there." if terminal.resumable else "Nothing was saved to go on from."
     return summed_up(
         "stopped",
         _stopped_message(terminal, state),
-        "Resume goes on from there." if terminal.resumable else "Nothing was saved to go on from.",
+        KEPT_MEASUREMENTS if terminal.resumable and _nothing_learned(terminal, state) else hint,
         state,
         paused=terminal.reason == "pause",
         resumable=terminal.resumable,
@@ -133,7 +137,14 @@ def _stopped_message(terminal: Stopped, state: RunState) -> str:
     verb = {"stop": "Stopped", "pause": "Paused", "signal": "Stopped because the system asked for it"}[terminal.reason]
     if state.hello is not None and state.hello.job != "train":
         return f"{verb} before the work was done."
+    if terminal.resumable and _nothing_learned(terminal, state):
+        return f"{verb} before the first step."
     return f"{verb} after {step_of(terminal.step, state.steps)}."
+
+
+def _nothing_learned(terminal: Stopped, state: RunState) -> bool:
+    """Whether a training was stopped before it had taken a step."""
+    return terminal.step == 0 and (state.hello is None or state.hello.job == "train")
 
 
 def step_of(step: int, steps: int) -> str:

@@ -363,7 +363,7 @@ class Supervisor:
         if terminal is not None:
             return outcome_of(terminal, state, exit_status=exit_.code if exit_ else None)
         if self._forced:
-            return crash.forced(state, exit_, asked=self._asked)
+            return crash.forced(state, exit_, asked=self._asked, measured=self.folder.reference.exists())
         if exit_ is None:
             return crash.lost(self.folder, state, log_start=record.log_start, rebooted=rebooted_since(record.key))
         memory_ran_out = crash.memory_kills() > self._memory_kills

@@ -12,7 +12,7 @@ from core.spec.template_choice import is_template_text
 from core.spec.values import quote, readable
 from core.spec.weights import HIGHEST_WEIGHT, unmatched
 
-MAPPING_PARTS = ("prompt", "completion", "system", "messages", "text")
+MAPPING_PARTS = ("prompt", "completion", "system", "messages", "text", "chosen", "rejected")
 
 _DATA = ("data.train", "data.validation")
 _PLACES = ("model.base", "data.train", "data.validation", "data.template", "output.folder")
@@ -127,7 +127,7 @@ def _home_problem(path: str, name: str, value: str | tuple[str, ...]) -> Problem
 
 def _check_rows(spec: RunSpec) -> Iterator[Problem]:
     data = spec.data
-    if data.format == "text" and data.train_on != "all":
+    if data.format == "text" and data.train_on not in ("all", "preferences"):
         yield Problem(
             Severity.INFO,
             "data.train_on",
@@ -153,6 +153,30 @@ def _check_rows(spec: RunSpec) -> Iterator[Problem]:
             yield error("data.mapping", message, "Name the column, or remove the entry.", fix)
 
 
+def _check_preferences(spec: RunSpec) -> Iterator[Problem]:
+    """What does not go together with learning from pairs of answers."""
+    data = spec.data
+    if data.train_on != "preferences":
+        return
+    alone = Fix("Learn from answers without comparing them", (Edit("data.train_on", "completions"),))
+    if data.format not in ("auto", "preference"):
+        message = f"Learning preferences needs preference pairs, and the format is stated as {quote(data.format)}."
+        fix = Fix("Recognise the format", (Edit("data.format", "auto"),))
+        yield error("data.format", message, "Have the format recognised, or state “preference”.", fix, alone)
+    others = {part: column for part, column in data.mapping.items() if part in ("completion", "text")}
+    if others:
+        rest = {part: column for part, column in data.mapping.items() if part not in others}
+        named = " and ".join(quote(part) for part in others)
+        message = f"A preference pair has the parts “chosen” and “rejected”, and no part {named}."
+        fix = Fix("Leave it out" if len(others) == 1 else "Leave them out", (Edit("data.mapping", rest),))
+        yield error("data.mapping", message, "Say which columns hold the chosen and the rejected answer.", fix, alone)
+    if "split_long" in data.repairs:
+        rest_of_repairs = tuple(name for name in data.repairs if name != "split_long")
+        message = "Preference pairs cannot be split: both answers answer the whole of what is said before them."
+        fix = Fix("Do not split rows", (Edit("data.repairs", rest_of_repairs),))
+        yield error("data.repairs", message, "Take out this repair; rows that are too long are cut.", fix)
+
+
 def _check_repairs(spec: RunSpec) -> Iterator[Problem]:
     repairs = spec.data.repairs
     unknown = {quote(name): name for name in repairs if name not in REPAIRS}  # those that are shown alike are one
@@ -171,5 +195,6 @@ DATA_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_weights,
     _check_places,
     _check_rows,
+    _check_preferences,
     _check_repairs,
 )

@@ -83,6 +83,17 @@ def _check_optimizer(spec: RunSpec) -> Iterator[Problem]:
         )
 
 
+def _check_preferences(spec: RunSpec) -> Iterator[Problem]:
+    training = spec.training
+    if spec.data.train_on == "preferences" and training.preference_loss == "orpo" and training.chosen_weight > 0:
+        yield warning(
+            "training.chosen_weight",
+            "ORPO learns the chosen answer anyway, so its weight has no effect.",
+            "Set it to 0; training.preference_beta says how much the preference counts beside it.",
+            Fix("Set it to 0", (Edit("training.chosen_weight", 0.0),)),
+        )
+
+
 def _check_formats(spec: RunSpec) -> Iterator[Problem]:
     device, dtype = spec.hardware.device, spec.model.compute_dtype
     if device == "cuda" and dtype == "fp32" and spec.hardware.attention == "flash":
@@ -161,6 +172,7 @@ TRAINING_RULES: tuple[Callable[[RunSpec], Iterable[Problem]], ...] = (
     _check_extensions,
     _check_samples,
     _check_optimizer,
+    _check_preferences,
     _check_formats,
     _check_hardware,
     _check_sharding,

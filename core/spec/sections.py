@@ -11,7 +11,7 @@ ComputeDtype = Literal["auto", "bf16", "fp16", "fp32"]
 RecordFormat = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "question_answer", "preference", "feedback", "text"
 ]  # fmt: skip
-TrainOn = Literal["completions", "last", "all"]
+TrainOn = Literal["completions", "last", "all", "preferences"]
 Packing = Literal["auto", "on", "off"]
 BadRows = Literal["stop", "skip"]
 ValidationGroups = Literal["equal", "near", "file"]
@@ -26,6 +26,7 @@ Schedule = Literal["cosine", "linear", "constant", "cosine_restarts", "warmup_st
 Optimizer = Literal[
     "auto", "adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "lion", "lion_8bit", "muon"
 ]
+PreferenceLoss = Literal["dpo", "orpo"]
 Result = Literal["auto", "last", "best"]
 Device = Literal["auto", "cuda", "cpu"]
 Attention = Literal["auto", "flash", "sdpa", "eager"]
@@ -166,7 +167,7 @@ class DataSpec:
             Choice("alpaca", "Alpaca", "Columns instruction, input and output."),
             Choice("prompt_completion", "Prompt and completion", "Columns prompt and completion."),
             Choice("question_answer", "Question and answer", "Columns question and answer."),
-            Choice("preference", "Preference pairs", "Two answers to the same; the one in “chosen” is trained."),
+            Choice("preference", "Preference pairs", "Two answers to the same, a better and a worse one."),
             Choice("feedback", "Labelled answers", "Answers with true or false; the approved ones are trained."),
             Choice("text", "Plain text", "One column of running text; every token is trained."),
         ),
@@ -176,8 +177,9 @@ class DataSpec:
         {},
         Kind.MAPPING,
         "Column mapping",
-        "Which column plays which part, for files with unusual names: the part (prompt, completion, system, messages "
-        "or text) and the column that holds it, or a text with columns in braces, such as “{question}\\n{context}”.",
+        "Which column plays which part, for files with unusual names: the part (prompt, completion, chosen, "
+        "rejected, system, messages or text) and the column that holds it, or a text with columns in braces, such as "
+        "“{question}\\n{context}”.",
         advanced=True,
     )
     template: str = setting(
@@ -211,6 +213,7 @@ class DataSpec:
             Choice("completions", "Answers only", "The assistant's words and the end of its turn."),
             Choice("last", "Last answer", "Of a conversation only the last answer; those before it are read."),
             Choice("all", "Everything", "Prompts as well; right for running text."),
+            Choice("preferences", "Preferences", "Of two answers to one prompt, to prefer the chosen to the rejected."),
         ),
         affects=("quality",),
     )
@@ -577,6 +580,44 @@ class TrainingSpec:
         ),
         advanced=True,
         affects=("memory", "speed"),
+    )
+    preference_loss: PreferenceLoss = setting(
+        "dpo",
+        Kind.CHOICE,
+        "Preference loss",
+        "How a pair of answers is learned from.",
+        choices=(
+            Choice("dpo", "DPO", "Prefers the chosen answer more than the model did when the run began."),
+            Choice("orpo", "ORPO", "Learns the chosen answer and prefers it in one go; made for untuned base models."),
+        ),
+        visible_when=When("data.train_on", ("preferences",)),
+        affects=("quality", "speed"),
+    )
+    preference_beta: float = setting(
+        0.1,
+        Kind.NUMBER,
+        "Preference beta",
+        "With DPO how closely the model stays to what it was: more keeps it closer. With ORPO how much the preference "
+        "counts beside learning the chosen answer (lambda in its paper).",
+        bounds=Bounds(1e-4, 100.0),
+        usual=Bounds(0.01, 1.0),
+        log=True,
+        visible_when=When("data.train_on", ("preferences",)),
+        affects=("quality",),
+    )
+    chosen_weight: float = setting(
+        0.0,
+        Kind.NUMBER,
+        "Weight of the chosen answer",
+        "With DPO how much learning the chosen answer itself counts beside the preference. More keeps it from becoming "
+        "less likely together with the rejected one; 0.2 to 1 are usual.",
+        bounds=Bounds(0.0, 100.0),
+        usual=Bounds(0.0, 2.0),
+        step=0.1,
+        zero_means="the preference alone",
+        advanced=True,
+        visible_when=When("data.train_on", ("preferences",)),
+        affects=("quality",),
     )
     max_grad_norm: float = setting(
         1.0,

@@ -16,6 +16,11 @@ from studio.widgets.controls import CalmList, CalmSpin, NumberSlider, Segments, 
 from studio.words import say, tr
 
 _MOST_SEGMENTS = 4
+_MOST_LETTERS = 44
+_WIDEST_SEGMENTS = 600
+"""Pixels, whatever the text size: what a page of the smallest window has for an editor."""
+
+_SLACK = 4
 
 
 class Editor(QWidget):
@@ -191,11 +196,9 @@ class ChoiceEditor(Editor):
         super().__init__(info)
         choices = info.setting.choices
         titles = [say(choice.title) for choice in choices]
-        self.segments: Segments | None = None
+        self.segments = self._make_segments(titles)
         self.list: QComboBox | None = None
-        if len(choices) <= _MOST_SEGMENTS and sum(map(len, titles)) <= 44:
-            items = [(choice.value, title) for choice, title in zip(choices, titles, strict=True)]
-            self.segments = Segments(items, [say(choice.help) for choice in choices], info.path)
+        if self.segments is not None:
             for choice in choices:
                 self.segments.button(choice.value).setAccessibleName(f"{self.title}: {say(choice.title)}")
             self.segments.chosen.connect(self.edited.emit)
@@ -211,6 +214,19 @@ class ChoiceEditor(Editor):
         self.list.activated.connect(lambda index: self.edited.emit(self.info.setting.choices[index].value))
         self._is(self.list)
         self.box.addStretch(1)
+
+    def _make_segments(self, titles: Sequence[str]) -> Segments | None:
+        """A row of buttons; None where it would be too long."""
+        choices = self.info.setting.choices
+        if len(choices) > _MOST_SEGMENTS or sum(map(len, titles)) > _MOST_LETTERS:
+            return None
+        items = [(choice.value, title) for choice, title in zip(choices, titles, strict=True)]
+        made = Segments(items, [say(choice.help) for choice in choices], self.info.path)
+        made.ensurePolished()
+        if made.sizeHint().width() > _WIDEST_SEGMENTS:
+            made.deleteLater()
+            return None
+        return made
 
     def show_value(self, value: Any) -> None:
         """Chooses the value."""
@@ -292,6 +308,11 @@ class NumberEditor(Editor):
             self.field.blockSignals(False)  # noqa: FBT003
         setting = self.info.setting
         self._words.setText(say(setting.zero_means) if value == 0 and setting.zero_means else say(setting.unit))
+
+    def words_width(self) -> int:
+        """How wide the words behind the field can become, in pixels."""
+        setting, metrics = self.info.setting, self._words.fontMetrics()
+        return max(metrics.boundingRect(say(text)).width() for text in (setting.zero_means, setting.unit)) + _SLACK
 
     def main_widget(self) -> QWidget:
         """The field."""

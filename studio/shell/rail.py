@@ -155,7 +155,7 @@ class Rail(QWidget):
         current = runs.current
         if runs.is_live and current is not None:
             state = current.state
-            share = f"{100 * state.step // state.steps} %" if state.steps else "…"
+            share = f"{min(100, 100 * state.step // state.steps)} %" if state.steps else "…"
             marks["training"] = (share, tr("a run is at work: {share}", share=share))
         if runs.live_count:
             marks["runs"] = (str(runs.live_count), tr("runs at work: {n}", n=runs.live_count))

@@ -125,7 +125,7 @@ class _Told(JobContext):
 
 def run_folder(folder: RunFolder, on_event: Callable[[Body], None] | None = None) -> None:
     """The engine's work on a run folder, in this process."""
-    from core.engine.sft import train
+    from core.engine.training import train
 
     context = _Told(folder, on_event) if on_event else JobContext(folder)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from core.engine import sft
+from core.engine import training
 from core.events.types import Notice
 from core.runs.saved_states import list_checkpoints, read_manifest
 from tests.e2e.real_runs import create, make_spec, run_folder, run_inside, write_rows
@@ -38,10 +38,10 @@ def short_of_memory(
     monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None], is_short: Callable[[Any, int], bool]
 ) -> None:
     """Lets the second pass of a step fail, after the first one has left its gradients, while ``is_short`` says so."""
-    usual = sft.accumulate
+    usual = training.accumulate
     steps = [0]
 
-    def accumulate(session: Any, rows: Any, passes: Any, *more: Any) -> Any:
+    def accumulate(session: Any, rows: Any, passes: Any, *more: Any, **named: Any) -> Any:
         steps[0] += 1
 
         def failing() -> Iterator[Any]:
@@ -50,9 +50,9 @@ def short_of_memory(
                     fail()
                 yield one
 
-        return usual(session, rows, failing(), *more)
+        return usual(session, rows, failing(), *more, **named)
 
-    monkeypatch.setattr(sft, "accumulate", accumulate)
+    monkeypatch.setattr(training, "accumulate", accumulate)
 
 
 @pytest.mark.parametrize("fail", [gpu_is_full, ram_is_full, allocator_refuses])
@@ -106,14 +106,14 @@ def test_an_evaluation_that_does_not_fit_is_taken_again(
         "training__max_steps": 2, "training__micro_batch_tokens": BUDGET, "data__validation_share": 0.3,
     }  # fmt: skip
     usual = run_inside(short_starter, rows, **settings)
-    evaluate = sft.evaluate
+    evaluate = training.evaluate
 
     def failing(*given: Any, budget: int, **more: Any) -> Any:
         if budget == BUDGET:
             gpu_is_full()
         return evaluate(*given, budget=budget, **more)
 
-    monkeypatch.setattr(sft, "evaluate", failing)
+    monkeypatch.setattr(training, "evaluate", failing)
     short = run_inside(short_starter, rows, **settings)
     assert short.validation == pytest.approx(usual.validation, rel=1e-5)
     assert len(short.validation) == 3

@@ -17,6 +17,7 @@ from core.events.types import (
     Body,
     CheckpointSaved,
     Completed,
+    Evaluated,
     Failed,
     Hello,
     PhaseStarted,
@@ -76,6 +77,17 @@ class Engine:
 def ok(engine: Engine) -> None:
     sys.stdout.write("pretending to train\n")
     engine.train()
+    engine.done()
+
+
+def pairs(engine: Engine) -> None:
+    """Learns from pairs of answers, and measures others before and after."""
+    engine.begin()
+    engine.say(Evaluated(0, 0.69, 100, 0.01, preferred=0.5, margin=0.0))
+    for number in range(1, STEPS + 1):
+        share, margin = number / STEPS, 0.1 * number
+        engine.say(Step(number, share, 0.6, 1e-5, 0.5, 100, 40, 0.01, 1_000_000, preferred=share, margin=margin))
+    engine.say(Evaluated(STEPS, 0.6, 100, 0.01, best=True, preferred=0.75, margin=0.25))
     engine.done()
 
 
@@ -220,7 +232,7 @@ def other_rank_fails(engine: Engine) -> None:
 MODES: dict[str, Callable[[Engine], None]] = {
     mode.__name__: mode
     for mode in (
-        ok, resume, steady, deaf, ignore_stop, oom, segfault, orphan, sigkill_self, crash_midway, silent_exit,
+        ok, pairs, resume, steady, deaf, ignore_stop, oom, segfault, orphan, sigkill_self, crash_midway, silent_exit,
         torn_line, hang_after_done, flood, slow_start, bad_protocol, other_rank_fails,
     )
 }  # fmt: skip

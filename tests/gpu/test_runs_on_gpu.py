@@ -130,7 +130,7 @@ def test_a_real_lack_of_memory_is_got_by_with_and_learns_the_same(
     fresh_model: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The allocator refuses, as on a full card: what a step needs is taken away from it right before the first."""
-    from core.engine import layer_choice, sft
+    from core.engine import layer_choice, training
     from tests.e2e.real_runs import run_inside
 
     settings = {
@@ -149,7 +149,7 @@ def test_a_real_lack_of_memory_is_got_by_with_and_learns_the_same(
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 64 * 2**20) / total)
 
-    monkeypatch.setattr(sft, "choose_layers", choose_and_fill)
+    monkeypatch.setattr(training, "choose_layers", choose_and_fill)
     try:
         short = run_inside(fresh_model, rows, **settings)
     finally:

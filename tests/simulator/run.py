@@ -217,7 +217,7 @@ def build_base(case: Case) -> tuple[Any, ModelFacts]:
 
 
 def _step(learner: Learner, ledger: Ledger, rows: Sequence[Sequence[Encoded]]) -> None:
-    """One step of `core.engine.sft`, its passes laid out as the case says."""
+    """One step of `core.engine.training`, its passes laid out as the case says."""
 
     def passes() -> Iterator[Pass]:
         for number, group in enumerate(rows):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from core.data import flaws, turn_order
 from core.data.many_texts import ManyTexts
 from core.data.mojibake import suspect_mojibake
+from core.data.sides import sides_of
 from core.data.types import Message, Sample
 
 _MOST_TURNS = 12
@@ -53,6 +54,22 @@ TURN_CHECKS: Mapping[str, Callable[[Sample], str | None]] = {
     "disorder": turn_order.find_disorder,
 }
 """The same for conversations of more than one question and one answer."""
+
+
+OF_BOTH_ANSWERS = frozenset(("mistaken_encoding", "lost_letters", *TURN_CHECKS))
+"""What is looked for in both answers of a pair, as the repairs do; the rest is a matter of the better one."""
+
+
+def find_flaws_of_pairs(samples: Sequence[Sample]) -> Iterator[tuple[str, int, str]]:
+    """What is wrong with rows, as `find_flaws` says it, and with the worse answers of pairs; each row once for each."""
+    seen = set()
+    for name, row, excerpt in find_flaws(samples):
+        seen.add((name, row))
+        yield name, row, excerpt
+    pairs = [row for row, sample in enumerate(samples) if sample.rejected]
+    for name, place, excerpt in find_flaws([sides_of(samples[row])[1] for row in pairs]) if pairs else ():
+        if name in OF_BOTH_ANSWERS and (name, pairs[place]) not in seen:
+            yield name, pairs[place], excerpt
 
 
 def find_flaws(samples: Sequence[Sample]) -> Iterator[tuple[str, int, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 from core.data.mixing import taken_rows
 from core.data.near import Alive, text_of
 from core.data.reading import file_hash, keep_some
+from core.data.repairs import later_of
 from core.data.report.scan import Scan
 from core.data.report.sides import held_back, keys_of_files, keys_of_groups
 from core.spec.sections import DataSpec
@@ -59,7 +60,7 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
     count, keys = len(scan.table), scan.table.column("keys")
     groups = _near_groups(scan, alive)
     equal = _repeated(keys[: scan.trained])
-    near = np.array(sorted(_later(groups, scan.trained)), np.int64)
+    near = np.array(sorted(_later(groups, scan)), np.int64)
     found = Comparison(
         is_training=np.arange(count) < scan.trained,
         is_kept=np.ones(count, bool),
@@ -79,11 +80,13 @@ def compare_rows(scan: Scan, spec: DataSpec, seed: int, alive: Alive) -> Compari
         groups = _near_groups(scan, alive, np.flatnonzero(found.is_kept))
         kept = np.flatnonzero(found.is_kept[: scan.trained])
         found.equal = kept[_repeated(keys[kept])]
-        found.near = np.setdiff1d(np.array(sorted(_later(groups, scan.trained)), np.int64), found.equal)
+        found.near = np.setdiff1d(np.array(sorted(_later(groups, scan)), np.int64), found.equal)
     together = groups
     if spec.validation_groups == "near" and (spec.validation or spec.validation_share):
         rows = np.flatnonzero(found.is_kept)
-        together = _near_groups(scan, alive, rows[np.argsort(keys[rows], kind="stable")])  # as `core.data.split` does
+        together = _near_groups(
+            scan, alive, rows[np.argsort(scan.table.column("sides")[rows], kind="stable")]
+        )  # as `core.data.split` does
     if spec.validation:
         _leave_out_trained(found, scan, spec, together)
     else:
@@ -97,7 +100,7 @@ def _leave_out_trained(found: Comparison, scan: Scan, spec: DataSpec, groups: Se
     """Rows of validation files that are trained are not measured; nor those that resemble one, if the spec says so."""
     import numpy as np
 
-    keys = scan.table.column("keys")
+    keys = scan.table.column("sides")
     known = np.isin(keys[scan.trained :], keys[: scan.trained][found.is_kept[: scan.trained]])
     if spec.validation_groups == "near":
         known[np.array(list(_on_both_sides(groups, found)), np.int64) - scan.trained] = True
@@ -131,7 +134,7 @@ def _hold_back(
     found: Comparison, rows: Any, scan: Scan, spec: DataSpec, seed: int, groups: Sequence[Sequence[int]]
 ) -> None:
     """Takes rows out of those that an epoch would take."""
-    keys = scan.table.column("keys")
+    keys = scan.table.column("sides")
     if spec.validation_share and spec.validation_groups == "near":
         keys = keys_of_groups(keys, [[row for row in group if found.is_kept[row]] for group in groups])
     keys = keys[rows]
@@ -173,10 +176,10 @@ def _repeated(keys: Any) -> Any:
     return np.flatnonzero(is_repeated)
 
 
-def _later(groups: Sequence[Sequence[int]], trained: int) -> Iterator[int]:
-    """The training rows of each group but the first."""
+def _later(groups: Sequence[Sequence[int]], scan: Scan) -> Iterator[int]:
+    """The training rows of each group but the first; of pairs but the first with each worse answer."""
     for group in groups:
-        yield from (row for row in group[1:] if row < trained)
+        yield from later_of((row, scan.table.worse_of(row)) for row in group if row < scan.trained)
 
 
 def _on_both_sides(groups: Sequence[Sequence[int]], found: Comparison) -> Iterator[int]:

@@ -58,7 +58,7 @@ def shape_of(file: DataFile, spec: DataSpec) -> Shape:
     first = list(itertools.islice((row for row in _whole_rows(file, None) if isinstance(row, Row)), ROWS_JUDGED))
     if not first:
         raise UserError(error(file.name, "No row of the file can be used.", "Mend the file or choose another one."))
-    return recognise(first, spec.format, spec.mapping)
+    return recognise(first, spec.format, spec.mapping, pairs=spec.train_on == "preferences")
 
 
 def numbered_rows(file: DataFile, shape: Shape, *, on_bytes: OnBytes | None = None) -> Iterator[NumberedRow]:

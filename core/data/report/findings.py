@@ -90,7 +90,7 @@ def _rounded(tokens: int) -> int:
 
 
 def _learn_all(found: Found) -> list[Fix]:
-    if found.spec.train_on == "all":
+    if found.spec.train_on in ("all", "preferences"):
         return []
     return [Fix("Train on everything", (Edit("data.train_on", "all"),))]
 
@@ -112,12 +112,25 @@ def _words(one: str, many: str) -> Callable[[Found], str]:
 def _cut_words(found: Found) -> str:
     cut = found.lengths.cut(found.spec.max_length)
     lost = format_share(cut.tokens / max(1, found.lengths.total_tokens))
+    if found.spec.train_on == "preferences":
+        return _cut_pairs_words(found, cut.tokens, lost)
     if found.count == 1:
         return f"1 row is longer than {found.spec.max_length} tokens; {cut.tokens} tokens ({lost}) are lost."
     share = format_share(found.count / max(1, found.rows))
     return (
         f"{found.count} rows ({share}) are longer than {found.spec.max_length} tokens; {cut.tokens} tokens ({lost}) "
         "are lost."
+    )
+
+
+def _cut_pairs_words(found: Found, tokens: int, lost: str) -> str:
+    limit = found.spec.max_length
+    if found.count == 1:
+        return f"An answer of 1 pair is longer than {limit} tokens with its prompt; {tokens} tokens ({lost}) are lost."
+    share = format_share(found.count / max(1, found.rows))
+    return (
+        f"An answer of {found.count} pairs ({share}) is longer than {limit} tokens with its prompt; {tokens} tokens "
+        f"({lost}) are lost."
     )
 
 

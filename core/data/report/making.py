@@ -66,12 +66,13 @@ class _Summary:
         self._counted = self._trained & is_learned
         self._held = self._measured & is_learned
         self._lengths = self._histogram()
+        self._documents = 2 if spec.train_on == "preferences" else 1  # of a row; lengths are those of documents
 
     def report(self, template_name: str) -> Report:
         """The whole report."""
         import numpy as np
 
-        scan = self._scan
+        scan, documents = self._scan, self._documents
         pieces = self._trained[self._more]
         lengths = np.concatenate([scan.table.column("lengths")[self._counted], _array(scan.more.lengths)[pieces]])
         losses = np.concatenate(
@@ -80,13 +81,13 @@ class _Summary:
         times = np.concatenate([self._compared.times[self._counted], self._compared.times[self._more][pieces]])
         languages = np.bincount(scan.table.column("languages")[self._counted], minlength=len(LANGUAGES)).tolist()
         return Report(
-            rows=self._lengths.total_rows,
-            validation_rows=int(self._held.sum()) + int(self._measured[self._more].sum()),
+            rows=self._lengths.total_rows // documents,
+            validation_rows=(int(self._held.sum()) + int(self._measured[self._more].sum())) // documents,
             skipped_rows=scan.refused.count + len(scan.seen.get("unwritable", Seen()).rows),
             tokens=self._lengths.total_tokens - self._lengths.cut(self._spec.max_length).tokens,
             supervised_tokens=int(losses.sum()),
             epoch=Epoch(
-                rows=int(times.sum()),
+                rows=int(times.sum()) // documents,
                 tokens=int((times * np.minimum(lengths, self._spec.max_length)).sum()),
                 supervised_tokens=int((times * losses).sum()),
                 unused_rows=self._compared.unused,
@@ -99,6 +100,7 @@ class _Summary:
             shape=scan.shapes[0].name,
             template_name=template_name,
             is_complete=self._compared.is_complete,
+            documents=documents,
         )
 
     def _repaired(self) -> dict[str, int]:
@@ -170,7 +172,7 @@ class _Summary:
         return Found(
             count=count,
             places=places,
-            rows=lengths.total_rows,
+            rows=lengths.total_rows // self._documents,
             lengths=lengths,
             spec=self._spec,
             advised=tuple(scan.advised),

@@ -11,6 +11,8 @@ from core.data.report.types import MOST_PLACES, RowPlace
 
 EXCERPT = 160
 """Characters of a row that a finding quotes."""
+_KEY = 16
+"""Bytes of a hash of what a row says."""
 
 
 @dataclass(slots=True)
@@ -20,6 +22,8 @@ class RowTable:
     Attributes:
         numbers, lines: where a row stands in its file, see `RowPlace`.
         keys: what a row says, as a hash of 16 bytes (`core.data.split.content_key`).
+        sides: the same without the worse answers of pairs (`core.data.split.side_key`); empty where there are no pairs.
+        worse: a hash of the worse answers of pairs (`core.data.split.worse_key`); empty where there are no pairs.
         lengths: tokens before the cut; 0 for a row from which nothing can be learned.
         supervised: tokens that carry loss, after the cut.
         answers: the same before the cut.
@@ -29,6 +33,8 @@ class RowTable:
     numbers: "array[int]" = field(default_factory=lambda: array("I"))
     lines: "array[int]" = field(default_factory=lambda: array("I"))
     keys: bytearray = field(default_factory=bytearray)
+    sides: bytearray = field(default_factory=bytearray)
+    worse: bytearray = field(default_factory=bytearray)
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
     supervised: "array[int]" = field(default_factory=lambda: array("I"))
     answers: "array[int]" = field(default_factory=lambda: array("I"))
@@ -44,13 +50,15 @@ class RowTable:
         self._files.append((len(self), name))
         self._parts.append((len(self), ""))
 
-    def add(self, number: int, line: int, part: str, key: bytes) -> None:
+    def add(self, number: int, line: int, part: str, key: bytes, side: bytes = b"", worse: bytes = b"") -> None:
         """One more row, before anything is known of its tokens."""
         if part != self._parts[-1][1]:
             self._parts.append((len(self), part))
         self.numbers.append(number)
         self.lines.append(line)
         self.keys += key
+        self.sides += side
+        self.worse += worse
         for column in (self.lengths, self.supervised, self.answers):
             column.append(0)
 
@@ -70,13 +78,19 @@ class RowTable:
         sizes = np.diff([*begins, len(self)])
         return np.repeat(np.array([known[name] for name in names], np.int64), sizes)
 
+    def worse_of(self, index: int) -> bytes:
+        """The hash of a row's worse answer; empty where there are no pairs."""
+        return bytes(self.worse[_KEY * index : _KEY * (index + 1)])
+
     def column(self, name: str) -> Any:
         """A column as an array of numpy that shares its memory; the table must not grow while it is used."""
         import numpy as np
 
         values = getattr(self, name)
+        if name == "sides" and not values:
+            values = self.keys
         if isinstance(values, bytearray):
-            return np.frombuffer(values, "V16" if name == "keys" else np.uint8)
+            return np.frombuffer(values, "V16" if name in ("keys", "sides") else np.uint8)
         return np.frombuffer(values, np.dtype(values.typecode)) if values else np.zeros(0, values.typecode)
 
 

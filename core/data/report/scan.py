@@ -12,11 +12,12 @@ from core.data.formats import DataFile
 from core.data.near import NearIndex, text_of
 from core.data.reading import Progress
 from core.data.repairs import RowRepairs
-from core.data.report.checks import find_flaws, opening
+from core.data.report.checks import find_flaws_of_pairs, opening
 from core.data.report.files import NumberedRow, numbered_rows, open_files, shape_of, some_rows
 from core.data.report.languages import NAMES, language_of, text_to_judge
 from core.data.report.rows import Extremes, Refused, RowTable, Seen
-from core.data.split import content_key
+from core.data.sides import sides_of
+from core.data.split import content_key, side_key, worse_key
 from core.data.splitting import Splitter, can_split
 from core.data.templates import ChatTemplate
 from core.data.token_cache import TokenCache, tokens_folder
@@ -33,7 +34,10 @@ LANGUAGES = tuple(NAMES)
 
 @dataclass(slots=True)
 class MorePieces:
-    """What splitting made of long rows beyond their first pieces, which the table holds."""
+    """What splitting made of long rows beyond their first pieces, and the worse answers of pairs.
+
+    The table holds the first pieces and the better answers.
+    """
 
     rows: "array[int]" = field(default_factory=lambda: array("Q"))
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
@@ -75,6 +79,7 @@ class Scan:
         self._splitter = Splitter(tokenizer, template, spec) if "split_long" in spec.repairs else None
         cache = TokenCache(tokens_folder())
         self._batches = TokenBatches(tokenizer, template, spec.train_on, alive=progress.alive, cache=cache)
+        self._better: Done
         self._sent: deque[tuple[int, bool]] = deque()
         self.files: list[DataFile] = []
         self.stops: list[int] = []
@@ -122,7 +127,8 @@ class Scan:
                 sample = self._usable(file, row)
                 if sample is not None:
                     key = content_key(sample)
-                    self.table.add(row.number, row.line, row.part, key)
+                    side = side_key(sample) if sample.rejected else b""
+                    self.table.add(row.number, row.line, row.part, key, side, worse_key(sample))
                     self._progress.row_read()
                     self._send(len(self.table) - 1, sample, key)
                     yield sample
@@ -139,8 +145,8 @@ class Scan:
 
     def _send(self, row: int, sample: Sample, key: bytes) -> None:
         """Hands a row over to the tokenizer, whole or in parts, and counts what comes back meanwhile."""
-        parts = (sample,) if self._splitter is None else self._splitter.split(sample)
-        if len(parts) > 1:
+        parts = sides_of(sample) if self._splitter is None else self._splitter.split(sample)
+        if len(parts) > 1 and not sample.rejected:
             self.split_rows.append(row)
         for number, part in enumerate(parts):
             self._sent.append((row, number == 0))
@@ -152,7 +158,7 @@ class Scan:
         self.near.add([text_of(sample) for sample in samples])
         first = len(self.table) - len(samples)
         self.table.languages.extend(LANGUAGES.index(language_of(text_to_judge(sample))) for sample in samples)
-        for name, row, excerpt in find_flaws(samples):
+        for name, row, excerpt in find_flaws_of_pairs(samples):
             self._see(name, first + row, excerpt)
         self._progress.alive()
 
@@ -160,12 +166,34 @@ class Scan:
         """Everything that the tokens of rows tell."""
         for sample, document in done:
             row, is_first = self._sent.popleft()
-            if isinstance(document, Problem):
+            if self._spec.train_on == "preferences":
+                self._count_side(row, sample, document, is_first=is_first)
+            elif isinstance(document, Problem):
                 self._see("unwritable", row, one_line(document.message))
                 self.advised.update(dict.fromkeys(document.fixes))
             else:
                 self._count_one(row, document, sample, is_first=is_first)
         self._progress.encoded(len(done))
+
+    def _count_side(self, row: int, sample: Sample, document: Encoded | Problem, *, is_first: bool) -> None:
+        """One answer of a pair; the two are counted together, as soon as the second is there."""
+        if is_first:
+            self._better = sample, document
+            return
+        both = (self._better, (sample, document))
+        failed = next((found for _, found in both if isinstance(found, Problem)), None)
+        if failed is not None:
+            self._see("unwritable", row, one_line(failed.message))
+            self.advised.update(dict.fromkeys(failed.fixes))
+            return
+        whole = [(side, found) for side, found in both if isinstance(found, Encoded)]
+        limit = self._spec.max_length
+        lost = [(side, found) for side, found in whole if not found.marks.count(1, 0, limit)]
+        for place, (side, found) in enumerate(lost[:1] or whole):
+            self._count_one(row, found, side, is_first=bool(lost) or not place)
+        longer = len(whole[0][1]) <= limit < len(whole[1][1])
+        if not lost and longer:  # of a row whose better answer is cut as well this is said already
+            self._see("cut", row, opening(sample))
 
     def _count_one(self, row: int, document: Encoded, sample: Sample, *, is_first: bool) -> None:
         limit = self._spec.max_length
@@ -177,7 +205,7 @@ class Scan:
             return
         if len(document) > limit and is_first:
             self._see("cut", row, opening(sample))
-            self.splittable += self._splitter is None and can_split(sample)
+            self.splittable += self._splitter is None and self._spec.train_on != "preferences" and can_split(sample)
         if is_first:
             self.table.lengths[row], self.table.supervised[row] = len(document), kept
             self.table.answers[row] = answer

@@ -166,7 +166,8 @@ class Report:
         skipped_rows: rows that cannot be used.
         tokens: of the training rows, after the cut at `max_length`.
         supervised_tokens: those of them that carry loss.
-        lengths: of the training rows, before the cut.
+        lengths: of the training rows, before the cut; of pairs of each answer by itself, with its prompt.
+        documents: how many lengths a row has: 2 where rows are preference pairs, else 1.
         epoch: the same counts for an epoch; the same numbers where files have no weights and all rows are taken.
         max_length: the limit that the report was made with.
         languages: the most frequent first.
@@ -191,3 +192,4 @@ class Report:
     template_name: str = ""
     is_complete: bool = True
     epoch: Epoch = Epoch()
+    documents: int = 1

@@ -106,7 +106,7 @@ class Footprint:
         self.update = update_bytes(setup.optimizer, trained)
         self.context = context_bytes(setup.kind, setup.capability, setup.quantization)
         self.libraries = library_bytes(setup.kind, setup.capability)
-        fused = setup.sharers == 1
+        fused = setup.kind == "cpu" or setup.sharers == 1
         setting = Setting(setup.quantization, setup.number, setup.kernel, setup.double_quant, setup.kind, fused)
         self._step = StepMemory(setting, trained, model, self.gradients)
         self._passes: dict[int, tuple[Size, PassMemory, int]] = {}

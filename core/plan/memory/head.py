@@ -55,14 +55,17 @@ def head(layer: Layer, form: HeadForm, given: list[Tensor]) -> Tensor:
     hidden = x.view(tape.node(lambda _: [tape.buffer(rows, width, size)], x))
     kept = tape.tensor("kept", width, size)
     kept.node = tape.node(lambda _: [tape.buffer(rows, width, size)], hidden, saved=(tape.constant,))
+    del x, hidden
     return _chunked(layer, form, kept)
 
 
 def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
     tape, size = layer.tape, kept.bytes
+    if not tape.grad:
+        return _measured(layer, form, kept)
     tape.buffer("one", "one", FP32)
     given = tape.buffer("kept", "hidden", size)
-    learns = form.learns and tape.grad
+    learns = form.learns
     grown = tape.buffer("one", "vocabulary", FP32) if learns else None
     grown_bias = tape.buffer("one", "words", FP32) if learns and form.bias else None
     logits = tape.buffer("chunk", "words", size) if form.by_rows else None
@@ -103,6 +106,25 @@ def _chunked(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
     loss = tape.tensor("one", "one", FP32)
     loss.node = tape.node(gradient, kept, weight, saved=saved)
     return loss
+
+
+def _measured(layer: Layer, form: HeadForm, kept: Tensor) -> Tensor:
+    """The loss of each position where nobody learns: no slopes, and no gradient of the hidden states."""
+    tape, size = layer.tape, kept.bytes
+    found = tape.buffer("kept", "one", FP32)
+    if form.by_rows:
+        logits = tape.buffer("chunk", "words", size)
+        room = tape.buffer("cached", "words", FP32)
+        del logits, room
+    else:
+        for rows in ("chunk", "again"):
+            scores = tape.buffer(rows, "words", size)
+            if size != FP32:
+                scores = tape.buffer(rows, "words", FP32)
+            logs = tape.buffer(rows, "words", FP32)
+            del scores, logs
+    del found
+    return tape.tensor("one", "one", FP32)
 
 
 def _stock(layer: Layer, form: HeadForm, x: Tensor) -> Tensor:

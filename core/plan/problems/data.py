@@ -7,7 +7,7 @@ from core.errors import Edit, Fix, Problem, Severity, error, warning
 from core.facts.types import DataFacts
 from core.plan.problems.case import Case
 from core.plan.problems.model import is_chat_model
-from core.plan.search import CPU_PASS_OVERHEAD, CUDA_PASS_OVERHEAD
+from core.plan.search import CPU_PASS_OVERHEAD, CUDA_PASS_OVERHEAD, was_cut_lower
 from core.plan.usual import FEW_ROWS, usual_batch
 from core.spec.template_choice import AUTO, template_name, without_tools
 from core.units import format_share
@@ -39,7 +39,7 @@ def _truncation(case: Case, data: DataFacts) -> Iterator[Problem]:
     sides = (data.train, data.validation)
     cut, lost = sum(side.truncated_rows for side in sides), sum(side.lost_tokens for side in sides)
     limit = case.spec.data.max_length
-    if not cut or limit > max(side.longest for side in sides):
+    if not cut or all(was_cut_lower(case.spec, side) for side in sides if side.truncated_rows):
         return
     rows, tokens = sum(side.rows for side in sides), sum(side.tokens for side in sides)
     # Where nobody counted: at most one row lost all but one token of each of the others.
@@ -50,21 +50,49 @@ def _truncation(case: Case, data: DataFacts) -> Iterator[Problem]:
         wanted = min(wanted, context)
     raised = Fix(f"Allow {wanted:,} tokens", (Edit("data.max_length", wanted),))
     fixes = (raised,) if wanted > limit and case.still_fits(*raised.edits) else ()
-    if fixes:
-        advice = f"The longest row has {whole:,} tokens: allow longer rows, or split them in the file."
-    elif wanted <= limit:
-        advice = f"The longest row has {whole:,} tokens, more than the model reads: split such rows in the file."
-    else:
-        advice = f"The longest row has {whole:,} tokens, and rows of {wanted:,} do not fit into memory: split them."
-    answers = ", the ends of answers among them" if case.spec.data.train_on != "all" else ""
+    pairs = case.spec.data.train_on == "preferences"
+    words = _pair_advice if pairs else _row_advice
     share = format_share(lost / (lost + tokens))
-    verb = "1 row is" if cut == 1 else f"{cut:,} of {rows:,} rows are"
+    if pairs:
+        verb = "An answer of 1 pair is" if cut == 1 else f"An answer of {cut:,} of {rows:,} pairs is"
+        message = (
+            f"{verb} longer than {limit:,} tokens with its prompt and cut at the end; {share} of all tokens are lost."
+        )
+    else:
+        answers = ", the ends of answers among them" if case.spec.data.train_on != "all" else ""
+        verb = "1 row is" if cut == 1 else f"{cut:,} of {rows:,} rows are"
+        message = f"{verb} longer than {limit:,} tokens and cut at the end; {share} of all tokens are lost{answers}."
     yield Problem(
         Severity.WARNING if cut >= MANY_CUT_ROWS * rows else Severity.INFO,
         "data.max_length",
-        f"{verb} longer than {limit:,} tokens and cut at the end; {share} of all tokens are lost{answers}.",
-        advice,
+        message,
+        words(whole, wanted, can_raise=bool(fixes), too_long=wanted <= limit),
         fixes,
+    )
+
+
+def _row_advice(whole: int, wanted: int, *, can_raise: bool, too_long: bool) -> str:
+    """What to do about rows that are cut, of which the longest has ``whole`` tokens."""
+    if can_raise:
+        return f"The longest row has {whole:,} tokens: allow longer rows, or split them in the file."
+    if too_long:
+        return f"The longest row has {whole:,} tokens, more than the model reads: split such rows in the file."
+    return f"The longest row has {whole:,} tokens, and rows of {wanted:,} do not fit into memory: split them."
+
+
+def _pair_advice(whole: int, wanted: int, *, can_raise: bool, too_long: bool) -> str:
+    """The same of pairs of answers; those cannot be split, for both answer the whole of what is said before them."""
+    if can_raise:
+        return (
+            f"The longest answer has {whole:,} tokens with its prompt: allow longer ones, or shorten them in the file."
+        )
+    if too_long:
+        return (
+            f"The longest answer has {whole:,} tokens with its prompt, more than the model reads: shorten such pairs."
+        )
+    return (
+        f"The longest answer has {whole:,} tokens with its prompt, and a limit of {wanted:,} does not fit into memory: "
+        "shorten such pairs."
     )
 
 

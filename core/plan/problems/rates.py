@@ -11,6 +11,7 @@ from core.plan.usual import (
     USUAL_SCALE,
     USUAL_WARMUP,
     is_lion,
+    objective_share,
     scale_of,
     usual_rate,
 )
@@ -46,7 +47,8 @@ def _rate(case: Case) -> Iterator[Problem]:
     if not 0 < rate <= 1:
         return  # the spec's own rules refuse it
     optimizer = case.decision.choices.optimizer.value
-    usual = usual_rate(case.model, full=case.full, optimizer=optimizer)
+    share = objective_share(case.spec)
+    usual = usual_rate(case.model, full=case.full, optimizer=optimizer, share=share)
     low, high = (share * usual for share in RATE_BAND)
     if is_lion(optimizer):
         high = BOLD_LION_SHARE / LION_SHARE * usual
@@ -62,6 +64,7 @@ def _rate(case: Case) -> Iterator[Problem]:
         )
     elif rate < low or rate > high:
         what = "full fine-tuning" if case.full else "adapters"
+        what += " with preference pairs" if share != 1.0 else ""
         whose = " of a model of this size" if case.model is not None else ""
         effect = "the model would hardly learn" if rate < low else "the loss is likely to jump and the model to forget"
         yield warning(
@@ -98,7 +101,8 @@ def _warmup(case: Case, *, judged: bool) -> Iterator[Problem]:
         return
     usual = Fix(f"Warm up for {USUAL_WARMUP * 100:.0f} % of the steps", (Edit("training.warmup", USUAL_WARMUP),))
     rate = case.spec.training.learning_rate * _strength(case)
-    usual_one = usual_rate(case.model, full=case.full, optimizer=case.decision.choices.optimizer.value)
+    optimizer = case.decision.choices.optimizer.value
+    usual_one = usual_rate(case.model, full=case.full, optimizer=optimizer, share=objective_share(case.spec))
     if share == 0 and judged and rate > BOLD * usual_one:
         yield warning(
             "training.warmup",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.errors import Edit
 from core.plan.memory import FITS_SHARE, state_bytes
-from core.plan.search import SMALLEST_PASS, longest_row
+from core.plan.search import SMALLEST_PASS, documents_of_row, longest_row
 from core.plan.solve.rows import cut_at
 from core.plan.solve.trials import Trial
 from core.spec.rules_adapter import changes_base
@@ -243,7 +243,8 @@ def _lower_rank(now: Trial) -> Iterator[Option]:
 
 
 def _shorter_rows(now: Trial) -> Iterator[Option]:
-    longest = longest_row(now.spec, now.facts)
+    parts = documents_of_row(now.spec)
+    longest = -(-longest_row(now.spec, now.facts) // parts)
     if longest <= SHORTEST_ROW:
         return
     data = now.facts.data
@@ -251,10 +252,10 @@ def _shorter_rows(now: Trial) -> Iterator[Option]:
     def make(limit: int) -> Change:
         edits = (Edit("data.max_length", limit),)
         title, noun = f"Cut rows at {limit:,} tokens", f"rows of {limit:,} tokens"
-        if data is None or data.train.rows == 0 or limit >= data.train.longest:
+        if data is None or data.train.rows == 0 or parts * limit >= data.train.longest:
             reason = f"Rows that are longer than {limit:,} tokens lose their ends."
             return Change("rows", title, noun, edits, SOME, "longer rows lose their ends", reason)
-        cut = cut_at(data.train, limit)
+        cut = cut_at(data.train, parts * limit)
         loss = SOME if cut.rows <= FEW_CUT * data.train.rows else MUCH
         quality = f"about {cut.rows:,} rows lose their ends"
         reason = f"About {cut.rows:,} of {data.train.rows:,} rows lose about {cut.tokens:,} tokens at their ends."

@@ -6,7 +6,7 @@ from core.facts.types import DataFacts, Facts, LengthFacts
 from core.plan.batch import batch_of
 from core.plan.choices import Decision, decide
 from core.plan.memory import state_bytes
-from core.plan.search import longest_row
+from core.plan.search import longest_row, row_limit
 from core.plan.solve.rows import cut_rows
 from core.plan.solve.trials import Trial
 from core.plan.time import duration_of
@@ -33,7 +33,7 @@ def seconds_of(trial: Trial) -> float:
 
 def _rows(spec: RunSpec, facts: Facts) -> LengthFacts:
     if facts.data is not None and facts.data.train.rows:
-        return cut_rows(facts.data.train, spec.data.max_length)
+        return cut_rows(facts.data.train, row_limit(spec))
     longest = longest_row(spec, facts)
     tokens = ASSUMED_ROWS * longest
     return LengthFacts(ASSUMED_ROWS, tokens, tokens // 2, longest, longest, longest, 0, 0, {})

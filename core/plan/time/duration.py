@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.facts.types import DataFacts, Facts, ModelFacts
+from core.facts.types import DataFacts, Facts, LengthFacts, ModelFacts
 from core.plan.batch import batch_of
 from core.plan.choices import Decision
 from core.plan.ground import DTYPE_BYTES
@@ -40,11 +40,12 @@ class Pieces:
     evaluation: float
     sampling: float
     saving: float
+    reference: float = 0.0
 
     @property
     def computing(self) -> float:
         """What a faster or slower device changes."""
-        return self.steps + self.evaluation + self.sampling
+        return self.steps + self.evaluation + self.sampling + self.reference
 
 
 def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -> Duration:
@@ -62,7 +63,12 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
         data.train, batch.tokens_per_step, batch.supervised_per_step, batch.passes_per_step, model.sliding_window
     )
     step = step_work(stack, trained, manner, load, choices.checkpointed_layers.value)
-    evaluation = _evaluation(spec, data, decision, model, stack, trained, manner)
+    evaluation = _evaluation(spec, data.validation, decision, model, stack, trained, manner)
+    reference: list[tuple[float, Work]] = []
+    if spec.data.train_on == "preferences" and spec.training.preference_loss == "dpo":
+        # DPO looks at both answers once: of all validation rows, and of the rows that the steps take.
+        taken = min(1.0, batch.steps / max(1, batch.steps_per_epoch))
+        reference = [(taken, _evaluation(spec, data.train, decision, model, stack, trained, manner)), (1.0, evaluation)]
     counts = _evaluations(choices.evaluate_every.value, batch.steps, data), _answers(spec.training, batch.steps)
     answer = decoding_work(stack, trained, manner)
     # Processes on GPUs divide the work; those on a processor divide its cores, and the work takes as long as before.
@@ -74,12 +80,14 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
         evaluation=counts[0] * rates.seconds(evaluation) / devices,
         sampling=counts[1] * rates.seconds(answer),
         saving=_saving(spec, trained, manner, model, batch.steps * raw, counts[0]),
+        reference=sum(share * rates.seconds(work) for share, work in reference) / devices,
     )
     pace = pace_of(facts.records, ground.gpu.name if ground.gpu else cpu.name, rates.low, rates.high)
     around = pieces.loading + pieces.saving
     computing = pace.centre * pieces.computing
     energy = batch.steps * rates.watt_hours(step) + counts[0] * rates.watt_hours(evaluation)
     energy += counts[1] * rates.watt_hours(answer)
+    energy += sum(share * rates.watt_hours(work) for share, work in reference)
     return Duration(
         seconds=around + computing,
         low_seconds=around + pace.low * computing,
@@ -95,6 +103,7 @@ def duration_of(spec: RunSpec, facts: Facts, decision: Decision, batch: Batch) -
             "evaluation": pace.centre * pieces.evaluation,
             "sampling": pace.centre * pieces.sampling,
             "saving": pieces.saving,
+            **({"reference": pace.centre * pieces.reference} if pieces.reference else {}),
         },
     )
 
@@ -124,14 +133,14 @@ def _turning(matrix: Matrix) -> float:
 
 def _evaluation(
     spec: RunSpec,
-    data: DataFacts,
+    rows: LengthFacts,
     decision: Decision,
     model: ModelFacts,
     stack: Stack,
     trained: Trained,
     manner: Manner,
 ) -> Work:
-    rows, choices = data.validation, decision.choices
+    choices = decision.choices
     if not rows.rows:
         return Work()
     whole = batch_of(spec.training, rows, choices.micro_batch_tokens.value, packing=choices.packing.value)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from PySide6.QtCore import QObject, QPoint, Qt
 from PySide6.QtWidgets import QMenu
 
-from core.data.mapping import assigned, current, forgotten, is_complete, mapping_edits
-from core.data.shapes import PARTS
+from core.data.mapping import assigned, current, forgotten, is_complete, mapping_edits, parts_of
+from core.data.shapes import ANSWERS_OF_PAIR
 from core.data.types import Shape
 from studio.pages.data.columns import ColumnsEditor
 from studio.pages.data.rows import RowsReader
@@ -30,7 +30,8 @@ class ColumnChoice(QObject):
         menu = QMenu(self._table)
         column = self._table.rows.column_name(section)
         now = self._table.rows.part_of(column)
-        for part in PARTS:
+        data = self._desk.session.spec.data
+        for part in parts_of(data, self._shape()):
             entry = menu.addAction(part_title(part))
             entry.setCheckable(True)
             entry.setChecked(part == now)
@@ -38,7 +39,6 @@ class ColumnChoice(QObject):
             entry.triggered.connect(lambda _checked=False, part=part: self.assign(part, column))
         menu.addSeparator()
         menu.addAction(tr("Combine columns…")).triggered.connect(lambda _checked=False: self.begin())
-        data = self._desk.session.spec.data
         if data.mapping or data.format != "auto":
             back = menu.addAction(tr("Recognise by itself"))
             back.triggered.connect(lambda _checked=False: self._desk.session.apply(forgotten()))
@@ -48,7 +48,7 @@ class ColumnChoice(QObject):
         """Lets a column play a part. A part that needs another one beside it is asked for in the fields."""
         session, shape = self._desk.session, self._shape()
         mapping = assigned(session.spec.data, shape, part, column)
-        if is_complete(mapping):
+        if is_complete(mapping, pairs=self._wants_pairs()):
             session.apply(mapping_edits(session.spec.data, shape, mapping))
         else:
             self._open(mapping)
@@ -76,14 +76,19 @@ class ColumnChoice(QObject):
             return
         self._fields.begin(file.preview.columns, file.preview.shape, mapping)
         self.show_row()
-        missing = next((part for part in ("prompt", "completion") if part not in mapping), "")
-        is_pair = "prompt" in mapping or "completion" in mapping
-        first = missing if is_pair and missing else next(iter(mapping), "prompt")
+        is_pair = self._wants_pairs() or bool({*ANSWERS_OF_PAIR} & {*mapping})
+        needed = ANSWERS_OF_PAIR if is_pair else ("prompt", "completion")
+        missing = next((part for part in needed if part not in mapping), "")
+        is_half = is_pair or bool({*needed} & {*mapping})
+        first = missing if is_half and missing else next(iter(mapping), "prompt")
         self._fields.fields[first].setFocus(Qt.FocusReason.OtherFocusReason)
 
     def _closed(self) -> None:
         self._fields.hide()
         self._table.setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def _wants_pairs(self) -> bool:
+        return self._desk.session.spec.data.train_on == "preferences"
 
     def _shape(self) -> Shape | None:
         return self._reader.file.preview.shape if self._reader.file is not None else None

@@ -6,10 +6,10 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from core.data.cells import cell
-from core.data.mapping import forgotten, is_complete, mapping_edits
+from core.data.mapping import ALL_PARTS, EXCLUDED, forgotten, is_complete, mapping_edits, parts_of
 from core.data.messages import MisfitError
 from core.data.preview import PreviewRow
-from core.data.shapes import PARTS, mapped_columns
+from core.data.shapes import ANSWERS_OF_PAIR, mapped_columns
 from core.data.types import Row, Shape
 from core.errors import Problem, UserError
 from studio.look import tokens
@@ -21,8 +21,6 @@ from studio.widgets.controls import CalmList
 from studio.widgets.notes import ProblemNotes
 from studio.words import say, tr
 
-_EXCLUDED = {"text": ("prompt", "completion", "system", "messages"), "messages": ("prompt", "completion", "text"),
-             "prompt": ("messages", "text"), "completion": ("messages", "text"), "system": ("text",)}  # fmt: skip
 _FIELD = 220
 
 
@@ -43,13 +41,15 @@ class ColumnsEditor(QWidget):
         self._row: PreviewRow | None = None
         self.fields: dict[str, CalmList] = {}
         self._previews: dict[str, Elided] = {}
+        self._names: dict[str, QWidget] = {}
+        self._shown: tuple[str, ...] = ALL_PARTS
         self._title = label("", "strong", wrap=True)
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(tokens.SPACE_3)
         grid.setVerticalSpacing(tokens.SPACE_2)
         grid.setColumnStretch(2, 1)
-        for place, part in enumerate(PARTS):
+        for place, part in enumerate(ALL_PARTS):
             self._add_part(grid, place, part)
         self._problems = ProblemNotes(lambda fix: desk.session.apply(fix.edits))
         self.take = button(tr("Use these columns"), self._take, role="primary", name="use-columns")
@@ -87,19 +87,19 @@ class ColumnsEditor(QWidget):
         preview.setObjectName(f"preview-{part}")
         for index, item in enumerate((name, field, preview)):
             grid.addWidget(item, place, index, Qt.AlignmentFlag.AlignVCenter)
-        self.fields[part], self._previews[part] = field, preview
+        self.fields[part], self._previews[part], self._names[part] = field, preview, name
 
     # --- what it shows
 
     def ask(self, columns: Sequence[str]) -> None:
         """Asks about the columns of a file that was not recognised; no columns ask nothing."""
         self._begin(columns, None, {})
-        if len(columns) > 1:
-            self._set({"prompt": columns[0], "completion": columns[1]})
-        elif columns:
-            self._set({"text": columns[0]})
-        self._title.setText(tr("Which columns should be learned from?"))
-        self.setVisible(bool(columns))
+        self._set(_guess(columns, pairs=self._wants_pairs()))
+        self._title.setText(
+            tr("Which columns hold the two answers?") if self._wants_pairs() else
+            tr("Which columns should be learned from?")
+        )  # fmt: skip
+        self.setVisible(len(columns) > (1 if self._wants_pairs() else 0))
         self.cancel.hide()
 
     def begin(self, columns: Sequence[str], shape: Shape | None, mapping: Mapping[str, str]) -> None:
@@ -122,7 +122,11 @@ class ColumnsEditor(QWidget):
             field.addItems(list(self._columns))
             field.blockSignals(False)  # noqa: FBT003
         data = self._desk.session.spec.data
-        self._set(mapping)
+        self._shown = parts_of(data, shape)
+        for part, field in self.fields.items():
+            for item in (field, self._names[part]):
+                show_inside(item, is_shown=part in self._shown)
+        self._set({part: text for part, text in mapping.items() if part in self._shown})
         self.forget.setVisible(bool(data.mapping) or data.format != "auto")
 
     def _set(self, mapping: Mapping[str, str]) -> None:
@@ -135,6 +139,9 @@ class ColumnsEditor(QWidget):
             edit.blockSignals(False)  # noqa: FBT003
         self._refresh()
 
+    def _wants_pairs(self) -> bool:
+        return self._desk.session.spec.data.train_on == "preferences"
+
     # --- what is typed
 
     def mapping(self) -> dict[str, str]:
@@ -142,10 +149,10 @@ class ColumnsEditor(QWidget):
         return {part: text for part, field in self.fields.items() if (text := field.currentText().strip())}
 
     def _changed(self, part: str) -> None:
-        """Running text, a conversation, and a prompt with its answer exclude each other."""
+        """Running text, a conversation, a prompt with its answer, and the two of a pair exclude each other."""
         mapping = self.mapping()
         if part in mapping:
-            rest = {name: text for name, text in mapping.items() if name not in _EXCLUDED[part]}
+            rest = {name: text for name, text in mapping.items() if name not in EXCLUDED[part]}
             if rest != mapping:
                 typed = self.fields[part].lineEdit()
                 place = typed.cursorPosition() if typed is not None else 0
@@ -163,7 +170,7 @@ class ColumnsEditor(QWidget):
             problems = failure.problems
         self._problems.show_problems(problems)
         is_twice = len(set(mapping.values())) < len(mapping)  # one column cannot be both
-        self.take.setEnabled(is_complete(mapping) and not problems and not is_twice)
+        self.take.setEnabled(is_complete(mapping, pairs=self._wants_pairs()) and not problems and not is_twice)
         self._preview()
 
     def _preview(self) -> None:
@@ -174,7 +181,7 @@ class ColumnsEditor(QWidget):
                 words, is_bad = _part_of(chosen, mapping[part], self._columns)
             preview.set_text(words)
             set_role(preview, "bad" if is_bad else "muted")
-            show_inside(preview, is_shown=True)
+            show_inside(preview, is_shown=part in self._shown)
 
     def _take(self) -> None:
         session = self._desk.session
@@ -184,6 +191,14 @@ class ColumnsEditor(QWidget):
     def _forget(self) -> None:
         self._desk.session.apply(forgotten())
         self.closed.emit()
+
+
+def _guess(columns: Sequence[str], *, pairs: bool) -> dict[str, str]:
+    """What the fields begin with where nobody knows what the columns are: their order."""
+    parts: tuple[str, ...] = ("prompt", "completion") if len(columns) > 1 else ("text",)
+    if pairs:
+        parts = ("prompt", *ANSWERS_OF_PAIR) if len(columns) > len(ANSWERS_OF_PAIR) else ANSWERS_OF_PAIR
+    return dict(zip(parts, columns, strict=False))
 
 
 def _part_of(chosen: PreviewRow, text: str, columns: Sequence[str]) -> tuple[str, bool]:

@@ -58,12 +58,18 @@ class Figures(QWidget):
         self._left_out.setText("\n".join(parts))
         self._left_out.setVisible(bool(parts))
 
-    def show_cuts(self, cuts: Sequence[Cut]) -> None:
-        """Shows what another limit cuts off, of training and of validation, before it has been counted."""
+    def show_cuts(self, cuts: Sequence[Cut], *, is_pair: bool = False) -> None:
+        """Shows what another limit cuts off, of training and of validation, before it has been counted.
+
+        Of pairs it is known how many answers that will be, and so only how many rows at most.
+        """
         for place, cut in enumerate(cuts):
             has_rows = self._numbers["rows"][place].text() != "–"
             for name, count in (("cut", cut.rows), ("lost", cut.tokens)):
-                self._numbers[name][place].setText(f"{count:,}" if has_rows else "–")
+                text = f"{count:,}" if has_rows else "–"
+                if is_pair and has_rows and name == "cut" and count:
+                    text = tr("up to {n}", n=text)
+                self._numbers[name][place].setText(text)
 
 
 def _lines() -> tuple[tuple[str, str, str], ...]:

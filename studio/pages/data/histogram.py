@@ -52,6 +52,7 @@ class LengthHistogram(QWidget):
         super().__init__()
         self.lengths = Lengths()
         self.limit = self._set_limit = 0
+        self._is_pair = False
         self._bars: tuple[Bar, ...] = ()
         self._axis = axis_of((), 0)
         self._dragging = self._hovered = False
@@ -63,8 +64,9 @@ class LengthHistogram(QWidget):
 
     # --- what it shows
 
-    def show_lengths(self, lengths: Lengths, limit: int) -> None:
-        """Shows how long rows are, and the limit in tokens."""
+    def show_lengths(self, lengths: Lengths, limit: int, *, is_pair: bool = False) -> None:
+        """Shows how long rows are, and the limit in tokens; ``is_pair`` says that the lengths are those of answers."""
+        self._is_pair = is_pair
         self.lengths, self._bars = lengths, bars_of(lengths)
         self._axis = axis_of(self._bars, limit)
         self.set_limit(limit)
@@ -106,12 +108,15 @@ class LengthHistogram(QWidget):
     def _describe(self) -> None:
         rows, longest, cut = self.lengths.total_rows, self.lengths.longest, self.cut
         self.setAccessibleName(
+            tr("Limit of the length: {limit} tokens. {rows} answers with their prompts, the longest with {longest}.",
+               limit=f"{self.limit:,}", rows=f"{rows:,}", longest=f"{longest:,}")
+            if self._is_pair else
             tr("Limit of the length: {limit} tokens. {rows} rows, the longest with {longest}.",
                limit=f"{self.limit:,}", rows=f"{rows:,}", longest=f"{longest:,}")
         )  # fmt: skip
         self.setAccessibleDescription(
             tr("{cut}. Arrow keys move the limit, End sets it so that nothing is cut, Escape puts it back.",
-               cut=cut_words(cut))
+               cut=cut_words(cut, is_pair=self._is_pair))
         )  # fmt: skip
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
@@ -133,7 +138,7 @@ class LengthHistogram(QWidget):
             painting.paint_bars(painter, any_cut=cut.rows > 0)
             painting.paint_axis(painter)
             held = self._dragging or self._hovered
-            painting.paint_limit(painter, cut_words(cut), any_cut=cut.rows > 0, held=held)
+            painting.paint_limit(painter, cut_words(cut, is_pair=self._is_pair), any_cut=cut.rows > 0, held=held)
         if self.hasFocus():
             HistogramPainting.paint_ring(painter, QRectF(self.rect()), tokens.RADIUS)
         painter.end()
@@ -155,6 +160,9 @@ class LengthHistogram(QWidget):
         if bar is None:
             return ""
         first, last = int(bar.low) + 1, int(bar.high)
+        if self._is_pair:
+            return tr_count(bar.rows, "{first} to {last} tokens: one answer", "{first} to {last} tokens: {n} answers",
+                            first=f"{first:,}", last=f"{last:,}")  # fmt: skip
         return tr_count(bar.rows, "{first} to {last} tokens: one row", "{first} to {last} tokens: {n} rows",
                         first=f"{first:,}", last=f"{last:,}")  # fmt: skip
 
@@ -244,9 +252,11 @@ class LengthHistogram(QWidget):
         self.update()
 
 
-def cut_words(cut: Cut) -> str:
+def cut_words(cut: Cut, *, is_pair: bool = False) -> str:
     """What a limit costs, in words."""
     if not cut.rows:
         return tr("nothing is cut")
     lost = tr_count(cut.tokens, "one token lost", "{n} tokens lost")
+    if is_pair:
+        return tr_count(cut.rows, "one answer cut, {lost}", "{n} answers cut, {lost}", lost=lost)
     return tr_count(cut.rows, "one row cut, {lost}", "{n} rows cut, {lost}", lost=lost)

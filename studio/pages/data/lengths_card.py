@@ -35,8 +35,16 @@ class LengthsCard(Card):
         self.histogram.limit_moving.connect(self._show_cuts)
         self.histogram.limit_moved.connect(self._limit_moved)
         self._template = label("", "muted", wrap=True)
+        self._is_pair = False
+        self._pairs = label(
+            tr("A row is a pair: it is as long as both answers together, each with its prompt. The picture shows each "
+               "answer with its prompt by itself, and the limit cuts each by itself."),
+            "muted", wrap=True,
+        )  # fmt: skip
+        self._pairs.setObjectName("lengths-of-pairs")
+        self._pairs.hide()
         counted = QWidget()
-        counted.setLayout(column(_Pair(self._figures, self.histogram), self._template))
+        counted.setLayout(column(_Pair(self._figures, self.histogram), self._pairs, self._template))
         self._counted = counted
         self._why = label("", "help", wrap=True)
         self._act = button("", self._perform)
@@ -70,7 +78,7 @@ class LengthsCard(Card):
 
     def _show_cuts(self, limit: int) -> None:
         if self._facts is not None:
-            self._figures.show_cuts([lengths.cut(limit) for lengths in self._lengths])
+            self._figures.show_cuts([lengths.cut(limit) for lengths in self._lengths], is_pair=self._is_pair)
 
     def _refresh(self) -> None:
         session = self._desk.session
@@ -88,11 +96,14 @@ class LengthsCard(Card):
             self._explain()
 
     def _show(self, facts: DataFacts) -> None:
+        self._is_pair = self._desk.session.spec.data.train_on == "preferences"
         self._lengths = self._longest_known()
         self._figures.show_facts(facts)
         if self.histogram.is_moving:
             self._show_cuts(self.histogram.limit)
-        self.histogram.show_lengths(self._lengths[0], self._desk.session.spec.data.max_length)
+        data = self._desk.session.spec.data
+        self.histogram.show_lengths(self._lengths[0], data.max_length, is_pair=self._is_pair)
+        self._pairs.setVisible(self._is_pair)
         self._template.setText(self._template_words(facts))
 
     def _longest_known(self) -> tuple[Lengths, Lengths]:

@@ -26,6 +26,7 @@ from studio.words import say, tr, tr_count
 
 _SETTLE_MS = 200
 _HEIGHT = 380
+_MORE_FOR_PAIRS = 100
 _LEAST_WIDTH, _NARROW = 300, 600
 _READ_BY = frozenset(
     ("data.format", "data.mapping", "data.bad_rows", "data.encoding", "data.text_rows", "data.text_separator")
@@ -51,6 +52,7 @@ class RowsCard(Card):
         self._desk = desk
         self._path = ""
         self._wanted_line = 0
+        self._wants_pairs = False
         self.problems: tuple[Problem, ...] = ()
         self.reader = RowsReader(self)
         self.samples = SampleReader(desk, self)
@@ -116,16 +118,21 @@ class RowsCard(Card):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 (Qt's name)
         """Puts the row below the table where both do not fit side by side."""
         super().resizeEvent(event)
+        self._stand()
+
+    def _stand(self) -> None:
         narrow = self.width() < look().px(_NARROW)
+        more = _MORE_FOR_PAIRS if self._wants_pairs else 0  # two answers are longer than one
         self.splitter.stand(upright=narrow)
-        self.splitter.setMinimumHeight(look().px(_HEIGHT) * (2 if narrow else 1))
+        self.splitter.setMinimumHeight(look().px(_HEIGHT) * (2 if narrow else 1) + look().px(more))
 
     def close_file(self) -> None:
         """Reads no further."""
         self.reader.close()
 
     def _spec_changed(self, paths: frozenset[str]) -> None:
-        if paths & _READ_BY:
+        wants_pairs = self._desk.session.spec.data.train_on == "preferences"
+        if paths & _READ_BY or ("data.train_on" in paths and wants_pairs is not self._wants_pairs):
             self._timer.start()
         if paths & {"data.max_length", "data.train_on", "data.template", "data.repairs"}:
             self._read_sample()
@@ -147,7 +154,10 @@ class RowsCard(Card):
         self._reason.setText(tr("Reading the file…") if self._path else "")
         self._reason.show()
         self._read.set_text("")
-        self.reader.open(self._path, self._desk.session.spec.data)
+        data = self._desk.session.spec.data
+        self._wants_pairs = data.train_on == "preferences"
+        self._stand()
+        self.reader.open(self._path, data)
 
     def _opened(self, file: OpenFile) -> None:
         preview = file.preview

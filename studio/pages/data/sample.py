@@ -1,8 +1,8 @@
 """A row of the table made ready to be shown: its turns, its tokens, its text in the file."""
 
 import json
-from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal
 
 from core.data.preview import PreviewRow
 from core.data.token_preview import TokenPreview
+from core.data.types import Message, Sample
 from core.errors import Problem, UserError
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
@@ -20,6 +21,9 @@ from studio.pages.data.sample_view import SampleFacts, Turn
 from studio.pages.data.token_view import Piece
 from studio.state.desk import Desk
 from studio.workers.task import Task, start_task
+
+Documents = tuple[tuple[Piece, ...], tuple[Piece, ...]]
+"""The tokens of a row, and of a pair those of its rejected answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +85,19 @@ def _facts(
     """A row ready to be shown as it is trained, and what wrote its tokens, for the next one."""
     found, raw = mended(row, data), _raw(row)
     row = found.row
-    turns = _turns(row, data)
+    shown = _shown(row, raw, data)
     if found.left_out is not None:
-        return SampleFacts(turns, raw, problem=found.left_out), writer
+        return replace(shown, problem=found.left_out), writer
     if row.sample is None or model is None:
         understood = row.sample is not None or row.problem is not None
-        return SampleFacts(turns, raw, understood, row.problem), writer
+        return replace(shown, understood=understood, problem=row.problem), writer
     try:
         writer = _writer(data, model, writer)
-        pieces, notes = _pieces(row, writer, data)
+        (pieces, rejected), notes = _pieces(row.sample, writer, data)
         notes = (*found.notes, *split_notes(row, writer.tokenizer, writer.template, data), *notes)
     except UserError as failure:
-        return SampleFacts(turns, raw, token_problem=failure.problems[0]), writer
-    return SampleFacts(turns, raw, pieces=pieces, notes=notes), writer
+        return replace(shown, token_problem=failure.problems[0]), writer
+    return replace(shown, pieces=pieces, rejected_pieces=rejected, notes=notes), writer
 
 
 def _writer(data: DataSpec, model: ModelFacts, known: _Writer | None) -> _Writer:
@@ -116,12 +120,19 @@ def _changed(template: str) -> int:
         return 0
 
 
-def _pieces(row: PreviewRow, writer: _Writer, data: DataSpec) -> tuple[tuple[Piece, ...], tuple[Problem, ...]]:
-    from core.data.token_preview import preview_tokens
+def _pieces(sample: Sample, writer: _Writer, data: DataSpec) -> tuple[Documents, tuple[Problem, ...]]:
+    from core.data.token_preview import preview_documents
 
-    assert row.sample is not None
-    found = preview_tokens(row.sample, writer.tokenizer, writer.template, data)
-    return pieces_of(found, writer.special), found.notes
+    found = preview_documents(sample, writer.tokenizer, writer.template, data)
+    notes = list(found[0].notes)
+    notes += [note for item in found[1:] for note in item.notes if note not in notes]
+    return documents_of(found, writer.special), tuple(notes)
+
+
+def documents_of(found: Sequence[TokenPreview], special: Container[int]) -> Documents:
+    """The tokens of a row, or of the chosen and the rejected answer of a pair, as they are shown."""
+    shown = [pieces_of(item, special) for item in found]
+    return shown[0], shown[1] if len(shown) > 1 else ()
 
 
 def pieces_of(found: TokenPreview, special: Container[int]) -> tuple[Piece, ...]:
@@ -133,21 +144,31 @@ def pieces_of(found: TokenPreview, special: Container[int]) -> tuple[Piece, ...]
     )
 
 
-def _turns(row: PreviewRow, data: DataSpec) -> tuple[Turn, ...]:
-    from core.data.spans import trained_turns
+def _shown(row: PreviewRow, raw: str, data: DataSpec) -> SampleFacts:
+    """A row's words: of a pair what stands before both answers once, and the answers."""
+    from core.data.sides import answer_place
 
     sample = row.sample
     if sample is None:
-        return ()
+        return SampleFacts((), raw)
     if not row.messages:
-        return (Turn("text", sample.completion, trained=True),)
-    turns = [
+        return SampleFacts((Turn("text", sample.completion, trained=True),), raw)
+    turns = _turns(row.messages, data)
+    tools = (Turn("tools", _json(list(sample.tools)), trained=False),) if sample.tools else ()
+    if not sample.rejected:
+        return SampleFacts((*tools, *turns), raw)
+    place, worse = answer_place(sample.messages), _turns(sample.rejected, data)
+    rejected = worse[answer_place(sample.rejected) :]
+    return SampleFacts((*tools, *turns[:place]), raw, chosen=turns[place:], rejected=rejected)
+
+
+def _turns(messages: tuple[Message, ...], data: DataSpec) -> tuple[Turn, ...]:
+    from core.data.spans import trained_turns
+
+    return tuple(
         Turn(message.role, message.content, trained, _thoughts(message.extra), _calls(message.extra))
-        for message, trained in zip(row.messages, trained_turns(row.messages, data.train_on), strict=True)
-    ]
-    if sample.tools:
-        turns.insert(0, Turn("tools", _json(list(sample.tools)), trained=False))
-    return tuple(turns)
+        for message, trained in zip(messages, trained_turns(messages, data.train_on), strict=True)
+    )
 
 
 def _thoughts(extra: Mapping[str, Any]) -> str:

@@ -18,10 +18,11 @@ from PySide6.QtWidgets import (
 from core.errors import Problem
 from studio.look import tokens
 from studio.look.theme import look, mono_font
+from studio.pages.data.answers import ANSWER_ICONS, CHOSEN, REJECTED, answer_aim, answer_title
 from studio.pages.data.token_view import Piece
 from studio.pages.data.tokens_panel import TokensPanel
 from studio.state.desk import Desk
-from studio.widgets.basics import Elided, Empty, ProblemNote, column, label, row
+from studio.widgets.basics import Elided, Empty, IconLabel, ProblemNote, column, label, row
 from studio.widgets.controls import Segments
 from studio.words import tr, tr_count
 
@@ -48,10 +49,13 @@ class SampleFacts:
 
     Attributes:
         turns: the conversation; prompt and completion, or text, where the row is no conversation.
+        chosen, rejected: of a preference pair the two answers to that conversation; nothing for other rows.
         raw: the row as it is in the file.
         understood: its file's format is known.
         problem: why it cannot be used.
-        pieces: its tokens; None while there is no model to ask.
+        pieces: its tokens; None while there is no model to ask. Of a pair those of the conversation with the chosen
+            answer.
+        rejected_pieces: of a pair those of the conversation with the rejected answer.
         token_problem: why the model's template or tokenizer cannot write it.
         notes: what the template adds to it.
     """
@@ -63,6 +67,9 @@ class SampleFacts:
     pieces: tuple[Piece, ...] | None = None
     token_problem: Problem | None = None
     notes: tuple[Problem, ...] = ()
+    chosen: tuple[Turn, ...] = ()
+    rejected: tuple[Turn, ...] = ()
+    rejected_pieces: tuple[Piece, ...] = ()
 
 
 def role_title(role: str) -> str:
@@ -143,8 +150,10 @@ class SampleView(QWidget):
         """Shows a row; ``place`` says where it stands."""
         self._has_row, self._is_understood = True, facts.understood
         self.place.set_text(place)
-        self.conversation.show_turns(facts.turns, facts.problem)
-        self.tokens.show_tokens(facts.pieces, facts.token_problem or facts.problem, facts.notes)
+        self.conversation.show_row(facts)
+        self.tokens.show_tokens(
+            facts.pieces, facts.token_problem or facts.problem, facts.notes, rejected=facts.rejected_pieces
+        )
         self.raw.setPlainText(_shortened(facts.raw, MOST_RAW_LETTERS))
         self._choose(self.modes.value())
 
@@ -162,7 +171,7 @@ class SampleView(QWidget):
 
 
 class _Conversation(QScrollArea):
-    """Turns below each other, those that carry loss tinted."""
+    """Turns below each other, those that carry loss tinted; of a pair both answers behind what they answer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,35 +185,43 @@ class _Conversation(QScrollArea):
         self.setAccessibleName(tr("Conversation"))
         self.bubbles: list[QWidget] = []
 
-    def show_turns(self, turns: Sequence[Turn], problem: Problem | None) -> None:
+    def show_row(self, facts: SampleFacts) -> None:
         content = QWidget()
         box = QVBoxLayout(content)
         box.setContentsMargins(tokens.SPACE_3, tokens.SPACE_3, tokens.SPACE_3, tokens.SPACE_3)
         box.setSpacing(tokens.SPACE_2)
-        self.bubbles = [_Bubble(turn) for turn in turns[:MOST_TURNS]]
-        if problem is not None:
-            box.addWidget(ProblemNote(problem))
-        for bubble in self.bubbles:
-            box.addWidget(bubble)
-        if len(turns) > MOST_TURNS:
-            more = tr_count(len(turns) - MOST_TURNS, "and one more turn", "and {n} more turns")
-            box.addWidget(label(more, "muted"))
+        self.bubbles = []
+        if facts.problem is not None:
+            box.addWidget(ProblemNote(facts.problem))
+        for answer, turns in (("", facts.turns), (CHOSEN, facts.chosen), (REJECTED, facts.rejected)):
+            self._add_turns(box, turns, answer)
         box.addStretch(1)
         self.setWidget(content)
         content.setAutoFillBackground(False)  # Qt turns it on, in a colour that is not the card's
 
+    def _add_turns(self, box: QVBoxLayout, turns: Sequence[Turn], answer: str) -> None:
+        for turn in turns[:MOST_TURNS]:
+            bubble = _Bubble(turn, answer)
+            self.bubbles.append(bubble)
+            box.addWidget(bubble)
+        if len(turns) > MOST_TURNS:
+            more = tr_count(len(turns) - MOST_TURNS, "and one more turn", "and {n} more turns")
+            box.addWidget(label(more, "muted"))
+
 
 class _Bubble(QFrame):
-    """One turn: its role, its words, and by its tint whether they carry loss."""
+    """One turn: its role, its words, and by its tint whether they carry loss; ``answer`` is the one it is part of."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, answer: str = "") -> None:
         super().__init__()
         self.setProperty("role", "note-info" if turn.trained else "inset")
-        title = role_title(turn.role)
+        title = _title(turn, answer)
         self.setAccessibleName(tr("{role}: {words}", role=title, words=(turn.text or turn.calls)[:200]))
         head = row(label(title, "caption"), None)
+        if answer:
+            head.insertWidget(0, IconLabel(*ANSWER_ICONS[answer], 16))
         if turn.trained:
-            head.addWidget(label(tr("trained"), "muted"))
+            head.addWidget(label(answer_aim(answer) if answer else tr("trained"), "muted"))
         box = column(head, spacing=2)
         if turn.thoughts:
             box.addWidget(label(tr("Thoughts"), "muted"))
@@ -218,6 +235,14 @@ class _Bubble(QFrame):
             box.addWidget(calls)
         box.setContentsMargins(12, 8, 12, 10)
         self.setLayout(box)
+
+
+def _title(turn: Turn, answer: str) -> str:
+    """Who speaks; of a pair which of the answers this is, and who speaks in it where it is not the assistant."""
+    if not answer:
+        return role_title(turn.role)
+    title = answer_title(answer)
+    return title if turn.role == "assistant" else f"{title} · {role_title(turn.role)}"
 
 
 def _words(text: str, role: str = "") -> QLabel:

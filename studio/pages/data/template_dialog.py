@@ -143,7 +143,7 @@ class TemplateDialog(QDialog):
         trial = tried.trial
         self.editor.mark_line(trial.line)
         if tried.pieces is not None and trial.preview is not None:
-            self.panel.show_tokens(tried.pieces, None, trial.preview.notes)
+            self.panel.show_tokens(tried.pieces, None, trial.preview.notes, rejected=tried.rejected)
         elif trial.problem is not None:
             self.panel.show_tokens(None, _without_fixes(trial.problem))
         self._refresh()

@@ -11,7 +11,7 @@ from core.data.types import Sample
 from core.errors import UserError
 from core.facts.types import ModelFacts
 from core.spec.sections import DataSpec
-from studio.pages.data.sample import pieces_of
+from studio.pages.data.sample import documents_of
 from studio.pages.data.token_view import Piece
 from studio.workers.task import Task, start_task
 
@@ -28,12 +28,14 @@ class Tried:
     Attributes:
         choice: the value of the setting that stands for the text: a name where it is nothing but a known template.
         pieces: the row's tokens; None where it could not be written.
+        rejected: of a preference pair, those with its rejected answer.
     """
 
     text: str
     choice: str
     trial: Trial
     pieces: tuple[Piece, ...] | None
+    rejected: tuple[Piece, ...] = ()
 
 
 class TemplateTrials(QObject):
@@ -129,4 +131,5 @@ class TemplateTrials(QObject):
         trial = try_template(text, self._sample, self._model, tokenizer, self._data)
         choice = choice_of(text, self._model, tokenizer) if trial.is_valid else text
         special = frozenset(tokenizer.added_tokens())
-        return Tried(text, choice, trial, pieces_of(trial.preview, special) if trial.preview is not None else None)
+        found = [item for item in (trial.preview, trial.rejected) if item is not None]
+        return Tried(text, choice, trial, *documents_of(found, special)) if found else Tried(text, choice, trial, None)

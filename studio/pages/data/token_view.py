@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QAccessible,
     QAccessibleAnnouncementEvent,
@@ -22,7 +22,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QToolTip
 
 from studio.look import tokens
+from studio.look.icons import pixmap
 from studio.look.theme import look, mono_font
+from studio.pages.data.answers import ANSWER_ICONS, CHOSEN, REJECTED, answer_title
 from studio.words import tr, tr_count
 
 Kind = Literal["trained", "masked", "cut"]
@@ -30,6 +32,7 @@ MOST_SHOWN = 4000
 _VISIBLE = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 _PAD = 3.0
 _GAP = 1.0
+_ICON = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Piece:
 class TokenView(QAbstractScrollArea):
     """Tokens in lines: trained ones tinted, masked ones muted, special ones outlined, cut ones struck through.
 
+    Of a preference pair both answers stand below each other, each with its prompt under a heading of its own.
+
     Arrow keys walk along the tokens; the tip and `pointed` say which token it is.
 
     Attributes:
@@ -64,6 +69,8 @@ class TokenView(QAbstractScrollArea):
         super().__init__()
         self._pieces: tuple[Piece, ...] = ()
         self._boxes: list[QRectF] = []
+        self._answers: dict[int, str] = {}
+        self._headings: list[tuple[str, QRectF]] = []
         self._texts: list[str] = []
         self._widths: list[float] = []
         self._current = -1
@@ -75,18 +82,20 @@ class TokenView(QAbstractScrollArea):
         self.viewport().setMouseTracking(True)
         self.setAccessibleName(tr("Tokens of the row"))
 
-    def show_pieces(self, pieces: Sequence[Piece]) -> None:
-        """Shows other tokens, the first `MOST_SHOWN` of them."""
-        self._pieces = tuple(pieces[:MOST_SHOWN])
+    def show_pieces(self, pieces: Sequence[Piece], rejected: Sequence[Piece] = ()) -> None:
+        """Shows other tokens, the first `MOST_SHOWN` of them; of a pair the first half as many of each answer."""
+        most = most_shown(is_pair=bool(rejected))
+        self._pieces = (*pieces[:most], *rejected[:most])
+        self._answers = {0: CHOSEN, len(pieces[:most]): REJECTED} if rejected else {}
         metrics = QFontMetricsF(self._font())
         self._texts = [_shown(piece.text) for piece in self._pieces]
         self._widths = [metrics.horizontalAdvance(text) + 2 * _PAD for text in self._texts]
         self._current = -1
-        trained = sum(1 for piece in self._pieces if piece.kind == "trained")
-        self.setAccessibleDescription(
-            tr("{tokens}, {trained} of them trained", tokens=tr_count(len(pieces), "one token", "{n} tokens"),
-               trained=f"{trained:,}")
-        )  # fmt: skip
+        words = _description(pieces)
+        if rejected:
+            both = zip((CHOSEN, REJECTED), (words, _description(rejected)), strict=True)
+            words = " · ".join(tr("{answer}: {counts}", answer=answer_title(name), counts=said) for name, said in both)
+        self.setAccessibleDescription(words)
         self.verticalScrollBar().setValue(0)
         self._arrange()
 
@@ -110,8 +119,12 @@ class TokenView(QAbstractScrollArea):
     def _arrange(self) -> None:
         left = top = 0.0
         height, width = self._line_height(), float(self.viewport().width())
-        self._boxes = []
-        for piece, wanted in zip(self._pieces, self._widths, strict=True):
+        self._boxes, self._headings = [], []
+        for index, (piece, wanted) in enumerate(zip(self._pieces, self._widths, strict=True)):
+            if index in self._answers:
+                top += (height if left else 0.0) + (tokens.SPACE_2 if index else 0.0)
+                self._headings.append((self._answers[index], QRectF(0, top, width, height)))
+                left, top = 0.0, top + height
             wide = min(wanted, width)
             if left and left + wide > width:
                 left, top = 0.0, top + height
@@ -154,6 +167,8 @@ class TokenView(QAbstractScrollArea):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.translate(0, -self.verticalScrollBar().value())
         sight = QRectF(event.rect()).translated(0, self.verticalScrollBar().value())
+        for answer, line in self._headings:
+            self._paint_heading(painter, answer, line)
         plain = self._font()
         struck = QFont(plain)
         struck.setStrikeOut(True)
@@ -165,6 +180,21 @@ class TokenView(QAbstractScrollArea):
             painter.setFont(struck if piece.kind == "cut" else plain)
             paint_piece(painter, piece, box, self._texts[index], marked=index == self._current and self.hasFocus())
         painter.end()
+
+    def _paint_heading(self, painter: QPainter, answer: str, line: QRectF) -> None:
+        """The name of an answer above its tokens; a line parts the second from the first."""
+        c, (name, color) = look().colors, ANSWER_ICONS[answer]
+        if line.top() > 0:
+            painter.setPen(QPen(QColor(c.line), 1))
+            painter.drawLine(line.topLeft() - QPointF(0, tokens.SPACE_1), line.topRight() - QPointF(0, tokens.SPACE_1))
+        mark = QRectF(0, line.center().y() - _ICON / 2, _ICON, _ICON)
+        painter.drawPixmap(mark.topLeft(), pixmap(name, color, _ICON, self.devicePixelRatioF()))
+        font = QFont(self.font())
+        font.setWeight(QFont.Weight.DemiBold)
+        painter.setFont(font)
+        painter.setPen(QColor(c.text))
+        words = line.adjusted(_ICON + tokens.SPACE_1, 0, 0, 0)
+        painter.drawText(words, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, answer_title(answer))
 
     # --- which token is it
 
@@ -178,14 +208,14 @@ class TokenView(QAbstractScrollArea):
         if isinstance(event, QHelpEvent):
             index = self._at(event)
             if index >= 0:
-                QToolTip.showText(event.globalPos(), describe(self._pieces[index]), self.viewport())
+                QToolTip.showText(event.globalPos(), self._words_at(index), self.viewport())
             else:
                 QToolTip.hideText()
             return True
         if isinstance(event, QMouseEvent) and event.type() is QEvent.Type.MouseMove:
             index = self._at(event)
             if index >= 0:
-                self.pointed.emit(describe(self._pieces[index]))
+                self.pointed.emit(self._words_at(index))
         return super().viewportEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802 (Qt's name)
@@ -201,16 +231,34 @@ class TokenView(QAbstractScrollArea):
             return
         self._current = target
         self._bring_current()
-        words = describe(self._pieces[target])
+        words = self._words_at(target)
         self.pointed.emit(words)
         self._announce(words)
         self.viewport().update()
+
+    def _words_at(self, index: int) -> str:
+        """The sentence about a token; of a pair with the answer that it belongs to."""
+        words = describe(self._pieces[index])
+        answer = next((name for start, name in reversed(self._answers.items()) if start <= index), "")
+        return tr("{answer}: {token}", answer=answer_title(answer), token=words) if answer else words
 
     def _announce(self, words: str) -> None:
         """Says to screen readers which token the mark is on, and which of how many it is."""
         place = tr("Token {n} of {total}", n=f"{self._current + 1:,}", total=f"{len(self._pieces):,}")
         self.setAccessibleDescription(f"{words} · {place}")
         QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, words))
+
+
+def most_shown(*, is_pair: bool) -> int:
+    """How many tokens of a document are shown at most."""
+    return MOST_SHOWN // 2 if is_pair else MOST_SHOWN
+
+
+def _description(pieces: Sequence[Piece]) -> str:
+    """How many tokens there are, for screen readers."""
+    trained = sum(1 for piece in pieces if piece.kind == "trained")
+    counted = tr_count(len(pieces), "one token", "{n} tokens")
+    return tr("{tokens}, {trained} of them trained", tokens=counted, trained=f"{trained:,}")
 
 
 def describe(piece: Piece) -> str:

@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QStackedWidget, QWidget
 from core.errors import Problem
 from studio.look import tokens
 from studio.look.theme import mono_font
-from studio.pages.data.token_view import MOST_SHOWN, Piece, TokenView, paint_piece
+from studio.pages.data.answers import CHOSEN, REJECTED, answer_title
+from studio.pages.data.token_view import Piece, TokenView, most_shown, paint_piece
 from studio.pages.model.halves import clear
 from studio.state.desk import Desk
 from studio.widgets.basics import Elided, Empty, ProblemNote, button, column, label, set_role
@@ -26,7 +27,7 @@ class TokensPanel(QWidget):
         self._desk = desk
         self.view = TokenView()
         self.count = label("", "muted", wrap=True)
-        self._hint = tr("Point at a token to see its number; the arrow keys walk along them.")
+        self._hint = tr("Point at a token for its number, or use arrow keys.")
         self.pointed = Elided(self._hint, "muted")
         self.view.pointed.connect(self.pointed.set_text)
         self.notes = ProblemNotes(lambda fix: desk.session.apply(fix.edits), compact=True)
@@ -53,18 +54,26 @@ class TokensPanel(QWidget):
         self.setLayout(column(self._stack, spacing=0))
 
     def show_tokens(
-        self, pieces: tuple[Piece, ...] | None, problem: Problem | None, notes: Sequence[Problem] = ()
+        self,
+        pieces: tuple[Piece, ...] | None,
+        problem: Problem | None,
+        notes: Sequence[Problem] = (),
+        rejected: tuple[Piece, ...] = (),
     ) -> None:
-        """Shows the tokens and what is to be known about them, or why there are none."""
+        """Shows the tokens and what is to be known about them, or why there are none.
+
+        Of a preference pair ``pieces`` are those of the chosen answer, with its prompt, and ``rejected`` of the other.
+        """
         if problem is not None:
             self._show_problem(problem)
         elif pieces is None:
             self._stack.setCurrentWidget(self._missing)
         else:
-            self.view.show_pieces(pieces)
+            self.view.show_pieces(pieces, rejected)
             self.notes.show_problems(notes)
-            self.count.setText(_counted(pieces))
-            trained = any(piece.kind == "trained" for piece in pieces)
+            self.count.setText(_counted_pair(pieces, rejected) if rejected else _counted(pieces))
+            documents = (pieces, rejected) if rejected else (pieces,)
+            trained = all(any(piece.kind == "trained" for piece in document) for document in documents)
             set_role(self.count, "muted" if trained else "warn")
             self.pointed.set_text(self._hint)
             self._stack.setCurrentWidget(self._shown)
@@ -108,16 +117,31 @@ class _Swatch(QWidget):
         painter.end()
 
 
-def _counted(pieces: Sequence[Piece]) -> str:
+def _counted_pair(pieces: Sequence[Piece], rejected: Sequence[Piece]) -> str:
+    """The counts of both answers, each with its prompt."""
+    both = ((CHOSEN, pieces), (REJECTED, rejected))
+    lines = [
+        tr("{answer}: {counts}", answer=answer_title(name), counts=_counted(document, is_pair=True))
+        for name, document in both
+    ]
+    if not all(any(piece.kind == "trained" for piece in document) for _, document in both):
+        lines.append(tr("This pair is left out: of each answer something has to be trained."))
+    return "\n".join(lines)
+
+
+def _counted(pieces: Sequence[Piece], *, is_pair: bool = False) -> str:
+    most = most_shown(is_pair=is_pair)
     kept = sum(1 for piece in pieces if piece.kind != "cut")
     trained = sum(1 for piece in pieces if piece.kind == "trained")
     cut = len(pieces) - kept
     counted = tr_count(kept, "One token", "{n} tokens")
+    if not trained and is_pair:
+        return tr("{tokens}, none of them trained", tokens=counted)
     if not trained:
         return tr("{tokens}, none of them trained: this row teaches nothing.", tokens=counted)
-    if len(pieces) > MOST_SHOWN:
+    if len(pieces) > most:
         return tr("{tokens}, {trained} trained, {cut} cut off. The first {shown} are shown.", tokens=counted,
-                  trained=f"{trained:,}", cut=f"{cut:,}", shown=f"{MOST_SHOWN:,}")  # fmt: skip
+                  trained=f"{trained:,}", cut=f"{cut:,}", shown=f"{most:,}")  # fmt: skip
     if cut:
         return tr("{tokens}, {trained} trained, {cut} cut off", tokens=counted, trained=f"{trained:,}", cut=f"{cut:,}")
     return tr("{tokens}, {trained} trained", tokens=counted, trained=f"{trained:,}")

@@ -117,9 +117,23 @@ def numbers_of(stories: tuple[Story, ...]) -> dict[str, tuple[str, ...]]:
         tr("Loss"): tuple(number(story.state.loss) for story in stories),
         tr("Validation loss"): tuple(number(story.state.validation_loss) for story in stories),
         tr("Best validation loss"): tuple(number(story.state.best_validation_loss) for story in stories),
+        **_preferences(stories),
         tr("Steps"): tuple(f"{story.state.step:,}" for story in stories),
         tr("Duration"): tuple(
             format_duration(story.state.seconds) if story.state.seconds else "–" for story in stories
         ),
         tr("Trainable parameters"): tuple(started(story) for story in stories),
+    }
+
+
+def _preferences(stories: tuple[Story, ...]) -> dict[str, tuple[str, ...]]:
+    """How many pairs of validation answers each run prefers rightly, and by how much; nothing without such runs."""
+    newest = [story.state.evaluations[-1] if story.state.evaluations else None for story in stories]
+    shares = [measured.preferred if measured else None for measured in newest]
+    margins = [measured.margin if measured else None for measured in newest]
+    if all(share is None for share in shares):
+        return {}
+    return {
+        tr("Preferred in validation"): tuple(f"{100 * share:.0f} %" if share is not None else "–" for share in shares),
+        tr("Margin in validation"): tuple(f"{margin:.2f}" if margin is not None else "–" for margin in margins),
     }

@@ -1,5 +1,9 @@
-"""The curves of a run: the loss large, and learning rate, gradient norm, speed and memory small below it."""
+"""The curves of a run: the loss large, and learning rate, gradient norm, speed and memory small below it.
 
+A run that learns from pairs of answers has two more: how many of them it prefers rightly, and by how much.
+"""
+
+import math
 from functools import partial
 
 from PySide6.QtCore import QObject, Qt
@@ -19,6 +23,8 @@ from studio.widgets.plots.curve_plot import CurvePlot
 from studio.words import tr
 
 _SMOOTHING_STEPS = 99
+_PAIR_PLOT = 152
+"""Height of a plot with three curves: the label of the crosshair has as many lines."""
 
 
 class Curves(QWidget):
@@ -41,8 +47,11 @@ class Curves(QWidget):
         small = Card(margin=tokens.SPACE_2)
         grid = QGridLayout()
         grid.setSpacing(tokens.SPACE_2)
-        for index, plot in enumerate(self.plots.small):
+        for index, plot in enumerate((*self.plots.pairs, *self.plots.small)):
             grid.addWidget(plot, index // 2, index % 2)
+        for plot in self.plots.pairs:
+            plot.hide()
+            self.feed.pairs_found.connect(plot.setVisible)
         small.add(grid)
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
@@ -80,7 +89,20 @@ class Curves(QWidget):
             plot.setObjectName(f"{name}-plot")
             plot.set_series("value", plot.scene.title, color, "strong")
             plot.setMinimumHeight(look().px(112))
-        return Plots(loss, *(plot for _, plot, _ in small))
+        return Plots(loss, *self._make_pair_plots(), *(plot for _, plot, _ in small))
+
+    @staticmethod
+    def _make_pair_plots() -> tuple[CurvePlot, CurvePlot]:
+        """Curves in the colours of the loss, whose legend explains them."""
+        preferred = CurvePlot(tr("Preferred"), compact=True, at_least=0.0, write=_percent)
+        margin = CurvePlot(tr("Margin"), compact=True, at_least=0.0)
+        for name, plot in (("preferred", preferred), ("margin", margin)):
+            plot.setObjectName(f"{name}-plot")
+            plot.set_series(RAW, tr("Training"), 0, "faint")
+            plot.set_series(SMOOTH, tr("Training, smoothed"), 0, "strong")
+            plot.set_series(VALIDATION, tr("Validation"), 1, "marked")
+            plot.setMinimumHeight(look().px(_PAIR_PLOT))
+        return preferred, margin
 
     def _smoothing(self) -> tuple[QWidget, ...]:
         caption = label(tr("Smoothing"), "muted")
@@ -125,3 +147,7 @@ class Curves(QWidget):
 
     def _saved(self, path: object) -> None:
         self._desk.tell(tr("The curves are saved in {path}.", path=path))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if math.isfinite(share) else "–"

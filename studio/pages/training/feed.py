@@ -1,11 +1,13 @@
 """Carries a run's numbers into the plots: only what is new, and never so much at once that the window stutters."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from core.events.history import StepTable
+from core.events.history import Column, StepTable
 from core.events.run_state import RunState
 from core.units import GIB
 from studio.widgets.plots.curve_plot import CurvePlot
@@ -16,6 +18,8 @@ from studio.workers.task import Task, start_task
 if TYPE_CHECKING:
     from studio.widgets.plots.pyramid import Array
 
+    _Smoothed = tuple[Array, Mapping[Column, Array]]
+
 RAW, SMOOTH, VALIDATION = "raw", "smooth", "validation"
 _ROWS_AT_ONCE = 10_000
 _NEXT_MS = 8
@@ -25,9 +29,11 @@ _SMOOTH_AT_ONCE = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Plots:
-    """The plots to fill: the loss, and the small ones, whose curve is called "value"."""
+    """The plots to fill: the loss, those of pairs of answers, and the small ones, whose curve is called "value"."""
 
     loss: CurvePlot
+    preferred: CurvePlot
+    margin: CurvePlot
     rate: CurvePlot
     norm: CurvePlot
     speed: CurvePlot
@@ -35,13 +41,23 @@ class Plots:
 
     @property
     def small(self) -> tuple[CurvePlot, ...]:
-        """All but the loss."""
+        """Those of any run but the loss."""
         return (self.rate, self.norm, self.speed, self.memory)
+
+    @property
+    def pairs(self) -> tuple[CurvePlot, ...]:
+        """Those that only a run with pairs of answers fills."""
+        return (self.preferred, self.margin)
 
     @property
     def all(self) -> tuple[CurvePlot, ...]:
         """All of them."""
-        return (self.loss, *self.small)
+        return (self.loss, *self.pairs, *self.small)
+
+    def judged(self, *, pairs: bool) -> Mapping[Column, CurvePlot]:
+        """Those that say how well a run learns, by what they show: raw, smoothed, and of validation rows."""
+        found: dict[Column, CurvePlot] = {"loss": self.loss}
+        return found | ({"preferred": self.preferred, "margin": self.margin} if pairs else {})
 
 
 class Feed(QObject):
@@ -49,9 +65,11 @@ class Feed(QObject):
 
     Attributes:
         caught_up: everything of the newest state is in the plots.
+        pairs_found: whether the run learns from pairs of answers; False when another run begins.
     """
 
     caught_up = Signal()
+    pairs_found = Signal(bool)
 
     def __init__(self, plots: Plots, weight: float) -> None:
         super().__init__()
@@ -63,7 +81,8 @@ class Feed(QObject):
         self._reserved = 0
         self._attempt = (0, 0)
         self._smoother_weight = weight
-        self._smoother: Smoother | None = None
+        self._smoothers: dict[Column, Smoother] = {}
+        self._has_pairs = False
         self._task: Task | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -76,9 +95,11 @@ class Feed(QObject):
         self._state = RunState()
         self._rows = self._measured = 0
         self._attempt = (0, 0)
+        self._has_pairs = False
         for plot in self._plots.all:
             plot.clear()
         self._restart_smoothing()
+        self.pairs_found.emit(False)  # noqa: FBT003 (Qt takes no names)
 
     def take(self, state: RunState) -> None:
         """Brings the plots up to a state, at once or, where much is missing, step by step."""
@@ -104,6 +125,7 @@ class Feed(QObject):
     def _more(self) -> None:
         self._agree()
         self._reserve()
+        self._measure()
         history = self._state.history
         end = min(len(history), self._rows + _ROWS_AT_ONCE)
         if end > self._rows:
@@ -111,11 +133,6 @@ class Feed(QObject):
             self._rows = end
         if self._task is None:
             self._smooth_on()
-        measured = self._state.evaluations
-        if len(measured) != self._measured:
-            self._measured = len(measured)
-            steps, losses = [float(item.step) for item in measured], [item.loss for item in measured]
-            self._plots.loss.set_data(VALIDATION, steps, losses)
         if self._rows < len(history):
             self._timer.start()
         elif not self.is_behind:
@@ -134,9 +151,22 @@ class Feed(QObject):
         if keep < self._rows:
             for plot in self._plots.small:
                 plot.append("value", (), (), keep)
-            self._plots.loss.append(RAW, (), (), keep)
+            for plot in self._judged().values():
+                plot.append(RAW, (), (), keep)
             self._rows = keep
             self._restart_smoothing()
+
+    def _measure(self) -> None:
+        """Shows what has been measured on validation rows."""
+        measured = self._state.evaluations
+        if len(measured) == self._measured:
+            return
+        self._measured = len(measured)
+        if any(item.preferred is not None for item in measured):
+            self._find_pairs(self._rows)
+        steps = [float(item.step) for item in measured]
+        for name, plot in self._judged().items():
+            plot.set_data(VALIDATION, steps, [_number(getattr(item, name)) for item in measured])
 
     def _reserve(self) -> None:
         steps = min(self._state.steps, _MOST_RESERVED)
@@ -144,8 +174,9 @@ class Feed(QObject):
             self._reserved = steps
             for plot in self._plots.small:
                 plot.reserve("value", steps)
-            for key in (RAW, SMOOTH):
-                self._plots.loss.reserve(key, steps)
+            for plot in self._judged().values():
+                for key in (RAW, SMOOTH):
+                    plot.reserve(key, steps)
 
     def _append(self, history: StepTable, start: int, end: int) -> None:
         import numpy as np
@@ -153,12 +184,32 @@ class Feed(QObject):
         steps = np.asarray(history.column("step", start, end))
         tokens, seconds = (np.asarray(history.column(name, start, end)) for name in ("tokens", "seconds"))
         speed = np.divide(tokens, seconds, out=np.full(len(steps), np.nan), where=seconds > 0)
+        if np.isfinite(history.column("preferred", start, end)).any():
+            self._find_pairs(start)
+        for name, plot in self._judged().items():
+            plot.append(RAW, steps, np.asarray(history.column(name, start, end)))
         plots = self._plots
-        plots.loss.append(RAW, steps, np.asarray(history.column("loss", start, end)))
         plots.rate.append("value", steps, np.asarray(history.column("learning_rate", start, end)))
         plots.norm.append("value", steps, np.asarray(history.column("grad_norm", start, end)))
         plots.speed.append("value", steps, speed)
         plots.memory.append("value", steps, np.asarray(history.column("memory_bytes", start, end)) / GIB)
+
+    # --- pairs of answers
+
+    def _judged(self) -> Mapping[Column, CurvePlot]:
+        return self._plots.judged(pairs=self._has_pairs)
+
+    def _find_pairs(self, start: int) -> None:
+        """From here on the plots of pairs are filled; what stands before row ``start`` at once."""
+        if self._has_pairs:
+            return
+        self._has_pairs = True
+        history = self._state.history
+        for name, plot in self._judged().items():
+            if name != "loss":
+                plot.append(RAW, history.column("step", 0, start), history.column(name, 0, start))
+        self._restart_smoothing()
+        self.pairs_found.emit(True)  # noqa: FBT003 (Qt takes no names)
 
     # --- smoothing
 
@@ -166,34 +217,48 @@ class Feed(QObject):
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        self._smoothed, self._smoother = 0, None
+        self._smoothed, self._smoothers = 0, {}
 
     def _smooth_on(self) -> None:
         """Smooths what is new: a little here, much in a thread."""
-        history, end = self._state.history, self._rows
-        if self._smoother is None:
-            self._smoother = Smoother(self._smoother_weight)
-            self._plots.loss.set_data(SMOOTH, (), ())
-        if end - self._smoothed > _SMOOTH_AT_ONCE:
-            self._smooth_in_thread(history, self._smoother, self._smoothed, end)
-        elif end > self._smoothed:
-            steps = history.column("step", self._smoothed, end)
-            self._plots.loss.append(SMOOTH, steps, self._smoother.extend(history.column("loss", self._smoothed, end)))
-            self._smoothed = end
+        history, start, end = self._state.history, self._smoothed, self._rows
+        if not self._smoothers:
+            self._smoothers = {name: Smoother(self._smoother_weight) for name in self._judged()}
+            for plot in self._judged().values():
+                plot.set_data(SMOOTH, (), ())
+        if end - start > _SMOOTH_AT_ONCE:
+            smoothers = self._smoothers
+            self._task = start_task(
+                lambda _report: _smooth(history, smoothers, start, end),
+                on_done=lambda found: self._smoothed_in_thread(found, end),
+                on_failed=_raise,
+                parent=self,
+            )
+        elif end > start:
+            self._show_smoothed(_smooth(history, self._smoothers, start, end), end)
 
-    def _smooth_in_thread(self, history: StepTable, smoother: Smoother, start: int, end: int) -> None:
-        def work(_report: object) -> "tuple[Array, Array]":
-            import numpy as np
+    def _smoothed_in_thread(self, found: "_Smoothed", end: int) -> None:
+        self._task = None
+        self._show_smoothed(found, end)
+        self._more()
 
-            return np.asarray(history.column("step", start, end)), smoother.extend(history.column("loss", start, end))
+    def _show_smoothed(self, found: "_Smoothed", end: int) -> None:
+        steps, curves = found
+        for name, values in curves.items():
+            self._judged()[name].append(SMOOTH, steps, values)
+        self._smoothed = end
 
-        def done(found: "tuple[Array, Array]") -> None:
-            self._task = None
-            self._plots.loss.append(SMOOTH, *found)
-            self._smoothed = end
-            self._more()
 
-        self._task = start_task(work, on_done=done, on_failed=_raise, parent=self)
+def _smooth(history: StepTable, smoothers: Mapping[Column, Smoother], start: int, end: int) -> "_Smoothed":
+    """Steps and smoothed values from row ``start`` to row ``end``, by column."""
+    import numpy as np
+
+    steps = np.asarray(history.column("step", start, end))
+    return steps, {name: smoother.extend(history.column(name, start, end)) for name, smoother in smoothers.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _raise(failure: Exception) -> None:

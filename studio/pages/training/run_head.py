@@ -44,6 +44,7 @@ class RunHead(Card):
         self.add(words)
         self.add(self.bar)
         self._values: dict[str, QLabel] = {}
+        self._captions: dict[str, QLabel] = {}
         self.add(self._make_metrics())
         self._make_buttons()
         self.add(self._live)
@@ -63,6 +64,9 @@ class RunHead(Card):
         for key, (text, tip) in metrics_of(run).items():
             self._values[key].setText(text)
             self._values[key].setToolTip(tip)
+            self._captions[key].setToolTip(tip)
+            for shown in (self._values[key], self._captions[key]):  # pairs of answers alone have all of them
+                shown.setVisible(bool(text))
         self._refresh_buttons(run)
         waiting = waiting_words(run)
         self.waiting.setText(waiting)
@@ -78,6 +82,8 @@ class RunHead(Card):
             "elapsed": tr("So far"),
             "left": tr("Time left"),
             "memory": tr("Memory peak"),
+            "preferred": tr("Preferred"),
+            "margin": tr("Margin"),
         }
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
@@ -88,6 +94,7 @@ class RunHead(Card):
             value.setObjectName(f"metric-{key}")
             caption = label(title, "muted")
             caption.setBuddy(value)
+            self._captions[key] = caption
             grid.addLayout(column(caption, value, spacing=0), index // _COLUMNS, index % _COLUMNS)
             self._values[key] = value
         for place in range(_COLUMNS):

@@ -1,5 +1,7 @@
 """What a run does now, in words: status, progress, and what has been asked of it."""
 
+import math
+
 from core.runs.supervisor import State
 from core.units import format_bytes, format_count, format_duration
 from studio.state.runs import WatchedRun
@@ -25,6 +27,7 @@ def status_of(run: WatchedRun) -> tuple[str, str]:
         "load": tr("Loading"),
         "data": tr("Reading data"),
         "adapt": tr("Preparing"),
+        "reference": tr("Measuring answers"),
         "resume": tr("Resuming"),
         "train": tr("Training"),
         "evaluate": tr("Evaluating"),
@@ -87,6 +90,7 @@ def metrics_of(run: WatchedRun) -> dict[str, tuple[str, str]]:
     """The numbers of the header, each with a tip: by "step", "epoch", "loss", "validation", "speed" and so on."""
     state = run.state
     best = state.best_validation_loss
+    measured = state.evaluations[-1] if state.evaluations else None
     left = state.seconds_left if run.is_live else None
     step = f"{state.step:,}"
     learned = state.supervised_speed
@@ -97,6 +101,16 @@ def metrics_of(run: WatchedRun) -> dict[str, tuple[str, str]]:
         "validation": (
             _validation(state.validation_loss, best),
             tr("The newest loss on rows that are not trained on, and the lowest so far."),
+        ),
+        "preferred": (
+            _beside_validation(_share(state.preferred), _share(measured.preferred) if measured else ""),
+            tr("Of the newest step’s pairs, those whose chosen answer is preferred. About half before the training."),
+        ),
+        "margin": (
+            _beside_validation(_margin(state.margin), _margin(measured.margin) if measured else ""),
+            tr(
+                "By how much the chosen answers are preferred, on average. At 5 there is hardly anything left to learn."
+            ),
         ),
         "speed": (
             tr("{n} tokens/s", n=format_count(state.speed)) if state.speed else "–",
@@ -120,3 +134,18 @@ def _validation(newest: float | None, best: float | None) -> str:
     if best is None or best >= newest:
         return steady(newest)
     return tr("{loss} (best {best})", loss=steady(newest), best=steady(best))
+
+
+def _beside_validation(trained: str, measured: str) -> str:
+    """What pairs of answers come to, and what those that are not trained do; nothing for other rows."""
+    if trained and measured:
+        return tr("{trained} (validation {measured})", trained=trained, measured=measured)
+    return trained
+
+
+def _share(share: float | None) -> str:
+    return f"{100 * share:.0f} %" if share is not None and math.isfinite(share) else ""
+
+
+def _margin(margin: float | None) -> str:
+    return f"{margin:.2f}" if margin is not None and math.isfinite(margin) else ""

@@ -22,7 +22,8 @@ _SCHEDULE = (
     "training.decay",
     "training.warmup",
 )
-_ELSEWHERE = (*_SCHEDULE, "training.effective_batch", "training.sample_prompts")
+_PREFERENCES = ("training.preference_loss", "training.preference_beta", "training.chosen_weight")
+_ELSEWHERE = (*_SCHEDULE, *_PREFERENCES, "training.effective_batch", "training.sample_prompts")
 _SIDE_BY_SIDE = 720
 
 
@@ -117,6 +118,27 @@ class BatchCard(Card):
             item.setVisible(bool(text))
 
 
+class PreferencesCard(Card):
+    """How pairs of answers are learned from; there only while they are."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(tr("Preferences"))
+        self.setObjectName("preferences-card")
+        self._session = desk.session
+        rows = [FieldRow(desk, path) for path in _PREFERENCES]
+        numbers = [item.editor for item in rows if isinstance(item.editor, NumberEditor)]
+        words = max(item.words_width() for item in numbers)
+        for item in rows:
+            self.add(item)
+        for editor in numbers:
+            editor.unit.setFixedWidth(words)  # sliders of one length, fields below each other
+        desk.session.spec_changed.connect(self._show_or_hide)
+        self._show_or_hide()
+
+    def _show_or_hide(self, _paths: object = None) -> None:
+        self.setVisible(self._session.spec.data.train_on == "preferences")
+
+
 class PromptsCard(Card):
     """Prompts that are answered before, during and after."""
 
@@ -132,6 +154,7 @@ class SetupView(QWidget):
         super().__init__()
         self.schedule = ScheduleCard(desk)
         self.batch = BatchCard(desk)
+        self.preferences = PreferencesCard(desk)
         self.prompts = PromptsCard(desk)
         others = [
             *rows_of(desk, "training", advanced=False, without=_ELSEWHERE),
@@ -142,6 +165,6 @@ class SetupView(QWidget):
         box = QVBoxLayout(self)
         box.setContentsMargins(0, 0, 0, 0)
         box.setSpacing(tokens.SPACE_4)
-        for item in (self.schedule, self.batch, self.prompts, self.more):
+        for item in (self.schedule, self.preferences, self.batch, self.prompts, self.more):
             box.addWidget(item)
         box.addStretch(1)

@@ -143,3 +143,57 @@ def test_rows_that_cannot_be_used_end_in_a_report(lowrank: LowRank, tmp_path: Pa
     assert said.code == ExitCode.DONE
     assert "None of the first rows can be used." in said.out
     assert "0 rows to learn from" in said.out
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    """Four preference pairs."""
+    rows = [
+        {"prompt": "Which way is it?", "chosen": f"Left, {number} steps.", "rejected": "No idea " + "at all " * number}
+        for number in range(4)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+LEARNED = ("--set", "data.train_on=preferences", "--set", "data.validation_share=0")
+
+
+def test_both_answers_of_a_pair_are_shown_with_what_carries_loss(
+    lowrank: LowRank, pairs: Path, tiny_model: Path
+) -> None:
+    said = lowrank("data", pairs, "--model", tiny_model, *LEARNED)
+    assert said.code == ExitCode.DONE
+    lines = said.out.splitlines()
+    assert "First row   pairs.jsonl:1, two answers to one prompt" in lines
+    chosen = next(place for place, line in enumerate(lines) if line.startswith("Chosen      "))
+    rejected = next(place for place, line in enumerate(lines) if line.startswith("Rejected    "))
+    assert "   trained  Left, 0 steps.<|im_end|>" in lines[chosen:rejected]
+    assert "    masked  <|im_start|>user" in lines[chosen:rejected]
+    assert lines[rejected + 1] == "    masked  (as above)", "the prompt is read once"
+    assert any(line.startswith("   trained  No idea") for line in lines[rejected:])
+    assert "of each answer with its prompt, by itself" in said.out
+    assert "are not used" not in said.out, "the note for rows of which one answer is trained"
+
+
+def test_programs_get_both_answers(lowrank: LowRank, pairs: Path, tiny_model: Path) -> None:
+    sample = lowrank("data", pairs, "--model", tiny_model, *LEARNED, "--json").json["sample"]
+    assert set(sample) == {"place", "chosen", "rejected", "notes"}
+    trained = {
+        name: [part["text"] for part in sample[name]["parts"] if part["trained"]] for name in ("chosen", "rejected")
+    }
+    assert trained["chosen"] == ["Left, 0 steps.<|im_end|>"]
+    assert trained["rejected"][0].startswith("No idea")
+    assert sample["rejected"]["supervised_tokens"] > 0
+    assert "".join(part["text"] for part in sample["rejected"]["parts"]).startswith("<|im_start|>user")
+    plain = lowrank("data", pairs, "--model", tiny_model, "--set", "data.validation_share=0", "--json").json["sample"]
+    assert "parts" in plain
+    assert "rejected" not in plain
+
+
+def test_rows_that_are_no_pairs_say_what_to_do(lowrank: LowRank, rows: Path, tiny_model: Path) -> None:
+    said = lowrank("data", rows, "--model", tiny_model, *LEARNED)
+    assert said.code == ExitCode.BAD_SPEC
+    assert "Learning preferences needs two answers to each prompt" in " ".join(said.err.split())
+    assert "data.train_on=completions" in said.err

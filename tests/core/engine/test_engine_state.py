@@ -18,7 +18,8 @@ from core.engine.masters import Masters  # noqa: E402
 from core.engine.optimizer import load_optimizer, make_optimizer, optimizer_tensors  # noqa: E402
 from core.engine.scaling import INITIAL, LossScale  # noqa: E402
 from core.errors import FailureKind, JobError  # noqa: E402
-from core.runs.identity import changes, weights_sample  # noqa: E402
+from core.records import to_plain  # noqa: E402
+from core.runs.identity import changes, deciding_settings, weights_sample  # noqa: E402
 from core.runs.saved_states import Counters, Identity, list_checkpoints  # noqa: E402
 from tests.core.engine import families  # noqa: E402
 
@@ -278,6 +279,19 @@ def test_a_state_of_other_settings_is_refused_by_name_and_taken_with_consent() -
         checkpoints.require_same(found, found[:1])
     assert checkpoints.require_same(found, found) == [change.message for change in found]
     assert checkpoints.require_same((), ()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("training.preference_loss", "orpo"), ("training.preference_beta", 0.3), ("training.chosen_weight", 0.5)],
+)
+def test_what_decides_how_preferences_are_learned_is_asked_about(path: str, value: object) -> None:
+    saved = replace(PRINTS, settings={info.path: to_plain(info.default) for info in deciding_settings()})
+    (found,) = changes(saved, replace(saved, settings={**saved.settings, path: value}))
+    assert (found.path, found.after, found.blocks) == (path, str(value), False)
+    with pytest.raises(JobError, match=f"is {value} now"):
+        checkpoints.require_same((found,), ())
+    assert checkpoints.require_same((found,), (found,)) == [found.message]
 
 
 def test_no_consent_helps_where_tensors_do_not_fit() -> None:

@@ -1,6 +1,7 @@
 """Models that take their attention from elsewhere: they keep theirs, with the masks that belong to it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ from core.engine.attention import Documents, documents  # noqa: E402
 from core.engine.loading import load_base  # noqa: E402
 from core.engine.loss import make_loss_head  # noqa: E402
 from core.engine.selfcheck import self_check  # noqa: E402
+from core.engine.session import _checked  # noqa: E402
 from core.errors import FailureKind, JobError  # noqa: E402
+from core.spec.run_spec import RunSpec  # noqa: E402
 from tests.core.engine.test_engine_passes_and_loss import rows  # noqa: E402
+from tests.core.engine.test_preference import pairs  # noqa: E402
 from tests.core.facts.tiny_families import TINY  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -64,6 +68,25 @@ def test_it_gets_every_row_alone_whatever_the_numbers_say(kind: str, tmp_path: P
     checked = self_check(make_loss_head(ours), rows(30, 20, 12), packing=True, device=CPU)
     assert not checked.packing
     assert "flash" not in checked.attention
+
+
+def test_it_learns_no_preferences_because_two_answers_of_a_pair_share_a_pass(tmp_path: Path) -> None:
+    _, ours = loaded("mpt", tmp_path)
+    told: list[Any] = []
+    context: Any = SimpleNamespace(emit=told.append)
+    plan = SimpleNamespace(choices=SimpleNamespace(packing=SimpleNamespace(value=False)))
+
+    def checked(train_on: str, some: Any) -> Any:
+        order: Any = SimpleNamespace(spec=RunSpec().replace("data.train_on", train_on), plan=plan)
+        return _checked(context, order, ours, SimpleNamespace(train=some), CPU)  # type: ignore[arg-type]
+
+    with pytest.raises(JobError, match="two answers of a pair would see each other") as caught:
+        checked("preferences", pairs((9, 5), (4, 8)))
+    assert caught.value.failure.kind is FailureKind.UNSUPPORTED
+    assert "data.train_on: completions" in caught.value.failure.hint
+    assert told == []
+    assert checked("completions", rows(30, 20)).head.kind in ("chunked", "stock")
+    assert told == []  # nobody asked for rows that share a pass
 
 
 def test_one_that_looks_ahead_is_not_trained() -> None:

@@ -23,7 +23,7 @@ HERE = Path(__file__).parent / "pretended_gpu"
 COMPILER = next(filter(None, map(shutil.which, ("g++", "clang++"))), None)
 THE_WAIT = (
     "reads a number",
-    "step.py: loss_value, norm_value = torch.stack([total / learner.scale.factor, norm.float()]).tolist()",
+    "step.py: norm_value, loss_value, *told = numbers.tolist()",
 )
 WRITTEN_OUT = ("gemma2", "gpt_oss")
 """Families whose scores no fused kernel knows."""
@@ -90,6 +90,14 @@ def test_a_step_with_other_settings(done: dict[str, dict[str, Any]], name: str) 
     assert waits(result) == {THE_WAIT}
     assert calls(result, "torch_attn._varlen_attn") == result["passes"] * result["layers"]
     assert (calls(result, "bitsandbytes.dequantize_4bit") > 0) is (name == "nf4")
+
+
+@pytest.mark.parametrize("name", ["dpo", "orpo", "dpo with a trained head"])
+def test_a_step_over_pairs_of_answers(done: dict[str, dict[str, Any]], name: str) -> None:
+    result = whole(done[name])
+    assert {tuple(wait) for wait in result["stepped"]} == {THE_WAIT}
+    assert (result["passes"], result["numbers"]) == (2, 2)
+    assert len(waits(result)) == 1  # of the evaluation, which fakes tell of once for each number
 
 
 def test_what_is_recomputed_attends_again(done: dict[str, dict[str, Any]]) -> None:

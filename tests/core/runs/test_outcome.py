@@ -15,6 +15,7 @@ from core.events.types import (
     Event,
     Failed,
     Hello,
+    PhaseStarted,
     Started,
     Step,
     Stopped,
@@ -35,6 +36,7 @@ def state_of(*bodies: Body) -> RunState:
 RUNNING = state_of(Hello(1, "", "train", 1, ""), STARTED, Step(40, 1.0, 1.5, 1e-4, 0.5, 10, 5, 1.0, 1))
 SAVED = RUNNING.apply(Event(9, 110.0, 0, CheckpointSaved(40, "c", 1, 1.0, "time")))
 JOB = state_of(Hello(1, "", "merge", 1, ""))
+LOOKING = state_of(Hello(1, "", "train", 1, ""), PhaseStarted("reference", "Measuring"))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,11 @@ JOB = state_of(Hello(1, "", "merge", 1, ""))
         (
             Stopped(0, "signal", resumable=False), RUNNING, "Stopped",
             "Stopped because the system asked for it after step 0 of 100. Nothing was saved to go on from.",
+            ExitCode.STOPPED,
+        ),
+        (
+            Stopped(0, "pause", resumable=True), LOOKING, "Paused",
+            "Paused before the first step. Resume keeps what was measured of the answers before the first step.",
             ExitCode.STOPPED,
         ),
         (
@@ -142,6 +149,25 @@ def test_lost_and_forced_say_what_is_left(tmp_path: Path) -> None:
     assert (by_force.kind, by_force.signal, by_force.exit_code) == ("stopped", "SIGKILL", ExitCode.STOPPED)
     assert "lost" in by_force.hint
     assert forced(RUNNING, None, asked=False).message.startswith("The engine was ended by force.")
+
+
+def test_an_end_while_answers_are_measured_says_what_is_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    exit_ = Exit.from_status(-9)
+    early = crashed(folder, LOOKING, exit_, log_start=0, memory_ran_out=True)
+    assert early.message.endswith("(SIGKILL). It was measuring how likely both answers were before training.")
+    assert (early.resumable, "Resume" in early.hint) == (False, False)
+    folder.reference.write_bytes(b"some")
+    for later in (
+        crashed(folder, LOOKING, exit_, log_start=0, memory_ran_out=True),
+        lost(folder, LOOKING, log_start=0, rebooted=True),
+        lost(folder, RUNNING, log_start=0, rebooted=False),
+        forced(LOOKING, exit_, asked=True, measured=True),
+    ):
+        assert later.resumable
+        assert later.hint.endswith("Resume keeps what was measured of the answers before the first step.")
+    saved = crashed(folder, SAVED, exit_, log_start=0, memory_ran_out=False)
+    assert saved.hint.endswith("Resume goes on from the state saved after step 40.")
 
 
 def test_every_combination_is_made_of_whole_sentences(tmp_path: Path) -> None:

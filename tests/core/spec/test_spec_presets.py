@@ -28,10 +28,16 @@ def broken(tmp_path: Path, content: str, name: str = "mine.yaml") -> str:
     return str(caught.value)
 
 
-def test_the_four_presets_are_there() -> None:
-    assert [preset.name for preset in presets()] == ["chat-small-gpu", "chat-best", "domain-text", "quick-cpu"]
-    assert len({preset.title for preset in presets()}) == 4
-    assert len(list(resource("presets").iterdir())) == 4
+def test_the_presets_are_there() -> None:
+    assert [preset.name for preset in presets()] == [
+        "chat-small-gpu",
+        "chat-best",
+        "domain-text",
+        "preferences",
+        "quick-cpu",
+    ]
+    assert len({preset.title for preset in presets()}) == 5
+    assert len(list(resource("presets").iterdir())) == 5
 
 
 @EVERY
@@ -55,7 +61,7 @@ def test_presets_set_the_same_settings_so_that_none_leaves_traces() -> None:
             both = apply_preset(second.name, apply_preset(first.name, user_spec()))
             assert both == apply_preset(second.name, user_spec())
     specs = {apply_preset(preset.name, user_spec()) for preset in presets()}
-    assert len(specs) == 4
+    assert len(specs) == 5
 
 
 @EVERY

@@ -35,6 +35,12 @@ def mended(spec: RunSpec, problem: Problem) -> list[RunSpec]:
 
 
 CASES: list[tuple[dict[str, object], Severity, str, str]] = [
+    (
+        {"data.train_on": "preferences", "training.preference_loss": "orpo", "training.chosen_weight": 0.5},
+        WARNING,
+        "training.chosen_weight",
+        "ORPO learns the chosen answer anyway",
+    ),
     ({"hardware.sharding": "base"}, ERROR, "hardware.sharding", "there is one process"),
     (
         {"hardware.sharding": "base", "hardware.processes": 2, "model.quantization": "nf4"},
@@ -65,6 +71,14 @@ CASES: list[tuple[dict[str, object], Severity, str, str]] = [
     ({"data.weights": {"zzz": 2.0}}, ERROR, "data.weights", "Name a training file"),
     ({"data.train": ("a.jsonl",), "data.weights": {"a.jsonl": 0.0}}, ERROR, "data.weights", "weights lie above 0"),
     ({"data.train": ("a.jsonl",), "data.weights": {"a.jsonl": 1e9}}, ERROR, "data.weights", "up to 1,000"),
+    (
+        {"data.train_on": "preferences", "data.repairs": ("split_long",)},
+        ERROR,
+        "data.repairs",
+        "pairs cannot be split",
+    ),
+    ({"data.train_on": "preferences", "data.format": "messages"}, ERROR, "data.format", "needs preference pairs"),
+    ({"data.train_on": "preferences", "data.mapping": {"text": "t"}}, ERROR, "data.mapping", "no part “text”"),
     ({"data.repairs": ("merge_turn",)}, ERROR, "data.repairs", "Did you mean “merge_turns”?"),
     ({"data.repairs": ("zzz", "split_long")}, ERROR, "data.repairs", "The repairs are"),
     ({"data.repairs": ("\n", "\ufada")}, ERROR, "data.repairs", "is not a repair"),  # both are shown as “�”

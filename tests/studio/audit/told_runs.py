@@ -34,7 +34,7 @@ ANSWER = "POLITENESS, n. The most acceptable hypocrisy, and the cheapest. " * 4
 
 
 def told_runs(starter: Path) -> dict[str, RunFolder]:
-    """Three runs by how they ended: "completed", "stopped" (with a state to go on from) and "failed"."""
+    """Three runs by how they ended: "completed" (with pairs), "stopped" (with a state to go on from) and "failed"."""
     spec = demo_spec("starter")
     settings = {"data__train": spec.data.train, "data__validation": spec.data.validation}
     runs = {}
@@ -45,7 +45,7 @@ def told_runs(starter: Path) -> dict[str, RunFolder]:
     ):
         run = finished_run(starter, name, **settings)
         end = last or Completed(steps, 300.0, f"Trained {steps} steps.", {"path": str(run.adapter)})
-        bodies = [*_story(steps), end]
+        bodies = [*_story(steps, pairs=kind == "completed"), end]
         with EventWriter(run.events()) as writer:
             for body in bodies:
                 writer.emit(body)
@@ -68,7 +68,7 @@ def queue_told_runs(runs: dict[str, RunFolder]) -> None:
     write_group(Group("ranks", ("adapter.rank",), tuple(members)))
 
 
-def _story(steps: int) -> Iterable[Body]:
+def _story(steps: int, *, pairs: bool) -> Iterable[Body]:
     yield Hello(PROTOCOL_VERSION, "1", "train", os.getpid(), "3.11", "2.13", "cpu", "a processor of some sort")
     yield PhaseStarted("train", "Training.")
     yield Started(0, STEPS, 846, 80, 4_884_480, 139_400_000, "nf4", "bf16", "sdpa", "chunked", 30, 2048)
@@ -76,9 +76,10 @@ def _story(steps: int) -> Iterable[Body]:
     yield Sampled(0, 0, PROMPT, "Politeness is the practice of being polite. " * 5, 60, 3.0, "base")
     for step in range(1, steps + 1):
         loss = 2.6 + 1.7 / step + 0.1 * (step % 3)
-        yield Step(step, step / 15, loss, 2e-4 * (1 - step / STEPS), 0.8, 1646, 900, 6.4, 2_400_000_000)
+        told = {"preferred": 0.5 + step / 100, "margin": step / 20} if pairs else {}
+        yield Step(step, step / 15, loss, 2e-4 * (1 - step / STEPS), 0.8, 1646, 900, 6.4, 2_400_000_000, **told)
         if step % 10 == 0:
-            yield Evaluated(step, loss + 0.3, 4000, 4.0, best=True)
+            yield Evaluated(step, loss + 0.3, 4000, 4.0, best=True, **told)
             yield Sampled(step, 0, PROMPT, ANSWER, 60, 3.0)
     yield CheckpointSaved(steps, f"checkpoints/step-{steps:08d}", 19_000_000, 0.5, "end")
 

@@ -1,15 +1,20 @@
 """The list of runs as people use it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 
+from core.events.run_state import RunState
+from core.events.types import Evaluated
 from core.runs.layout import TRASH
-from studio.pages.runs.comparison import differing
+from core.spec.run_spec import RunSpec
+from studio.pages.runs.comparison import differing, numbers_of
 from studio.pages.runs.page import RunsPage
+from studio.pages.runs.stories import Story
 from studio.pages.runs.table import COLUMNS, RUN_ROLE
 from tests.studio.audit.told_runs import told_runs
 from tests.studio.finished_run import finished_run
@@ -170,6 +175,17 @@ def test_two_runs_side_by_side(qtbot: Any, desk: Any, page: RunsPage, folders: d
     page.back.click()
     assert page.comparison is None
     assert page.table.isVisible()
+
+
+def test_what_pairs_come_to_is_compared_where_a_run_learns_from_them() -> None:
+    state = RunState()
+    pairs = replace(state, evaluations=state.evaluations.append(Evaluated(5, 0.5, 10, 0.1, preferred=0.75, margin=0.5)))
+    rows = replace(state, evaluations=state.evaluations.append(Evaluated(5, 2.5, 10, 0.1)))
+    stories = tuple(Story(name, RunSpec(), told) for name, told in (("a", pairs), ("b", rows), ("c", state)))
+    shown = numbers_of(stories)
+    assert shown["Preferred in validation"] == ("75 %", "–", "–")
+    assert shown["Margin in validation"] == ("0.50", "–", "–")
+    assert "Preferred in validation" not in numbers_of(stories[1:])
 
 
 def test_the_same_settings_differ_in_nothing(starter_home: Path, starter: Path) -> None:

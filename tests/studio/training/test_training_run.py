@@ -1,5 +1,6 @@
 """A run as the page shows it: every way in which one can go and end, with the fake engine."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
-from core.events.types import Evaluated, Sampled
+from core.events.run_state import fold
+from core.events.types import Evaluated, Event, Sampled, Step
 from core.events.writer import EventWriter
 from core.runs.layout import RunFolder
+from studio.pages.training.curves import Curves
 from studio.pages.training.memory import memory_of
 from studio.pages.training.page import TrainingPage
 
@@ -162,6 +165,58 @@ def test_a_resumed_run_keeps_its_curve_and_forgets_what_never_happened(
     qtbot.waitUntil(lambda: plots.loss.count("smooth") == 5, timeout=WAIT)
     assert plots.loss.scene.series["raw"].points.xs.tolist() == [1, 2, 3, 4, 5]
     assert again.state.attempt == 2
+
+
+def test_a_run_with_pairs_shows_how_many_it_prefers_and_another_does_not(
+    page: TrainingPage, begin: Begin, qtbot: Any
+) -> None:
+    run = begin("pairs")
+    ended(page, qtbot, run)
+    plots = page.run.curves.plots
+    qtbot.waitUntil(lambda: not page.run.curves.feed.is_behind, timeout=WAIT)
+    assert all(plot.isVisible() for plot in plots.pairs)
+    preferred, margin = (plot.scene.series for plot in plots.pairs)
+    assert preferred["raw"].points.ys.tolist() == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert margin["raw"].points.ys.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [len(shown["smooth"].points) for shown in (preferred, margin)] == [5, 5]
+    assert 0.6 < preferred["smooth"].points.ys[-1] < 1.0, "what came before counts"
+    assert (preferred["validation"].points.xs.tolist(), preferred["validation"].points.ys.tolist()) == (
+        [0.0, 5.0],
+        [0.5, 0.75],
+    )
+    assert "100 %" in plots.preferred.accessibleName()
+    assert find(page, "metric-preferred").text() == "100 % (validation 75 %)"
+    assert find(page, "metric-margin").text() == "0.50 (validation 0.25)"
+    page.run.curves.slider.setValue(0)
+    assert preferred["smooth"].points.ys.tolist() == preferred["raw"].points.ys.tolist()
+    other = begin("ok")
+    ended(page, qtbot, other)
+    assert not any(plot.isVisible() for plot in plots.pairs)
+    assert plots.preferred.count("raw") == 0
+    assert not find(page, "metric-preferred").isVisible()
+
+
+def test_a_long_run_with_pairs_is_smoothed_in_the_background(desk: Any, qtbot: Any) -> None:
+    count, late = 60_000, 12_000
+
+    def step(number: int) -> Step:
+        preferred = 0.75 if number > late else None  # as if an older version had begun the run
+        return Step(number, 0.0, 1.0, 1e-5, 0.5, 100, 40, 0.01, 1, preferred=preferred, margin=preferred)
+
+    state = fold(Event(number, 1.0 + number, 0, step(number)) for number in range(1, count + 1))
+    card = Curves(desk)
+    qtbot.addWidget(card)
+    card.resize(800, 700)
+    card.show()
+    card.begin("long")
+    with qtbot.waitSignal(card.feed.caught_up, timeout=WAIT):
+        card.take(state)
+    shown = card.plots.preferred.scene.series
+    assert [len(shown[key].points) for key in ("raw", "smooth")] == [count, count]
+    assert shown["raw"].points.xs.tolist() == list(range(1, count + 1))
+    assert math.isnan(shown["raw"].points.ys[late - 1])
+    assert shown["smooth"].points.ys[late] == pytest.approx(0.75), "what is not known has no weight"
+    assert not card.grab().isNull()
 
 
 def _resuming(command: Callable[[RunFolder], Any]) -> Callable[[RunFolder], Any]:

@@ -147,3 +147,21 @@ def test_nothing_is_cut_at_any_width(page: TrainingPage, qtbot: Any, width: int)
     for words in page.setup.findChildren(QLabel):
         if words.isVisible() and words.wordWrap():
             assert words.height() >= words.heightForWidth(words.width()), words.text()
+
+
+def test_how_preferences_are_learned_is_shown_where_they_are(planned: Any, page: Any) -> None:
+    card = page.findChild(QWidget, "preferences-card")
+    assert not card.isVisibleTo(page)
+    planned.session.edit("data.train_on", "preferences")
+    assert card.isVisibleTo(page)
+    planned.session.edit("data.train_on", "completions")
+    assert not card.isVisibleTo(page)
+
+
+def test_the_numbers_of_preferences_stand_below_each_other(planned: Any, page: Any, qtbot: Any) -> None:
+    planned.session.edit("data.train_on", "preferences")
+    for weight in (0.0, 0.5):
+        planned.session.edit("training.chosen_weight", weight)
+        qtbot.wait(1)
+        beta, chosen = (page.findChild(QWidget, f"training.{name}") for name in ("preference_beta", "chosen_weight"))
+        assert beta.mapTo(page, beta.rect().topLeft()).x() == chosen.mapTo(page, chosen.rect().topLeft()).x(), weight

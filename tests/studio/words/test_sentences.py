@@ -73,8 +73,10 @@ RUN = RunSpec().replace("model.base", "base").replace("data.train", ("rows.jsonl
         {"training.optimizer": "paged_adamw", "model.compute_dtype": "bf16", "hardware.device": "cpu"},
         {"adapter.layers": "last 99", "adapter.rank_pattern": {"x.q": 3, "down_projj": 2}},
         {"data.max_length": 999_999, "training.effective_batch": 5000, "training.early_stopping": 3},
+        {"data.train_on": "preferences", "training.learning_rate": 1e-2},
+        {"data.train_on": "preferences", "training.preference_loss": "orpo", "adapter.method": "full"},
     ],
-    ids=["defaults", "full", "chosen", "targets", "paged", "layers", "lengths"],
+    ids=["defaults", "full", "chosen", "targets", "paged", "layers", "lengths", "dpo", "orpo"],
 )
 def test_plans_and_suggestions(machine: str, edits: dict[str, object]) -> None:
     run = RUN
@@ -124,6 +126,18 @@ def test_bad_specs() -> None:
     all_chinese(words_of(check(bad)))
     all_chinese(words_of(check(RunSpec())))
     all_chinese(words_of(check(bad.replace("adapter.rank", "many").replace("data.train", 5))))
+    pairs = RUN.replace("data.train_on", "preferences")
+    for path, value in {
+        "training.preference_loss": "orpo",
+        "training.chosen_weight": 0.5,
+        "data.format": "alpaca",
+        "data.mapping": {"prompt": "a", "completion": "b"},
+        "data.repairs": ("split_long",),
+    }.items():
+        pairs = pairs.replace(path, value)
+    found = tuple(check(pairs))
+    assert len(found) >= 4
+    all_chinese(words_of(found))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +204,29 @@ def test_broken_data(tmp_path: Path, starter: Path, name: str, content: bytes) -
     file.write_bytes(content)
     model = read_model(starter)
     all_chinese(refused(lambda: load_dataset(DataSpec(train=(str(file),)), 1, model)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"prompt": "a", "completion": "b"}',
+        '{"one": 1, "two": 2}',
+        '{"prompt": "a", "chosen": "b", "rejected": "b"}',
+        (
+            '{"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], '
+            '"rejected": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}'
+        ),
+        '{"prompt": "a", "chosen": "b", "rejected": ""}',
+        '{"prompt": "a", "chosen": "", "rejected": "b"}',
+        '{"prompt": "", "chosen": "a", "rejected": "b"}',
+    ],
+    ids=["none", "unknown", "same", "unlike", "no-rejected", "no-chosen", "no-prompt"],
+)
+def test_broken_pairs(tmp_path: Path, starter: Path, content: str) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(f"{content}\n", "utf-8")
+    wanted = DataSpec(train=(str(file),), train_on="preferences")
+    all_chinese(refused(lambda: load_dataset(wanted, 1, read_model(starter))))
 
 
 def test_outcomes(tmp_path: Path) -> None:

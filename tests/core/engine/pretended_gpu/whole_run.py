@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from core.engine import adapters, session, sft
+from core.engine import adapters, session, training
 from core.engine.context import JobContext
 from core.facts import hardware
 from core.facts.types import GpuFacts
@@ -48,7 +48,7 @@ def train(model: Path, folder: Path, settings: Sequence[tuple[str, Any]]) -> tup
     context.start()
     try:
         with fakes_for_weights() as fakes, fakes, watch:
-            sft.train(context)
+            training.train(context)
     finally:
         context.close()
     lines = (run.path / "events.jsonl").read_text("utf-8").splitlines()

@@ -30,6 +30,7 @@ from core.engine.masters import Masters
 from core.engine.noise import add_noise
 from core.engine.optimizer import load_optimizer, make_optimizer, optimizer_tensors, set_learning_rate
 from core.engine.passes import make_passes
+from core.engine.preference import DpoObjective, OrpoObjective
 from core.engine.row_losses import row_losses
 from core.engine.sampling import Sampling, answer
 from core.engine.scaling import LossScale
@@ -39,11 +40,14 @@ from tests.core.engine import families
 from tests.core.engine.pretended_gpu import whole_run
 from tests.core.engine.pretended_gpu.device import GPU, Fakes, Watch, carry_over, pretend
 from tests.core.engine.test_engine_passes_and_loss import rows
+from tests.core.engine.test_preference import pairs
 
 TARGETS = ("q_proj", "v_proj", "down_proj", "c_attn", "qkv_proj", "query_key_value", "fc1")
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 OPTIMIZERS = tuple(kind for kind in get_args(Optimizer) if kind != "auto")
 ROWS = rows(30, 4, 6, 9, 3)
+PAIRS = pairs((7, 4), (3, 9), (5, 5))
+OBJECTIVES = {"dpo": DpoObjective(0.1, chosen_weight=0.5), "orpo": OrpoObjective(0.1)}
 
 
 @contextmanager
@@ -93,6 +97,18 @@ def take_step(packing: bool = True, **settings: Any) -> dict[str, Any]:
         outcome = step.accumulate(learner, ROWS, make_passes(ROWS, 32, packing, GPU), 1.0)
         step.apply(learner, outcome)
         return told(watch, passes=outcome.passes, layers=learner.head.model.config.num_hidden_layers)
+
+
+def prefer(kind: str, **settings: Any) -> dict[str, Any]:
+    """A step over pairs, and what they come to as validation rows."""
+    with on_gpu(**settings) as (learner, watch):
+        passes = make_passes(PAIRS, 40, True, GPU)
+        outcome = step.accumulate(learner, PAIRS, passes, 1.0, objective=OBJECTIVES[kind])
+        step.apply(learner, outcome)
+        stepped = list(watch.waits)
+        watch.waits.clear()
+        evaluate(learner.head, PAIRS, budget=40, packing=True, device=GPU, objective=OBJECTIVES[kind])
+        return told(watch, stepped=stepped, passes=outcome.passes, numbers=len(outcome.told))
 
 
 def check_itself(**settings: Any) -> dict[str, Any]:
@@ -241,6 +257,8 @@ def cases() -> dict[str, Callable[[], dict[str, Any]]]:
     found |= {f"state {kind}": partial(save_and_load, optimizer=kind) for kind in OPTIMIZERS}
     found |= {f"check {name}": partial(check_itself, family=name) for name in ("llama", "gemma2")}
     found |= {f"answer {name}": partial(say, family=name) for name in ("llama", "gemma2", "gpt2")}
+    found |= {kind: partial(prefer, kind) for kind in OBJECTIVES}
+    found |= {"dpo with a trained head": partial(prefer, "dpo", modules_to_save=("lm_head",))}
     found |= {"doctor": ask_doctor, "run": run_whole, "evaluation": measure, "row losses": measure_rows}
     return found | {
         "fault: a wait in a pass": wait_in_a_pass,

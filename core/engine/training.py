@@ -1,19 +1,20 @@
-"""Supervised fine-tuning, top to bottom: build, continue where a saved state left off, train, report, save.
+"""Training, top to bottom: build, continue where a saved state left off, train, report, save.
 
-A step learns from `effective_batch` rows, whatever the size of a pass: their losses are summed over all supervised
-tokens of the step and divided once (`core.engine.step`).
+A step learns from `effective_batch` rows, whatever the size of a pass: what its objective sums over them, token losses
+or what pairs of answers come to, is divided once (`core.engine.step`).
 """
 
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 
 from core.data.order import seed_number, step_rows
 from core.data.prompts import encode_prompt
-from core.data.types import Encoded
+from core.data.types import EncodedRow
 from core.engine import checkpoints, results
 from core.engine.context import JobContext
 from core.engine.distributed import ShortElsewhere
@@ -22,6 +23,7 @@ from core.engine.layer_choice import choose_layers, fall_back
 from core.engine.measuring import FIRST_REPORT, remember_run, report_memory
 from core.engine.optimizer import load_optimizer, optimizer_tensors, set_learning_rate
 from core.engine.passes import Pass, make_passes
+from core.engine.reference import measure_reference
 from core.engine.sampling import Sampling, answer
 from core.engine.session import Session, build
 from core.engine.shortage import give_back, make_do, recompute_as_saved
@@ -47,7 +49,9 @@ def train(context: JobContext) -> None:
     """Runs (or continues) the training of a run folder until it is done, stopped or failed."""
     began = time.monotonic()
     session = build(context)
-    _continue_from_checkpoint(session)
+    if not _take_up(session):
+        _end_early(session, _obey_requests(session) or "stop")
+        return
     _require_same(session)
     choose_layers(session)
     _announce(session)
@@ -91,15 +95,33 @@ def train(context: JobContext) -> None:
         chosen = _best_state(session)
         folder = results.write_result(session, chosen)
     remember_run(session, report_memory(session))
-    seconds = time.monotonic() - began
+    _say_done(session, chosen, folder, time.monotonic() - began)
+
+
+def _say_done(session: Session, chosen: checkpoints.SavedState | None, folder: Path, seconds: float) -> None:
+    counters = session.counters
     result = {
         "path": str(folder),
-        "step": chosen.counters.step if chosen is not None else session.counters.step,
-        "best_loss": session.counters.best_loss,
-        "best_step": session.counters.best_step,
-        "skipped": session.counters.skipped_steps,
+        "step": chosen.counters.step if chosen is not None else counters.step,
+        "best_loss": counters.best_loss,
+        "best_step": counters.best_step,
+        "skipped": counters.skipped_steps,
     }
-    context.emit(Completed(session.counters.step, seconds, f"Trained {session.counters.step} steps.", result))
+    session.context.emit(Completed(counters.step, seconds, f"Trained {counters.step} steps.", result))
+
+
+def _take_up(session: Session) -> bool:
+    """Learns what has to be known of the model as the run began, then continues where a saved state left off.
+
+    Returns:
+        Whether all is known; not where somebody wants the run to end first.
+    """
+    saved = _saved_state(session)  # refuses what does not belong together before minutes of measuring
+    context = session.context
+    measured = measure_reference(session, lambda: not context.interrupted)
+    if saved is not None:
+        _continue_from(session, saved)
+    return measured
 
 
 def _best_state(session: Session) -> checkpoints.SavedState | None:
@@ -146,6 +168,7 @@ def _take_step(session: Session) -> None:
         seconds=counters.seconds + seconds,
     )
     session.pace.add(seconds, outcome.tokens)
+    preferred, margin = outcome.told or (None, None)
     session.context.emit(
         Step(
             step=counters.step + 1,
@@ -159,6 +182,8 @@ def _take_step(session: Session) -> None:
             memory_bytes=session.meter.highest,
             passes=outcome.passes,
             applied=outcome.finite,
+            preferred=preferred,
+            margin=margin,
         )
     )
     if bad >= training.max_bad_steps:
@@ -169,7 +194,7 @@ def _take_step(session: Session) -> None:
         )
 
 
-def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
+def _gradients(session: Session, rows: list[EncodedRow]) -> Outcome:
     """The step's gradients; taken again in smaller passes when the memory runs out."""
     limit = session.order.spec.training.max_grad_norm
     group = session.group
@@ -183,9 +208,9 @@ def _gradients(session: Session, rows: list[Encoded]) -> Outcome:
         others: list[Pass] = []
         if group is not None and session.spread:
             passes = list(passes)
-            others = company(group, passes, rows, session.device)
+            others = company(group, len(passes), rows, session.device)
         try:
-            return accumulate(session, rows, session.pace.watch(passes), limit, others)
+            return accumulate(session, rows, session.pace.watch(passes), limit, others, objective=session.objective)
         except (RuntimeError, MemoryError) as error:
             if not fall_back(session, error):
                 if not make_do(session, error, own, learns=True):
@@ -227,7 +252,8 @@ def _evaluate(session: Session) -> None:
         evaluations_since_best=since_best,
         evaluated_step=counters.step,
     )
-    context.emit(Evaluated(counters.step, measured.loss, measured.tokens, measured.seconds, best))
+    told = measured.told or (None, None)
+    context.emit(Evaluated(counters.step, measured.loss, measured.tokens, measured.seconds, best, *told))
     if best and counters.step > 0 and session.order.spec.training.keep_best:
         _save(session, "best")
     if _has_enough(session):
@@ -235,7 +261,7 @@ def _evaluate(session: Session) -> None:
         context.emit(Notice("info", "early_stop", message))
 
 
-def _measure(session: Session, rows: Sequence[Encoded]) -> Evaluation | None:
+def _measure(session: Session, rows: Sequence[EncodedRow]) -> Evaluation | None:
     """The validation loss, in smaller passes when the memory runs out; None when somebody wants the run to end."""
     context = session.context
 
@@ -254,6 +280,7 @@ def _measure(session: Session, rows: Sequence[Encoded]) -> Evaluation | None:
                 on_pass=on_pass,
                 group=session.group,
                 spread=session.spread,
+                objective=session.objective,
             )
         except (RuntimeError, MemoryError) as error:
             # Several processes would have to agree, and an evaluation takes less than the steps that went well.
@@ -332,20 +359,28 @@ def _save_if_older(session: Session, share: float, reason: str) -> None:
         _save(session, reason)
 
 
-def _continue_from_checkpoint(session: Session) -> None:
-    """Takes over the newest whole checkpoint, if there is one."""
+def _saved_state(session: Session) -> checkpoints.SavedState | None:
+    """The newest whole checkpoint, if there is one.
+
+    Raises:
+        JobError: it belongs to other data, another base or other settings, and nobody has agreed to that.
+    """
     context = session.context
     if session.leads:
         tidy_up(context.folder)
     saved, complaints = checkpoints.load_newest(context.folder.checkpoints)
     for complaint in complaints:
         context.emit(Notice("warning", "damaged_checkpoint", complaint))
-    if saved is None:
-        return
-    with context.phase("resume", f"Continuing after step {saved.counters.step}"):
+    if saved is not None:
         differences = changes(saved.identity, session.identity)
         for message in checkpoints.require_same(differences, read_consent(context.folder)):
             context.emit(Notice("warning", "accepted_change", f"Continuing all the same, as agreed: {message}"))
+    return saved
+
+
+def _continue_from(session: Session, saved: checkpoints.SavedState) -> None:
+    """Takes over a saved state."""
+    with session.context.phase("resume", f"Continuing after step {saved.counters.step}"):
         session.masters.load(saved.masters)
         load_optimizer(session.optimizer, saved.optimizer, saved.optimizer_numbers)
         session.scale.load(saved.scaler)
@@ -411,7 +446,8 @@ def _end_early(session: Session, reason: Ending) -> None:
             with session.context.phase("save", "Writing the model as it is now"), session.meter.during("saving"):
                 results.write_result(session)
             remember_run(session, report_memory(session))
-    resumable = bool(list_checkpoints(session.context.folder.checkpoints))
+    folder = session.context.folder
+    resumable = bool(list_checkpoints(folder.checkpoints)) or folder.reference.exists()
     session.context.emit(Stopped(session.counters.step, reason, resumable))
 
 
