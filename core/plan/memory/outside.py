@@ -18,9 +18,9 @@ CUBLAS_HANDLES = 2
 # Fitted, like the slack below, to the resident memory of real runs of the starter model: benchmarks/memory_on_cpu.py.
 # A Python process with torch, transformers and peft, 0.4 GiB before the first step, what their first use adds, and
 # what PyTorch's profiler leaves behind, which watches a forward and a backward pass before the first step.
-CPU_PROCESS = 37 * GIB // 64
+CPU_PROCESS = 33 * GIB // 64
 # With 4-bit weights the process is larger by what making them leaves behind in its heap.
-CPU_NF4 = GIB // 16
+CPU_NF4 = 3 * GIB // 32
 CUDA_SLACK = 0.03
 # Freed blocks that the C library keeps (core.engine.bootstrap.keep_freed_memory), and oneDNN's scratch.
 CPU_SLACK = 0.3

@@ -219,7 +219,8 @@ def rows_of(size: Size, model: ModelFacts, *, by_rows: bool) -> dict[str, int]:
         "longest": size.longest,
         "longest_padded": -(-size.longest // 128) * 128,
         "longest_pairs": size.longest**2,
-        "longest_first_pairs": min(size.longest, BLOCK_ROWS) ** 2,
+        # As many as documents of a block each would keep: other passes have shorter ones than the longest.
+        "longest_first_pairs": size.longest * min(size.longest, BLOCK_ROWS),
         "before_first_pairs": size.before * min(before, BLOCK_ROWS),
         "after_first_pairs": size.after * min(after, BLOCK_ROWS),
         "before": size.before,
