@@ -119,6 +119,7 @@ def test_the_hub_wants_a_name_and_a_token(
     monkeypatch.setattr("core.export.objections.token_text", lambda: "")
     monkeypatch.setattr("core.hub.token.token_text", lambda: "")
     made = opened("hub")
+    qtbot.waitUntil(lambda: problems(made) != [], timeout=WAIT_MS)  # looked for beside the window
     said = "\n".join(problems(made))
     assert "The repository has no name yet." in said
     assert "There is no token" in said
