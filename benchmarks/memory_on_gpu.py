@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -116,15 +117,21 @@ def make_rows(home: Path) -> Path:
 
 def measure(name: str, model: Path, rows: Path, home: Path) -> dict[str, Any]:
     """One run; the numbers of its plan and its events."""
-    settings = {**USUAL, "output__folder": str(home / "runs" / name.replace(" ", "-")), **SETTINGS[name][1]}
+    finished = finish(name, model, rows, home, {**USUAL, **SETTINGS[name][1]})
+    return {"name": name, "problem": finished} if isinstance(finished, str) else _numbers(name, finished)
+
+
+def finish(name: str, model: Path, rows: Path, home: Path, settings: Mapping[str, Any]) -> Finished | str:
+    """A run below ``home`` that completed; else what was in its way."""
+    folder = str(home / "runs" / name.replace(" ", "-"))
     try:
-        finished = execute(create(make_spec(model, rows, **settings)))
+        finished = execute(create(make_spec(model, rows, **{"output__folder": folder, **settings})))
     except AssertionError as refused:
-        return {"name": name, "problem": str(refused)}
+        return str(refused)
     if finished.outcome is None or finished.outcome.kind != "completed":
         log = finished.folder.log.read_text(encoding="utf-8", errors="replace")[-1500:]
-        return {"name": name, "problem": f"{finished.outcome}\n{log}"}
-    return _numbers(name, finished)
+        return f"{finished.outcome}\n{log}"
+    return finished
 
 
 def _numbers(name: str, finished: Finished) -> dict[str, Any]:

@@ -19,8 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory_on_gpu import ONE, make_model
+from benchmarks.memory_on_gpu import ONE, finish, make_model
 from benchmarks.peers.products import shapes
+from benchmarks.peers.rows import as_tokens
 from benchmarks.peers.settings import ALPHA, LEARNING_RATE, MAX_LENGTH, RANK, SEED
 from benchmarks.peers.trl_gpu import WARM_STEPS
 from core.data.dataset import load_dataset
@@ -28,7 +29,6 @@ from core.events.types import Notice, Started, Step
 from core.facts.model_files import read_model
 from core.spec.sections import DataSpec
 from core.units import MIB
-from tests.e2e.real_runs import create, execute, make_spec
 
 ROWS_A_STEP = 40
 OURS: dict[str, dict[str, Any]] = {
@@ -95,10 +95,8 @@ def write_tokens(rows: Path, model: Path, home: Path) -> Path:
     encoded = load_dataset(spec, SEED, read_model(model)).train
     path = home / "tokens.jsonl"
     with path.open("w", encoding="utf-8") as file:
-        for row in (encoded[index] for index in range(len(encoded))):
-            ids, trained = list(row.tokens), list(row.trained)
-            labels = [token if on else -100 for token, on in zip(ids, trained, strict=True)]
-            file.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+        for index in range(len(encoded)):
+            file.write(as_tokens(encoded[index]) + "\n")
     return path
 
 
@@ -118,16 +116,11 @@ def ours(name: str, model: Path, rows: Path, home: Path, steps: int) -> dict[str
         "training__learning_rate": LEARNING_RATE,
         "training__schedule": "constant",
         "training__warmup": 0.0,
-        "output__folder": str(home / "runs" / name.replace(" ", "-")),
         **OURS[name],
     }
-    try:
-        finished = execute(create(make_spec(model, rows, **settings)))
-    except AssertionError as refused:
-        return {"name": name, "problem": str(refused)}
-    if finished.outcome is None or finished.outcome.kind != "completed":
-        log = finished.folder.log.read_text(encoding="utf-8", errors="replace")[-1500:]
-        return {"name": name, "problem": f"{finished.outcome}\n{log}"}
+    finished = finish(name, model, rows, home, settings)
+    if isinstance(finished, str):
+        return {"name": name, "problem": finished}
     taken = [event.body for event in finished.events if isinstance(event.body, Step)][WARM_STEPS:]
     seconds = sum(one.seconds for one in taken)
     measured = finished.state.memory

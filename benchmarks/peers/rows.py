@@ -9,6 +9,7 @@ from benchmarks.peers.settings import MAX_LENGTH, SEED
 from core.data.dataset import load_dataset
 from core.data.order import permutation
 from core.data.tokenizer import Tokenizer
+from core.data.types import Encoded
 from core.facts.model_files import read_model
 from core.runs.starter import ensure_starter
 from core.spec.sections import DataSpec
@@ -48,14 +49,19 @@ def write_rows(folder: Path, threads: int) -> Rows:
     tokens, conversations = [], []
     for place in order:
         row = rows[place]
-        ids, trained = list(row.tokens), list(row.trained)
-        labels = [token if on else -100 for token, on in zip(ids, trained, strict=True)]
-        tokens.append(json.dumps({"input_ids": ids, "labels": labels}))
-        conversations.append({"messages": turns(tokenizer.decode(ids, skip_special=False))})
+        tokens.append(as_tokens(row))
+        conversations.append({"messages": turns(tokenizer.decode(list(row.tokens), skip_special=False))})
     written = Rows(str(model), data, folder / "tokens.jsonl", folder / "conversations.json")
     written.tokens.write_text("\n".join(tokens) + "\n", encoding="utf-8")
     written.conversations.write_text(json.dumps(conversations), encoding="utf-8")
     return written
+
+
+def as_tokens(row: Encoded) -> str:
+    """A row as a line of JSON: its token ids, and the same as labels where they carry loss."""
+    ids = list(row.tokens)
+    labels = [token if on else -100 for token, on in zip(ids, row.trained, strict=True)]
+    return json.dumps({"input_ids": ids, "labels": labels})
 
 
 def turns(text: str) -> list[dict[str, str]]:

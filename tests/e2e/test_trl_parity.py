@@ -19,6 +19,26 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 STEPS = 20
 ROWS_A_STEP = 4
 DPO_STEPS = 6
+SAME: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "max_length": None,
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": ROWS_A_STEP // 2,
+    "learning_rate": 5e-4,
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "optim": "adamw_torch",
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": [],
+    "train_sampling_strategy": "sequential",
+    "gradient_checkpointing": False,
+    "disable_tqdm": True,
+}
+"""What both trainers of TRL are told."""
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -59,24 +79,8 @@ def _train_with_trl(model: Any, rows: list[Any], folder: Path, tokenizer_folder:
     data = Dataset.from_dict({"input_ids": [list(row.tokens) for row in rows], "labels": labels})
     config = SFTConfig(
         output_dir=str(folder / "trl"),
-        use_cpu=True,
-        bf16=False,
-        max_length=None,
         max_steps=STEPS,
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=ROWS_A_STEP // 2,
-        learning_rate=5e-4,
-        lr_scheduler_type="constant",
-        warmup_steps=0,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        optim="adamw_torch",
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        train_sampling_strategy="sequential",
-        gradient_checkpointing=False,
-        disable_tqdm=True,
+        **SAME,
     )
     trainer = SFTTrainer(
         model=model,
@@ -143,24 +147,8 @@ def _prefer_with_trl(model: Any, rows: list[Any], folder: Path, tokenizer_folder
     config = DPOConfig(
         output_dir=str(folder / "trl-dpo"),
         beta=0.1,
-        use_cpu=True,
-        bf16=False,
-        max_length=None,
         max_steps=DPO_STEPS,
-        per_device_train_batch_size=2,
-        gradient_accumulation_steps=ROWS_A_STEP // 2,
-        learning_rate=5e-4,
-        lr_scheduler_type="constant",
-        warmup_steps=0,
-        weight_decay=0.0,
-        max_grad_norm=1.0,
-        optim="adamw_torch",
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        train_sampling_strategy="sequential",
-        gradient_checkpointing=False,
-        disable_tqdm=True,
+        **SAME,
     )
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     trainer = Trainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
